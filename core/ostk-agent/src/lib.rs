@@ -1,0 +1,3 @@
+//! The agent loop as a deterministic state machine over receipts, and the Agentfile that configures it.
+
+pub mod model;

@@ -1,0 +1,1 @@
+//! Three-way merge, targeted edits, line history: pure functions over file versions.

@@ -1,0 +1,1 @@
+//! Governance documents in, verdicts out.

@@ -1,0 +1,1 @@
+//! Content-addressed bytes in append-only pack files.

@@ -1,0 +1,1 @@
+//! The workspace: resolve, observe, atomic replace, scan, watch.

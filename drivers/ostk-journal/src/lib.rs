@@ -1,0 +1,1 @@
+//! Append, group commit, rotate, recover and tail the log.

@@ -1,0 +1,1 @@
+//! Ed25519 keys: create, load, sign. The only crate that sees private keys.

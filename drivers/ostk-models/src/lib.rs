@@ -1,0 +1,1 @@
+//! Language model providers: Anthropic and OpenAI wires.

@@ -1,0 +1,1 @@
+//! Start and contain processes. The only crate with unsafe code.

@@ -1,0 +1,1 @@
+//! Search the workspace with ripgrep's crates.

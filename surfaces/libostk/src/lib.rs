@@ -1,0 +1,1 @@
+//! The client library: talk to a daemon, tail a journal, verify it.

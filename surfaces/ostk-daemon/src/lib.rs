@@ -1,0 +1,1 @@
+//! The anchor: runs the kernel's decisions, serves JSON-RPC and MCP.

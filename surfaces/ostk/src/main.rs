@@ -1,0 +1,3 @@
+//! The ostk binary: argument parsing and printing.
+
+fn main() {}
