@@ -82,7 +82,9 @@ mod tests {
         let stamp = Timestamp::from_micros(1_767_323_045_000_006);
         assert_eq!(stamp.to_string(), "2026-01-02T03:04:05.000006Z");
         assert_eq!("2026-01-02T03:04:05.000006Z".parse(), Ok(stamp));
-        for wrong in ["2026-01-02T03:04:05Z", "2026-01-02T04:04:05.000006+01:00", "", "1969-12-31T23:59:59.000000Z"] {
+        for wrong in
+            ["2026-01-02T03:04:05Z", "2026-01-02T04:04:05.000006+01:00", "", "1969-12-31T23:59:59.000000Z"]
+        {
             assert!(wrong.parse::<Timestamp>().is_err(), "{wrong:?} was accepted");
         }
     }
