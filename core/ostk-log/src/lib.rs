@@ -3,16 +3,31 @@
 //! Nothing here touches a disk, a clock or a random source: the time and the signing key arrive as arguments.
 //! The bytes are written by `ostk-journal`, checked by `libostk`, and described in the book's log reference.
 
+mod audit;
 mod canonical;
+mod chain;
+mod checkpoint;
 mod hash;
 mod header;
 mod key;
+mod merkle;
+mod proof;
 mod record;
+mod tile;
 mod timestamp;
 
+pub use audit::{
+    BadProof, HashReader, ProveError, consistency_proof, inclusion_proof, verify_consistency,
+    verify_inclusion,
+};
 pub use canonical::{CanonicalError, MAX_DEPTH};
+pub use chain::{ChainVerifier, Depth, MAX_KEYS, Problem, Tip};
+pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, VerifierKey, VerifierKeyError};
 pub use hash::{Hash, HashError};
 pub use header::{Header, MAX_ACTOR, MAX_EVENT, MAX_LINE, ParseError};
 pub use key::{BadSignature, KeyId, KeyIdError, Signer};
+pub use merkle::{Frontier, FrontierError, NodeId, empty_root, leaf_hash, node_hash};
+pub use proof::{PROOF_VERSION, Proof, ProofError};
 pub use record::{Draft, Record, SealError, Sealed, VerifyError, seal};
+pub use tile::{TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileHashes, entry_bundle};
 pub use timestamp::{Timestamp, TimestampError};
