@@ -5,15 +5,21 @@
 //! [`changed_line_ranges`] show changes. Lines are those of git: ended by `\n`, compared byte for byte, terminators
 //! included. No I/O and no state; the kernel calls it with bytes it holds.
 
+mod blame;
 mod diff;
+mod edit;
 mod lines;
 mod merge;
 mod myers;
 mod outcome;
 mod plan;
+mod unified;
 
+pub use blame::blame;
+pub use edit::{EditError, Edited, MAX_LISTED_MATCHES, NearestLine, edit};
 pub use merge::{merge, revert};
 pub use outcome::{ChangedRegion, ManualReason, Outcome, Region, Who};
+pub use unified::{MAX_DIFF_BYTES, MAX_DIFF_LINE_BYTES, changed_line_ranges, unified_diff};
 
 /// Changes of two sides with at most this many unchanged lines between them are not merged without asking (Hot PR
 /// constant of the ostk specification, section 2.1).

@@ -134,7 +134,7 @@ impl<'a> Weave<'a> {
         }
         // Only where both sides end the file without newline, which is never clean: they changed the same last line.
         if self.bytes.last().is_some_and(|&last| last != b'\n') {
-            self.bytes.push(b'\n');
+            self.bytes.extend_from_slice(newline_of(&self.bytes));
         }
         self.line += lines.len();
         self.bytes.extend_from_slice(text.lines.slice(lines));
@@ -161,7 +161,7 @@ impl<'a> Weave<'a> {
         self.base_line = change.base.end;
     }
 
-    /// Changes of both sides that come close. If both sides nevertheless read the same it is one change; else the
+    /// Changes of both sides that come close. If they touch and both sides read the same it is one change; else the
     /// candidate gets them all, and the place is noted.
     fn group(&mut self, changes: &[Change]) {
         let Some(first) = changes.first() else { return };
@@ -177,8 +177,10 @@ impl<'a> Weave<'a> {
             candidate: from.3..self.line,
             overlapping,
         };
-        if self.current.tokens_in(region.current.clone()) == self.proposed.tokens_in(region.proposed.clone())
-        {
+        let ours = self.current.tokens_in(region.current.clone());
+        let theirs = self.proposed.tokens_in(region.proposed.clone());
+        // Where unchanged lines lie between, git compares the pieces one by one and may find a conflict.
+        if ours == theirs && is_one_piece(changes) {
             self.bytes.truncate(bytes_before);
             self.changed.truncate(changed_before);
             self.line = from.3;
@@ -239,6 +241,22 @@ impl<'a> Weave<'a> {
             Outcome::Clean { bytes: self.bytes, regions: self.changed }
         }
     }
+}
+
+/// The line end of the first line that has one.
+fn newline_of(bytes: &[u8]) -> &'static [u8] {
+    let first = memchr::memchr(b'\n', bytes).and_then(|end| bytes.get(..end));
+    if first.is_some_and(|line| line.ends_with(b"\r")) { b"\r\n" } else { b"\n" }
+}
+
+/// No unchanged line lies between the changes.
+fn is_one_piece(changes: &[Change]) -> bool {
+    let mut end = changes.first().map_or(0, |first| first.base.start);
+    changes.iter().all(|change| {
+        let touches = change.base.start <= end;
+        end = end.max(change.base.end);
+        touches
+    })
 }
 
 /// How many changes from the first on share base lines, and where the last of them ends.

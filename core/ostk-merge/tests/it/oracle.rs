@@ -38,7 +38,7 @@ pub(crate) struct Tally {
     pub(crate) manual: usize,
     /// Merges that git resolves.
     pub(crate) resolved_by_git: usize,
-    /// Of these, those that we refuse although we see all changes more than three lines apart would be none.
+    /// Of these, those that we only offer.
     pub(crate) assisted_resolved_by_git: usize,
     /// Candidates equal to what git resolves to.
     pub(crate) candidate_same: usize,
