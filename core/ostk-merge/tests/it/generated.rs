@@ -1,6 +1,6 @@
 //! Generated histories against `git merge-file`. `OSTK_MERGE_CASES=20000` makes a long run of the same tests.
 
-use crate::generator::{History, random, source_like};
+use crate::generator::{History, random, rewritten, source_like};
 use crate::oracle::Tally;
 
 fn cases(default: u64) -> u64 {
@@ -29,4 +29,10 @@ fn source_like_histories_resolve_as_git_does_or_are_refused() {
     let tally = tally(cases(300), source_like);
     assert!(tally.same * 10 >= tally.resolved_by_git * 6, "too many refusals: {tally:?}");
     assert!(tally.candidate_same * 100 >= tally.assisted_resolved_by_git * 95, "poor candidates: {tally:?}");
+}
+
+#[test]
+fn rewritten_files_resolve_as_git_does_or_are_refused() {
+    let tally = tally(cases(300) / 10, rewritten);
+    assert!(tally.same > 0 && tally.manual > 0, "{tally:?}");
 }

@@ -64,6 +64,27 @@ pub(crate) fn source_like(seed: u64) -> History {
     history(&mut random, base, current, proposed)
 }
 
+/// Up to 3,000 lines of which one side shuffles a long stretch, so that the shortest edit script is too long to search
+/// for; the other side makes a few small edits anywhere.
+pub(crate) fn rewritten(seed: u64) -> History {
+    let mut random = Random::new(seed ^ 0xBEEF);
+    let (lines, distinct) = (1000 + random.below(2000), 20 + random.below(1500));
+    let line = |random: &mut Random| format!("line {}\n", random.below(distinct));
+    let base: File = (0..lines).map(|_| line(&mut random)).collect();
+    let mut current = base.clone();
+    let start = random.below(lines / 2);
+    let end = start + lines / 4 + random.below(lines / 4);
+    for at in start..end {
+        let to = start + random.below(end - start);
+        current.swap(at, to);
+    }
+    let proposed = edited(&base, &mut random, &line);
+    if random.chance(50) {
+        return history(&mut random, base, proposed, current);
+    }
+    history(&mut random, base, current, proposed)
+}
+
 fn history(random: &mut Random, base: File, current: File, proposed: File) -> History {
     let crlf = random.chance(10);
     let mut bytes = |file: File| {
