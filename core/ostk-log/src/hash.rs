@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::digits;
+
 /// A SHA-256 digest. Names a blob, links a record to the one before it, and identifies a fold's state.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -37,7 +39,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&digits::encode(&self.0))
     }
 }
 
@@ -51,12 +53,8 @@ impl FromStr for Hash {
     type Err = HashError;
 
     fn from_str(text: &str) -> Result<Self, HashError> {
-        let mut bytes = [0; 32];
-        let lower_case = !text.bytes().any(|b| b.is_ascii_uppercase());
-        match hex::decode_to_slice(text, &mut bytes) {
-            Ok(()) if lower_case => Ok(Self(bytes)),
-            _ => Err(HashError(text.chars().take(80).collect())),
-        }
+        let bytes = digits::decode(text.as_bytes());
+        bytes.map(Self).ok_or_else(|| HashError(text.chars().take(80).collect()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every member but `body` has one spelling and, from `prev_hash` on, a fixed length, so the line is read from both
 //! ends and the body is what remains. [`Record::parse`](crate::Record::parse) builds on this and reads the body too.
 
-use crate::{BadSignature, Hash, KeyId, Timestamp};
+use crate::{BadSignature, Hash, KeyId, Timestamp, digits};
 
 /// Longest line with its newline. A C2SP entry bundle counts the bytes of an entry in 16 bits.
 pub const MAX_LINE: usize = 65_535;
@@ -183,12 +183,8 @@ impl<'a> Cursor<'a> {
     fn signature(&mut self) -> Result<[u8; 64], ParseError> {
         self.literal(SIG, "sig")?;
         let error = self.malformed("sig");
-        let digits = self.take(128, "sig")?;
-        let mut sig = [0; 64];
-        let lower_case = !digits.bytes().any(|b| b.is_ascii_uppercase());
-        match hex::decode_to_slice(digits, &mut sig) {
-            Ok(()) if lower_case => self.literal(END, "sig").map(|()| sig),
-            _ => Err(error),
-        }
+        let sig = digits::decode(self.take(128, "sig")?.as_bytes()).ok_or(error)?;
+        self.literal(END, "sig")?;
+        Ok(sig)
     }
 }

@@ -7,6 +7,7 @@ mod audit;
 mod canonical;
 mod chain;
 mod checkpoint;
+mod digits;
 mod hash;
 mod header;
 mod key;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     BadSignature, Hash, Header, KeyId, MAX_ACTOR, MAX_EVENT, MAX_LINE, ParseError, Signer, Timestamp,
     canonical::{CanonicalError, write_object},
+    digits,
     header::{is_actor, is_event},
 };
 
@@ -78,7 +79,7 @@ pub fn seal(draft: &Draft, prev_hash: &Hash, signer: &dyn Signer) -> Result<Seal
     let sig = signer.sign(&line);
     line.pop();
     line.extend_from_slice(b",\"sig\":\"");
-    line.extend_from_slice(hex::encode(sig).as_bytes());
+    line.extend_from_slice(digits::encode(&sig).as_bytes());
     line.extend_from_slice(b"\"}");
     if line.len() >= MAX_LINE {
         return Err(SealError::TooLong { event: draft.event.clone(), len: line.len() + 1 });
