@@ -1,0 +1,163 @@
+//! The steps of an agent's life, as the log keeps them.
+//!
+//! Closed and serialized: a change here is a change of a persisted format. Text is never inside a step, only the digest
+//! of the blob that holds it.
+
+use ostk_log::{Hash, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    agentfile::{Agentfile, Limits, ToolGrant},
+    model::{StopReason, Usage},
+};
+
+/// Upper bound of one reply in tokens, unless the Agentfile's token limit is lower.
+const MAX_TOKENS: u32 = 8_192;
+
+/// What an agent is, fixed when a session starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// The lineage.
+    pub lineage: String,
+    /// Which session of it.
+    pub session: u64,
+    /// Model identifier.
+    pub model: String,
+    /// The system prompt.
+    pub system_blob: Hash,
+    /// The first user message.
+    pub task_blob: Hash,
+    /// What the Agentfile grants; `None` grants whatever the pin leaves.
+    pub tools: Option<Vec<ToolGrant>>,
+    /// Budgets.
+    pub limits: Limits,
+    /// Tokens that the model's context holds.
+    pub context_window: u64,
+    /// Upper bound of one reply in tokens.
+    pub max_tokens: u32,
+}
+
+impl AgentConfig {
+    /// The configuration that an Agentfile asks for.
+    pub fn from_agentfile(
+        file: &Agentfile,
+        lineage: &str,
+        session: u64,
+        system_blob: Hash,
+        task_blob: Hash,
+        context_window: u64,
+    ) -> Self {
+        Self {
+            lineage: lineage.to_owned(),
+            session,
+            model: file.from.clone(),
+            system_blob,
+            task_blob,
+            tools: (!file.tools.is_empty()).then(|| file.tools.clone()),
+            limits: file.limits.clone(),
+            context_window,
+            max_tokens: MAX_TOKENS,
+        }
+    }
+}
+
+/// A tool that the model asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The vendor's identifier, unique within the conversation.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum AgentEvent {
+    /// A session starts.
+    Spawned {
+        /// What the agent is.
+        config: Box<AgentConfig>,
+    },
+    /// The model is about to be called.
+    ModelIntent {
+        /// Counts the calls of a session, from 1.
+        call_no: u64,
+    },
+    /// The model answered.
+    ModelReceipt {
+        /// Which call.
+        call_no: u64,
+        /// The serialized reply.
+        reply_blob: Hash,
+        /// Why it stopped.
+        stop: StopReason,
+        /// Tokens.
+        usage: Usage,
+        /// Price in millionths of a dollar, where it is known.
+        cost_micro_usd: Option<u64>,
+        /// The tools it asks for, in order.
+        tools: Vec<ToolCall>,
+    },
+    /// The model call failed.
+    ModelFailed {
+        /// Which call.
+        call_no: u64,
+        /// What happened.
+        error: String,
+        /// Whether the same call may succeed later.
+        retryable: bool,
+    },
+    /// A tool call ended.
+    ToolReceipt {
+        /// The model call that asked for it.
+        call_no: u64,
+        /// Its identifier.
+        id: String,
+        /// What the tool said.
+        result_blob: Hash,
+        /// Whether it failed or was refused.
+        is_error: bool,
+    },
+    /// Somebody sent the agent a message.
+    Nudged {
+        /// The message.
+        text_blob: Hash,
+    },
+    /// The context is full: the next session of the lineage starts with this text.
+    HandedOff {
+        /// What the successor is told.
+        summary_blob: Hash,
+    },
+    /// The end.
+    Finished {
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// How an agent ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The model had nothing more to do.
+    Done,
+    /// A limit was reached.
+    BudgetExhausted {
+        /// `turns`, `tokens`, `wall_clock` or `budget_usd`.
+        which: String,
+    },
+    /// It cannot go on.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// Somebody ended it.
+    Cancelled {
+        /// The signal.
+        reason: String,
+    },
+}
+
+/// When something happened, for a fold that has no clock.
+pub(crate) type At = Timestamp;
