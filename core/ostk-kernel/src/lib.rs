@@ -1,1 +1,33 @@
 //! The system call table, the fold and the process table: a state machine that returns acts.
+//!
+//! [`Kernel::submit`], [`Kernel::complete`], [`Kernel::notice`] and [`Kernel::tick`] take the time as an argument and
+//! return [`Act`]s: append this record, run this operation, send this reply. Whoever hosts the kernel carries the acts
+//! out on real hardware (`ostk-daemon`) or on a simulated one. The state is a fold of the records that the kernel
+//! itself returned, so replaying the log gives the same state, byte for byte ([`State::hash`]).
+
+mod act;
+mod agents;
+mod call;
+mod digest;
+mod event;
+mod files;
+mod gatekeeper;
+mod kernel;
+mod log_view;
+mod plan;
+mod queue;
+mod shell;
+mod state;
+mod table;
+mod tools;
+mod work;
+
+pub use act::{Act, BlobBytes, Found, ModelFailure, Op, OpId, Outcome, Placed, Seen, ShellEnd, Unresolved};
+pub use call::{Call, CallError, CallId, Caller, Code};
+pub use event::{Change, Event, FileImage, Via};
+pub use kernel::{Config, Kernel};
+pub use state::{
+    Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold,
+};
+pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
+pub use tools::{TOOLS, Tool, tool_call};

@@ -1,0 +1,263 @@
+//! What the kernel asks its host to do, and what the host answers.
+//!
+//! An act carries everything it needs: the host looks nothing up and decides nothing. `after` is the number of records
+//! that must be durable before the act may start; the host holds the act until then.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ostk_agent::{AgentState, model::ModelReply};
+use ostk_log::{Draft, Hash, Timestamp};
+use serde_json::Value;
+
+use crate::call::{CallError, CallId};
+
+/// Identifies an operation from its start to its outcome.
+pub type OpId = u64;
+
+/// Bytes on their way to a pack or a file.
+pub type BlobBytes = Arc<[u8]>;
+
+/// One thing the host must do.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Append a record, and these blobs in the same group.
+    Append {
+        /// The record, unsealed.
+        draft: Draft,
+        /// Bytes that the record names.
+        blobs: Vec<(Hash, BlobBytes)>,
+        /// Nobody waits for this record: it need not cause a sync of its own.
+        relaxed: bool,
+    },
+    /// Start an operation and report its outcome with [`crate::Kernel::complete`].
+    Run {
+        /// Names the operation.
+        id: OpId,
+        /// What to do.
+        op: Op,
+        /// Records that must be durable first.
+        after: Option<u64>,
+    },
+    /// Answer a call.
+    Reply {
+        /// The call.
+        call: CallId,
+        /// Its result.
+        result: Result<Value, CallError>,
+        /// Records that must be durable first.
+        after: Option<u64>,
+    },
+    /// End what runs under this operation: its process group is killed, its outcome is still reported.
+    Abort {
+        /// The operation.
+        id: OpId,
+    },
+}
+
+/// An operation on the outside world.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Resolve paths against the workspace: what file would be touched?
+    Resolve {
+        /// Workspace-relative directory that relative paths start from.
+        cwd: String,
+        /// Paths as the caller wrote them.
+        paths: Vec<String>,
+    },
+    /// Look at files and load blobs.
+    Observe {
+        /// Resolved paths.
+        paths: Vec<String>,
+        /// Blobs to load from the packs.
+        blobs: Vec<Hash>,
+    },
+    /// Put files into place, in order, stopping at the first that cannot be placed.
+    Place {
+        /// What to place.
+        steps: Vec<Found>,
+    },
+    /// List a directory.
+    List {
+        /// Resolved path.
+        path: String,
+    },
+    /// Run a command in the sandbox, with a scan of the workspace before and after.
+    Shell {
+        /// A command line for `sh -c`.
+        command: String,
+        /// Workspace-relative directory.
+        cwd: String,
+        /// Deadline of the command.
+        timeout_ms: u64,
+        /// Workspace-relative paths that may be written; `""` is the root.
+        writable: Vec<String>,
+        /// Workspace-relative paths that may never be written.
+        protected: Vec<String>,
+    },
+    /// Scan the workspace for changes made outside the kernel.
+    Scan,
+    /// Start a background process in the sandbox.
+    Start {
+        /// Its alias, unique among live processes.
+        alias: String,
+        /// A command line for `sh -c`.
+        command: String,
+        /// Workspace-relative paths that may be written.
+        writable: Vec<String>,
+        /// Workspace-relative paths that may never be written.
+        protected: Vec<String>,
+        /// Return when this text appears in the output.
+        wait_for: Option<String>,
+        /// How long to wait for it.
+        timeout_ms: u64,
+    },
+    /// Talk to a background process.
+    Interact {
+        /// Its alias.
+        alias: String,
+        /// `read_tail`, `write`, `wait_for`, `kill`.
+        action: String,
+        /// Text for `write` and `wait_for`.
+        input: Option<String>,
+        /// How many lines of output to return.
+        lines: u64,
+        /// Deadline of the interaction.
+        timeout_ms: u64,
+    },
+    /// Search the workspace.
+    Search {
+        /// The arguments of `search` as the caller gave them, checked against the table.
+        query: Value,
+        /// Deadline.
+        timeout_ms: u64,
+    },
+    /// Call a language model with the conversation of this agent.
+    Model {
+        /// The agent whose conversation is sent; blobs are loaded by the host.
+        agent: Box<AgentState>,
+        /// When to give up.
+        deadline: Timestamp,
+    },
+    /// Load the policy documents from disk again.
+    LoadDocuments,
+}
+
+/// A file as it is, or shall be: `None` is absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Resolved path.
+    pub path: String,
+    /// What must be there now; the step fails if it is not.
+    pub expected: Option<Hash>,
+    /// What shall be there.
+    pub wanted: Option<(BlobBytes, bool)>,
+}
+
+/// Why a path names nothing in the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// It leads out of the workspace: an attempt that is recorded as refused, not a slip of the pen.
+    pub outside: bool,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// A file as the host saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing there.
+    Absent,
+    /// A regular file.
+    File {
+        /// Its digest.
+        hash: Hash,
+        /// Its bytes.
+        bytes: BlobBytes,
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A directory.
+    Directory,
+    /// Something that cannot be read as a file, and why.
+    Unreadable(String),
+}
+
+/// How placing files went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// Every step is done.
+    All,
+    /// `done` steps are done; the next one found something unexpected and left it in place.
+    Displaced {
+        /// Steps carried out.
+        done: usize,
+    },
+    /// `done` steps are done; the next one failed.
+    Failed {
+        /// Steps carried out.
+        done: usize,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShellEnd {
+    /// Exit code, or 128 + signal.
+    pub exit: i32,
+    /// The deadline passed and the process group was killed.
+    pub timed_out: bool,
+    /// Captured standard output, bounded.
+    pub stdout: Vec<u8>,
+    /// Captured standard error, bounded.
+    pub stderr: Vec<u8>,
+    /// Bytes that did not fit.
+    pub dropped_bytes: u64,
+    /// Wall clock.
+    pub duration_ms: u64,
+}
+
+/// Why a model call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFailure {
+    /// What happened, without credentials.
+    pub message: String,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+}
+
+/// What an operation came to.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// [`Op::Resolve`]: for each path the resolved path, or why it has none.
+    Resolved(Vec<Result<String, Unresolved>>),
+    /// [`Op::Observe`].
+    Observed {
+        /// By path.
+        files: BTreeMap<String, Seen>,
+        /// By digest; a blob that no pack holds is missing here.
+        blobs: BTreeMap<Hash, BlobBytes>,
+    },
+    /// [`Op::Place`].
+    Placed(Placed),
+    /// [`Op::List`]: names, directories with a trailing slash.
+    Listed(Result<Vec<String>, String>),
+    /// [`Op::Shell`].
+    Shell {
+        /// How it ended, or why it could not start.
+        end: Result<ShellEnd, String>,
+        /// Paths found changed before the command started.
+        before: Vec<String>,
+        /// Paths found changed after it.
+        after: Vec<String>,
+    },
+    /// [`Op::Scan`]: changed paths.
+    Scanned(Result<Vec<String>, String>),
+    /// [`Op::Start`], [`Op::Interact`], [`Op::Search`]: a JSON result.
+    Json(Result<Value, CallError>),
+    /// [`Op::Model`]: the reply and its price in millionths of a dollar.
+    Model(Result<(ModelReply, Option<u64>), ModelFailure>),
+    /// [`Op::LoadDocuments`].
+    Documents(Box<ostk_policy::Documents>),
+}

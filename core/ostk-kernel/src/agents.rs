@@ -1,0 +1,426 @@
+//! Native agents: the kernel asks each one what it needs next and turns the answer into acts.
+//!
+//! An agent's own state is folded from its steps (`ostk-agent`); this module only carries its wishes out: call the
+//! model, make its tool calls as ordinary system calls under its name, wait, finish. After a restart the same question
+//! is asked again, so whatever has a receipt is not repeated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ostk_agent::{
+    AgentConfig, AgentEvent, AgentState, Agentfile, Next, Outcome as Ending, PendingTool, ToolCall,
+    ToolGrant,
+    model::{Block, ModelReply},
+};
+use ostk_log::{Hash, Timestamp};
+use ostk_policy::Resource;
+use serde_json::{Value, json};
+
+use crate::{
+    act::{Act, Op, OpId, Outcome},
+    call::{Call, CallError, Caller, Code},
+    event::Event,
+    kernel::{Job, Kernel, ReplyTo, Stage, Target},
+    shell::blob,
+    state::{LineageKind, LineageState, State},
+    tools,
+    work::{check_name, no_lineage},
+};
+
+/// Deadline of one model call, retries included.
+const MODEL_DEADLINE_MS: u64 = 600_000;
+/// Deadline of one tool call; a command may ask for less.
+const TOOL_DEADLINE_MS: u64 = 3_700_000;
+/// Longest wait for an agent's end.
+const MAX_WAIT_MS: u64 = 24 * 3_600_000;
+
+/// What is in flight for an agent.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) wake_at: Option<Timestamp>,
+    /// The model call under way: its number and its operation.
+    calling: Option<(u64, OpId)>,
+    /// Replies whose tool inputs are needed, by the blob that holds them.
+    replies: BTreeMap<Hash, ModelReply>,
+    loading: bool,
+    /// Tool calls under way.
+    tools: BTreeSet<String>,
+}
+
+impl Kernel {
+    pub(crate) fn start_agent_call(&mut self, job: Job) {
+        let target = job.text("lineage").or_else(|| job.text("name")).unwrap_or_default().to_owned();
+        if let Err((error, after)) =
+            self.pass(&job.caller, job.syscall.name, job.syscall.class, Resource::Agent(target.clone()))
+        {
+            return self.finish(job, Err(error), after);
+        }
+        match job.syscall.name {
+            "agent.spawn" => {
+                let result = self.spawn(&job);
+                let after = Some(self.state.next_seq);
+                self.finish(job, result, after);
+                self.drive(&target);
+            }
+            "agent.signal" => {
+                let result = self.signal(&job.caller, &target, job.text("signal").unwrap_or_default());
+                let after = Some(self.state.next_seq);
+                self.finish(job, result, after);
+            }
+            _ => self.wait_for_end(job, target),
+        }
+    }
+
+    fn spawn(&mut self, job: &Job) -> Result<Value, CallError> {
+        let name = job.text("name").unwrap_or_default().to_owned();
+        check_name(&name)?;
+        if self.state.lineages.get(&name).is_some_and(|known| known.state != LineageState::Exited) {
+            return Err(CallError::new(Code::Conflict, format!("{name} is running already"))
+                .hint(format!("ostk attach {name}, or choose another name")));
+        }
+        let file =
+            Agentfile::parse(job.text("agentfile").unwrap_or_default(), &|_| None).map_err(|errors| {
+                let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                CallError::new(Code::Usage, lines.join("\n"))
+            })?;
+        let generation = self.state.lineages.get(&name).map_or(1, |known| known.generation + 1);
+        let task = job.text("task").map(str::to_owned).or_else(|| file.task.clone());
+        let Some(task) = task else {
+            return Err(
+                CallError::new(Code::Usage, "the agent has no TASK").hint("add a TASK line or pass `task`")
+            );
+        };
+        let (system_blob, system) = blob(file.system_prompt().as_bytes());
+        let (task_blob, task) = blob(task.as_bytes());
+        let window = job.number("context_window").unwrap_or(self.config.context_window);
+        let config = AgentConfig::from_agentfile(&file, &name, generation, system_blob, task_blob, window);
+        let event = Event::SessionStarted {
+            lineage: name.clone(),
+            kind: LineageKind::Native,
+            pin: file.pin.clone(),
+            client: Some(file.from.clone()),
+        };
+        self.record(&job.caller, &event);
+        self.step(
+            &name,
+            AgentEvent::Spawned { config: Box::new(config) },
+            vec![(system_blob, system), (task_blob, task)],
+        );
+        Ok(json!({ "lineage": name, "generation": generation }))
+    }
+
+    /// Asks an agent what it needs and sees to it.
+    pub(crate) fn drive(&mut self, lineage: &str) {
+        let state = self.state.lineages.get(lineage).map(|known| known.state);
+        if state != Some(LineageState::Running) {
+            return;
+        }
+        let Some(agent) = self.state.agents.get(lineage) else { return };
+        let next = agent.next(self.now);
+        let live = self.agents.entry(lineage.to_owned()).or_default();
+        live.wake_at = None;
+        match next {
+            Next::CallModel { call_no } if live.calling.is_none() => self.call_model(lineage, call_no),
+            Next::CallTools(pending) => self.call_tools(lineage, pending),
+            Next::Wait { until } => live.wake_at = Some(until),
+            Next::Handoff => self.hand_off(lineage),
+            Next::Finish(ending) => self.end_agent(lineage, ending),
+            Next::CallModel { .. } | Next::Idle => {}
+        }
+    }
+
+    pub(crate) fn drive_due(&mut self) {
+        let now = self.now;
+        let due = self.agents.iter().filter(|(_, live)| live.wake_at.is_some_and(|at| at <= now));
+        for lineage in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.drive(&lineage);
+        }
+    }
+
+    fn call_model(&mut self, lineage: &str, call_no: u64) {
+        let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned()).unwrap_or_default();
+        let caller = Caller::Agent(lineage.to_owned());
+        let pass = self.pass(&caller, "model.call", ostk_policy::Class::ModelCall, Resource::Model(model));
+        if let Err((error, _)) = pass {
+            let step = AgentEvent::ModelFailed { call_no, error: error.message, retryable: false };
+            self.step(lineage, step, Vec::new());
+            return self.drive(lineage);
+        }
+        let seq = self.step(lineage, AgentEvent::ModelIntent { call_no }, Vec::new());
+        let Some(agent) = self.state.agents.get(lineage).cloned() else { return };
+        let deadline = self.now.plus_millis(MODEL_DEADLINE_MS);
+        let target = Target::Model { lineage: lineage.to_owned(), call_no };
+        let op = self.run(Op::Model { agent: Box::new(agent), deadline }, target, Some(seq + 1));
+        self.agents.entry(lineage.to_owned()).or_default().calling = Some((call_no, op));
+    }
+
+    pub(crate) fn model_replied(&mut self, lineage: &str, call_no: u64, outcome: Outcome) {
+        let Some(live) = self.agents.get_mut(lineage) else { return };
+        live.calling = None;
+        if self.state.agents.get(lineage).is_none_or(AgentState::is_finished) {
+            return;
+        }
+        match outcome {
+            Outcome::Model(Ok((reply, cost_micro_usd))) => {
+                let bytes = serde_json::to_vec(&reply).unwrap_or_default();
+                let (reply_blob, bytes) = blob(&bytes);
+                let step = AgentEvent::ModelReceipt {
+                    call_no,
+                    reply_blob,
+                    stop: reply.stop,
+                    usage: reply.usage,
+                    cost_micro_usd,
+                    tools: tool_calls(&reply),
+                };
+                live.replies = BTreeMap::from([(reply_blob, reply)]);
+                self.step(lineage, step, vec![(reply_blob, bytes)]);
+            }
+            Outcome::Model(Err(failure)) => {
+                let step =
+                    AgentEvent::ModelFailed { call_no, error: failure.message, retryable: failure.retryable };
+                self.step(lineage, step, Vec::new());
+            }
+            _ => return,
+        }
+        self.drive(lineage);
+    }
+
+    /// Makes the tool calls of a turn that have no receipt and are not under way. Their inputs are in the reply.
+    fn call_tools(&mut self, lineage: &str, pending: Vec<PendingTool>) {
+        let Some(live) = self.agents.get_mut(lineage) else { return };
+        let missing =
+            pending.iter().map(|tool| tool.reply_blob).find(|blob| !live.replies.contains_key(blob));
+        if let Some(reply_blob) = missing {
+            if !std::mem::replace(&mut live.loading, true) {
+                let op = Op::Observe { paths: Vec::new(), blobs: vec![reply_blob] };
+                self.run(op, Target::Replies { lineage: lineage.to_owned() }, None);
+            }
+            return;
+        }
+        let fresh: Vec<(PendingTool, Value)> = pending
+            .into_iter()
+            .filter(|tool| live.tools.insert(tool.id.clone()))
+            .map(|tool| {
+                let input = live.replies.get(&tool.reply_blob).and_then(|reply| input_of(reply, &tool.id));
+                (tool, input.unwrap_or_else(|| json!({})))
+            })
+            .collect();
+        for (tool, input) in fresh {
+            self.call_tool(lineage, tool, &input);
+        }
+    }
+
+    fn call_tool(&mut self, lineage: &str, tool: PendingTool, input: &Value) {
+        let caller = Caller::Agent(lineage.to_owned());
+        let reply_to = ReplyTo::Tool { lineage: lineage.to_owned(), call_no: tool.call_no, tool: tool.id };
+        match tools::tool_call(&tool.name, input) {
+            Ok((verb, args)) => {
+                let deadline = self.now.plus_millis(TOOL_DEADLINE_MS);
+                let (id, verb) = (0, verb.to_owned());
+                self.enter(Call { id, caller, verb, args, idempotency: Some(tool.key), deadline }, reply_to);
+            }
+            Err(error) => self.deliver(&caller, reply_to, Err(error), None),
+        }
+    }
+
+    pub(crate) fn replies_loaded(&mut self, lineage: &str, outcome: Outcome) {
+        let Some(live) = self.agents.get_mut(lineage) else { return };
+        live.loading = false;
+        if let Outcome::Observed { blobs, .. } = outcome {
+            for (hash, bytes) in blobs {
+                if let Ok(reply) = serde_json::from_slice::<ModelReply>(&bytes) {
+                    live.replies.insert(hash, reply);
+                }
+            }
+        }
+        self.drive(lineage);
+    }
+
+    /// A tool call of an agent ended: its result becomes a blob, the receipt a step.
+    pub(crate) fn tool_done(
+        &mut self,
+        lineage: &str,
+        call_no: u64,
+        tool: String,
+        result: Result<Value, CallError>,
+    ) {
+        if let Some(live) = self.agents.get_mut(lineage) {
+            live.tools.remove(&tool);
+        }
+        if self.state.agents.get(lineage).is_none_or(AgentState::is_finished) {
+            return;
+        }
+        let call = self
+            .state
+            .agents
+            .get(lineage)
+            .and_then(|agent| agent.tool_name(call_no, &tool))
+            .map(str::to_owned);
+        let verb = call.as_deref().and_then(tools::Tool::lookup).map_or("", |tool| tool.call);
+        let (text, is_error) = tools::render(verb, &result);
+        let (result_blob, bytes) = blob(text.as_bytes());
+        let step = AgentEvent::ToolReceipt { call_no, id: tool, result_blob, is_error };
+        self.step(lineage, step, vec![(result_blob, bytes)]);
+        self.drive(lineage);
+    }
+
+    fn hand_off(&mut self, lineage: &str) {
+        let touched =
+            self.state.lineages.get(lineage).map(|known| known.reads.keys().cloned().collect::<Vec<_>>());
+        let Some(agent) = self.state.agents.get(lineage) else { return };
+        let text = agent.handoff_text(&touched.unwrap_or_default());
+        let (summary_blob, bytes) = blob(text.as_bytes());
+        self.step(lineage, AgentEvent::HandedOff { summary_blob }, vec![(summary_blob, bytes)]);
+        self.drive(lineage);
+    }
+
+    fn end_agent(&mut self, lineage: &str, outcome: Ending) {
+        if self.state.agents.get(lineage).is_some_and(AgentState::is_finished) {
+            return;
+        }
+        self.step(lineage, AgentEvent::Finished { outcome }, Vec::new());
+        self.agents.remove(lineage);
+        self.answer_waiters(lineage);
+    }
+
+    pub(crate) fn nudged(&mut self, lineage: &str, text_blob: Hash) {
+        if self.state.agents.get(lineage).is_some_and(|agent| !agent.is_finished()) {
+            self.step(lineage, AgentEvent::Nudged { text_blob }, Vec::new());
+            self.drive(lineage);
+        }
+    }
+
+    fn signal(&mut self, caller: &Caller, lineage: &str, signal: &str) -> Result<Value, CallError> {
+        const SIGNALS: [&str; 5] = ["SIGSTOP", "SIGCONT", "SIGTERM", "SIGCANCEL", "SIGKILL"];
+        let state =
+            self.state.lineages.get(lineage).map(|known| known.state).ok_or_else(|| no_lineage(lineage))?;
+        if !SIGNALS.contains(&signal) {
+            return Err(CallError::new(Code::Usage, format!("no signal is called {signal:?}"))
+                .hint(format!("one of: {}", SIGNALS.join(", "))));
+        }
+        if state == LineageState::Exited {
+            return Err(CallError::new(Code::NotFound, format!("{lineage} has ended")).hint("ostk ps"));
+        }
+        let event = Event::AgentSignalled { lineage: lineage.to_owned(), signal: signal.to_owned() };
+        self.record(caller, &event);
+        match signal {
+            "SIGSTOP" => {}
+            "SIGCONT" => {
+                self.release_held();
+                self.drive(lineage);
+            }
+            _ => self.terminate(lineage, signal),
+        }
+        Ok(json!({ "lineage": lineage, "signal": signal }))
+    }
+
+    fn terminate(&mut self, lineage: &str, signal: &str) {
+        if let Some((_, op)) = self.agents.get(lineage).and_then(|live| live.calling) {
+            self.acts.push(Act::Abort { id: op });
+            self.ops.remove(&op);
+        }
+        let running = self.ops.iter().filter_map(|(op, target)| match target {
+            Target::Job(job) => Some((*op, *job)),
+            _ => None,
+        });
+        let shells: Vec<OpId> = running
+            .filter(|(_, job)| self.jobs.get(job).is_some_and(|job| job.is_shell_of(lineage)))
+            .map(|(op, _)| op)
+            .collect();
+        // A killed command still reports its end, which settles its files and its receipt.
+        self.acts.extend(shells.into_iter().map(|id| Act::Abort { id }));
+        if self.state.agents.contains_key(lineage) {
+            self.end_agent(lineage, Ending::Cancelled { reason: signal.to_owned() });
+        } else {
+            self.record(&Caller::Kernel, &Event::SessionEnded { lineage: lineage.to_owned() });
+        }
+        self.release_held();
+    }
+
+    fn wait_for_end(&mut self, mut job: Job, lineage: String) {
+        match self.state.lineages.get(&lineage).map(|known| known.state) {
+            None => {
+                let error = no_lineage(&lineage);
+                self.finish(job, Err(error), None);
+            }
+            Some(LineageState::Exited) => {
+                let result = self.ending(&lineage);
+                self.finish(job, Ok(result), Some(self.state.next_seq));
+            }
+            Some(_) => {
+                let wait = job.number("timeout_ms").unwrap_or(MAX_WAIT_MS).min(MAX_WAIT_MS);
+                job.deadline = job.deadline.min(self.now.plus_millis(wait));
+                job.stage = Stage::Agent(lineage);
+                self.jobs.insert(job.id, job);
+            }
+        }
+    }
+
+    fn answer_waiters(&mut self, lineage: &str) {
+        let waiting = |job: &&Job| matches!(&job.stage, Stage::Agent(name) if name == lineage);
+        let ids: Vec<u64> = self.jobs.values().filter(waiting).map(|job| job.id).collect();
+        let after = Some(self.state.next_seq);
+        for id in ids {
+            let result = self.ending(lineage);
+            if let Some(job) = self.jobs.remove(&id) {
+                self.finish(job, Ok(result), after);
+            }
+        }
+    }
+
+    fn ending(&self, lineage: &str) -> Value {
+        let mut row = json!({ "lineage": lineage, "state": "exited" });
+        self.describe_agent(lineage, &mut row);
+        row
+    }
+
+    /// Adds an agent's figures to its row in `ps`.
+    pub(crate) fn describe_agent(&self, lineage: &str, row: &mut Value) {
+        let Some(agent) = self.state.agents.get(lineage) else { return };
+        let spent = agent.spent();
+        row["model"] = json!(agent.model());
+        row["turns"] = json!(spent.turns);
+        row["tokens"] = json!(spent.tokens);
+        row["usd"] = json!(spent.micro_usd as f64 / 1e6);
+        row["outcome"] = json!(agent.outcome());
+        let live = self.agents.get(lineage);
+        row["doing"] = json!(match live {
+            _ if agent.is_finished() => "",
+            Some(live) if live.calling.is_some() => "model",
+            Some(live) if !live.tools.is_empty() => "tools",
+            Some(live) if live.wake_at.is_some() => "waiting",
+            _ => "",
+        });
+    }
+
+    /// What the Agentfile grants, if the caller has one.
+    pub(crate) fn agent_tools(&self, lineage: &str) -> Option<Vec<ostk_policy::ToolGrant>> {
+        let grants = self.state.agents.get(lineage)?.tool_grants()?;
+        Some(grants.iter().map(grant).collect())
+    }
+}
+
+impl State {
+    /// The outcome of a native agent, if it has ended.
+    pub fn ending(&self, lineage: &str) -> Option<&Ending> {
+        self.agents.get(lineage)?.outcome()
+    }
+}
+
+fn grant(grant: &ToolGrant) -> ostk_policy::ToolGrant {
+    ostk_policy::ToolGrant { class: grant.class.clone(), pattern: grant.pattern.clone() }
+}
+
+fn tool_calls(reply: &ModelReply) -> Vec<ToolCall> {
+    let calls = reply.content.iter().filter_map(|block| match block {
+        Block::ToolUse { id, name, .. } => Some((id.clone(), name.clone())),
+        _ => None,
+    });
+    calls.map(|(id, name)| ToolCall { id, name }).collect()
+}
+
+fn input_of(reply: &ModelReply, wanted: &str) -> Option<Value> {
+    reply.content.iter().find_map(|block| match block {
+        Block::ToolUse { id, input, .. } if id == wanted => Some(input.clone()),
+        _ => None,
+    })
+}

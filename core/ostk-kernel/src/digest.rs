@@ -1,0 +1,87 @@
+//! What changed under a caller, told once and briefly with its next reply.
+//!
+//! A digest is at most 512 bytes and stands at the end of a result, never in a prompt's cacheable prefix.
+
+use serde_json::Value;
+
+use crate::{
+    call::{CallError, Caller},
+    kernel::Kernel,
+    state::{Lineage, State},
+};
+
+/// The longest digest in bytes.
+const MAX_DIGEST: usize = 512;
+
+impl Kernel {
+    /// The result with the caller's digest, if there is something to tell.
+    pub(crate) fn with_digest(
+        &mut self,
+        caller: &Caller,
+        result: Result<Value, CallError>,
+    ) -> Result<Value, CallError> {
+        let Caller::Agent(name) = caller else { return result };
+        let lines = self.stale_lines(name);
+        if lines.is_empty() {
+            return result;
+        }
+        let digest = Value::String(lines);
+        match result {
+            Ok(Value::Object(mut fields)) => {
+                fields.insert("digest".to_owned(), digest);
+                Ok(Value::Object(fields))
+            }
+            Err(mut error) => {
+                if error.data.is_null() {
+                    error.data = Value::Object(serde_json::Map::new());
+                }
+                if let Some(fields) = error.data.as_object_mut() {
+                    fields.insert("digest".to_owned(), digest);
+                }
+                Err(error)
+            }
+            other => other,
+        }
+    }
+
+    /// A caller that has just been shown a file need not be told of it again.
+    pub(crate) fn mark_told(&mut self, lineage: &str, path: &str) {
+        let generation = self.state.generation(path);
+        self.told.insert((lineage.to_owned(), path.to_owned()), generation);
+    }
+
+    fn stale_lines(&mut self, name: &str) -> String {
+        let mut digest = String::new();
+        let Some(lineage) = self.state.lineages.get(name) else { return digest };
+        let mut told = Vec::new();
+        for (path, line, generation) in stale(&self.state, lineage) {
+            let key = (name.to_owned(), path.to_owned());
+            if self.told.get(&key).is_some_and(|known| *known >= generation) {
+                continue;
+            }
+            if digest.len() + line.len() + 1 > MAX_DIGEST {
+                break;
+            }
+            if !digest.is_empty() {
+                digest.push('\n');
+            }
+            digest.push_str(&line);
+            told.push((key, generation));
+        }
+        self.told.extend(told);
+        digest
+    }
+}
+
+/// Files that are no longer what the lineage believes: path, line, generation.
+fn stale<'a>(state: &'a State, lineage: &'a Lineage) -> impl Iterator<Item = (&'a str, String, u64)> {
+    lineage.reads.iter().filter_map(|(path, read)| {
+        let entry = state.files.get(path)?;
+        if entry.image.map(|image| image.blob) == Some(read.blob) {
+            return None;
+        }
+        let writer = entry.history.last().map_or("?", |version| version.writer.as_str());
+        let (mark, generation) = (if entry.image.is_some() { '✎' } else { '✗' }, entry.generation);
+        Some((path.as_str(), format!("[files] {mark} {path} gen={generation} by {writer}"), generation))
+    })
+}

@@ -1,0 +1,323 @@
+//! The closed set of events: what a record's `event` and `body` may be.
+//!
+//! A body holds names, numbers and the digests of blobs, never the bytes of a prompt, a file or an output. A member
+//! that names a blob is called `blob` or ends in `_blob`: recovery relies on it.
+
+use std::collections::BTreeMap;
+
+use ostk_agent::AgentEvent;
+use ostk_log::{Hash, Timestamp};
+use ostk_policy::Request;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::state::LineageKind;
+
+/// The bytes and the mode of a file at one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileImage {
+    /// Digest of its bytes.
+    pub blob: Hash,
+    /// Whether its owner may execute it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+}
+
+/// One file before and after: absent is `None`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Workspace path.
+    pub path: String,
+    /// What was there.
+    pub before: Option<FileImage>,
+    /// What shall be there.
+    pub after: Option<FileImage>,
+    /// What the caller now believes the file to be, where a merge made it differ from `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub belief_blob: Option<Hash>,
+    /// Whether another writer's change was merged in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub merged: bool,
+}
+
+/// How a change made outside the kernel was noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// A hash check when a call touched the file.
+    Touch,
+    /// The file watcher.
+    Watcher,
+    /// The scan around the command whose intent has this sequence number.
+    Shell(u64),
+    /// A client's own tool, reported by its hook.
+    Hook,
+}
+
+/// Every event of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "body")]
+pub enum Event {
+    /// A daemon took the journal.
+    #[serde(rename = "anchor.started")]
+    AnchorStarted {
+        /// Version of the binary.
+        version: String,
+        /// What recovery had to cut, if anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovered: Option<Value>,
+    },
+    /// A daemon let the journal go in good order.
+    #[serde(rename = "anchor.stopped")]
+    AnchorStopped {
+        /// Why.
+        reason: String,
+    },
+    /// The active governance documents, from here on.
+    #[serde(rename = "policy.loaded")]
+    PolicyLoaded {
+        /// Fingerprint of the effective policy.
+        fingerprint: Hash,
+        /// The documents' texts as one JSON blob.
+        documents_blob: Hash,
+    },
+    /// New documents did not parse; the old ones stay active for readers and effects are refused.
+    #[serde(rename = "policy.rejected")]
+    PolicyRejected {
+        /// What is wrong with them.
+        problems: Vec<String>,
+    },
+    /// A client or agent got a lineage.
+    #[serde(rename = "session.started")]
+    SessionStarted {
+        /// The lineage.
+        lineage: String,
+        /// What kind of process it is.
+        kind: LineageKind,
+        /// The pin that bounds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pin: Option<String>,
+        /// What the client calls itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
+    },
+    /// A client went away.
+    #[serde(rename = "session.ended")]
+    SessionEnded {
+        /// The lineage.
+        lineage: String,
+    },
+    /// The gate refused a call.
+    #[serde(rename = "gate.denied")]
+    GateDenied {
+        /// The inputs of the verdict.
+        request: Box<Request>,
+        /// `deny`, or `boundary` when the path lies outside the workspace and no rule was asked.
+        effect: String,
+        /// The rules that decided.
+        rules: Vec<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A file was read.
+    #[serde(rename = "file.read")]
+    FileRead {
+        /// Workspace path.
+        path: String,
+        /// What was there.
+        image: FileImage,
+        /// The caller had seen these bytes already and got one line.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        elided: bool,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+    /// Files are about to change, all or none.
+    #[serde(rename = "file.write.intent")]
+    WriteIntent {
+        /// The changes, in the order in which they are made.
+        changes: Vec<Change>,
+        /// The verb that asked.
+        verb: String,
+        /// The conflict whose candidate this is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// Why, in the caller's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// The inputs of the verdicts, one for each path.
+        requests: Vec<Request>,
+    },
+    /// How a write ended.
+    #[serde(rename = "file.write.receipt")]
+    WriteReceipt {
+        /// Sequence number of the intent.
+        intent: u64,
+        /// Whether the files hold what was intended.
+        done: bool,
+        /// Why not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
+    /// A write met a concurrent change that it may not decide alone; nothing was written.
+    #[serde(rename = "file.conflict")]
+    FileConflict {
+        /// Accepts the candidate in one call; absent if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// Workspace path.
+        path: String,
+        /// What the caller started from.
+        base_blob: Hash,
+        /// What is there.
+        current_blob: Hash,
+        /// What the caller wants there.
+        proposed_blob: Hash,
+        /// A merge of both, free of markers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        candidate_blob: Option<Hash>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A file changed outside the kernel.
+    #[serde(rename = "file.foreign")]
+    FileForeign {
+        /// The change.
+        change: Change,
+        /// How it was noticed.
+        via: Via,
+        /// Lineages whose commands ran when it happened, when that is not one only.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        suspects: Vec<String>,
+    },
+    /// A command is about to run.
+    #[serde(rename = "shell.intent")]
+    ShellIntent {
+        /// The command line, as a blob.
+        command_blob: Hash,
+        /// Workspace-relative directory.
+        cwd: String,
+        /// Deadline of the command.
+        timeout_ms: u64,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+    /// A command ended.
+    #[serde(rename = "shell.receipt")]
+    ShellReceipt {
+        /// Sequence number of the intent.
+        intent: u64,
+        /// Exit code; 128 + signal when it was killed; absent when it never started or a crash hid its end.
+        exit: Option<i32>,
+        /// The deadline passed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        timed_out: bool,
+        /// Standard output.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stdout_blob: Option<Hash>,
+        /// Standard error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stderr_blob: Option<Hash>,
+        /// Output that was not kept.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        dropped_bytes: u64,
+        /// Wall clock.
+        duration_ms: u64,
+        /// Files that changed meanwhile and are ascribed to it.
+        changed: Vec<String>,
+        /// Why it did not run or its end is unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
+    /// A background process is about to start.
+    #[serde(rename = "process.intent")]
+    ProcessIntent {
+        /// Its alias.
+        alias: String,
+        /// The command line, as a blob.
+        command_blob: Hash,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+    /// A background process ended, or a restart lost it.
+    #[serde(rename = "process.ended")]
+    ProcessEnded {
+        /// Its alias.
+        alias: String,
+        /// How.
+        outcome: String,
+    },
+    /// The workspace was searched.
+    #[serde(rename = "search.receipt")]
+    SearchReceipt {
+        /// What for.
+        pattern: String,
+        /// How many matches were returned.
+        matches: u64,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+    /// An advisory lock changed hands.
+    #[serde(rename = "lock.changed")]
+    LockChanged {
+        /// The lock.
+        name: String,
+        /// Who holds it now.
+        holder: Option<String>,
+        /// When it lapses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// A remark for the log's readers.
+    #[serde(rename = "note.added")]
+    NoteAdded {
+        /// The remark, as a blob.
+        text_blob: Hash,
+    },
+    /// A message for an agent, shown with its next tool result.
+    #[serde(rename = "nudge.sent")]
+    NudgeSent {
+        /// The lineage it is for.
+        to: String,
+        /// The message, as a blob.
+        text_blob: Hash,
+    },
+    /// A step of a native agent.
+    #[serde(rename = "agent.step")]
+    AgentStep {
+        /// The agent.
+        lineage: String,
+        /// What happened to it.
+        step: Box<AgentEvent>,
+    },
+    /// A signal was sent to a process.
+    #[serde(rename = "agent.signalled")]
+    AgentSignalled {
+        /// The process.
+        lineage: String,
+        /// The signal's name.
+        signal: String,
+    },
+    /// A call that had no effect to redo, recorded for the record's sake.
+    #[serde(rename = "call.receipt")]
+    CallReceipt {
+        /// The verb.
+        verb: String,
+        /// Small facts about it.
+        facts: BTreeMap<String, Value>,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

@@ -1,0 +1,66 @@
+//! Between a call and the gate: build the request, record a refusal, word the error.
+
+use ostk_policy::{Actor, ActorKind, Class, Effect, Request, Resource, Verdict};
+use serde_json::json;
+
+use crate::{
+    call::{CallError, Caller, Code},
+    event::Event,
+    kernel::Kernel,
+};
+
+impl Kernel {
+    /// The inputs of a verdict on `verb` over `resource`.
+    pub(crate) fn request(&self, caller: &Caller, verb: &str, class: Class, resource: Resource) -> Request {
+        let lineage = caller.lineage();
+        let kind = match caller {
+            Caller::Human(_) => ActorKind::Human,
+            Caller::Agent(_) => ActorKind::Agent,
+            Caller::World(_) => ActorKind::World,
+            Caller::Kernel => ActorKind::Kernel,
+        };
+        let actor = Actor {
+            kind,
+            lineage: lineage.to_owned(),
+            pin: self.state.lineages.get(lineage).and_then(|known| known.pin.clone()),
+            tools: self.agent_tools(lineage),
+        };
+        Request { actor, call: verb.to_owned(), class, resource, labels: Vec::new(), stack: None }
+    }
+
+    /// Asks the gate. A refusal is recorded; the error comes with the number of records it must wait for.
+    pub(crate) fn pass(
+        &mut self,
+        caller: &Caller,
+        verb: &str,
+        class: Class,
+        resource: Resource,
+    ) -> Result<Request, (CallError, Option<u64>)> {
+        let request = self.request(caller, verb, class, resource);
+        let verdict = self.gate.decide(&request);
+        match verdict.effect {
+            Effect::Allow => Ok(request),
+            Effect::Deny | Effect::Ask => Err(self.refuse(caller, request, &verdict)),
+        }
+    }
+
+    fn refuse(&mut self, caller: &Caller, request: Request, verdict: &Verdict) -> (CallError, Option<u64>) {
+        let rules: Vec<String> = verdict.rules.iter().map(ToString::to_string).collect();
+        let mut message = verdict.reason.clone();
+        for rule in &rules {
+            message.push_str("\n  rule: ");
+            message.push_str(rule);
+        }
+        let effect = if verdict.effect == Effect::Ask { "ask" } else { "deny" };
+        let event = Event::GateDenied {
+            request: Box::new(request),
+            effect: effect.to_owned(),
+            rules: rules.clone(),
+            reason: verdict.reason.clone(),
+        };
+        let seq = self.record(caller, &event);
+        let mut error = CallError::new(Code::Denied, message).data(json!({ "rules": rules, "seq": seq }));
+        error.hint.clone_from(&verdict.remedy);
+        (error, Some(seq + 1))
+    }
+}

@@ -1,0 +1,516 @@
+//! The kernel itself: a call comes in, acts go out, and every change of state is a record.
+//!
+//! A call becomes a [`Job`], which walks through stages: resolve its paths, pass the gate, wait its turn on each path,
+//! look at the files, append the intent, place the files, append the receipt, reply. The stages of one family of calls
+//! live in a module of their own (`files`, `shell`, `agents`, `work`); this one owns the walk and the bookkeeping.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ostk_agent::AgentEvent;
+use ostk_log::{Hash, Timestamp};
+use ostk_policy::{Gate, Request};
+use serde_json::{Value, json};
+
+use crate::{
+    act::{Act, BlobBytes, Op, OpId, Outcome},
+    call::{Call, CallError, CallId, Caller, Code},
+    event::Event,
+    files::FileStage,
+    log_view,
+    queue::{JobId, PathQueues},
+    shell::ShellStage,
+    state::{LineageKind, LineageState, State},
+    table::{self, Syscall},
+};
+
+/// Calls open at once; beyond it callers are told to come back. A fleet of 1,000 agents with four calls each fits.
+const MAX_JOBS: usize = 4_096;
+
+/// What the kernel cannot know by itself.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Version of the binary.
+    pub version: String,
+    /// Epoch of this anchor.
+    pub epoch: u64,
+    /// What recovery of the log had to do, for the first record.
+    pub recovered: Option<Value>,
+    /// Tokens of a model's context window when the spawn does not say.
+    pub context_window: u64,
+}
+
+/// The kernel: its folded state and what is in flight.
+#[derive(Debug)]
+pub struct Kernel {
+    pub(crate) config: Config,
+    pub(crate) state: State,
+    pub(crate) gate: Gate,
+    pub(crate) now: Timestamp,
+    pub(crate) acts: Vec<Act>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) queues: PathQueues,
+    pub(crate) ops: BTreeMap<OpId, Target>,
+    pub(crate) held: VecDeque<Job>,
+    /// Generations that a lineage's digest has told it already, so that it is told once.
+    pub(crate) told: BTreeMap<(String, String), u64>,
+    pub(crate) agents: BTreeMap<String, crate::agents::Live>,
+    next_id: u64,
+    broken: Option<String>,
+}
+
+/// Who waits for an operation.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Job(JobId),
+    Model { lineage: String, call_no: u64 },
+    Replies { lineage: String },
+    Scan,
+}
+
+/// Where a job's result goes.
+#[derive(Clone, Debug)]
+pub(crate) enum ReplyTo {
+    Host(CallId),
+    Tool { lineage: String, call_no: u64, tool: String },
+    Shell(JobId),
+    Nobody,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) caller: Caller,
+    pub(crate) syscall: &'static Syscall,
+    pub(crate) args: Value,
+    pub(crate) key: Option<String>,
+    pub(crate) deadline: Timestamp,
+    pub(crate) reply_to: ReplyTo,
+    pub(crate) paths: Vec<String>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) stage: Stage,
+}
+
+/// How far a job has come.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    New,
+    File(FileStage),
+    Shell(ShellStage),
+    /// An operation whose JSON result is the reply.
+    Json,
+    /// Waits for an agent to end.
+    Agent(String),
+    /// Waits for documents from disk.
+    Documents,
+}
+
+impl Job {
+    /// Whether it is a command of this lineage that runs now.
+    pub(crate) fn is_shell_of(&self, lineage: &str) -> bool {
+        matches!(self.stage, Stage::Shell(_) | Stage::Json) && self.caller.lineage() == lineage
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.args.get(name).and_then(Value::as_str)
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.args.get(name).and_then(Value::as_u64)
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.args.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+}
+
+impl Kernel {
+    /// A kernel over a state folded from the log and a gate loaded from the documents.
+    pub fn new(config: Config, state: State, gate: Gate) -> Self {
+        let now = state.last_ts;
+        Self {
+            config,
+            state,
+            gate,
+            now,
+            acts: Vec::new(),
+            jobs: BTreeMap::new(),
+            queues: PathQueues::default(),
+            ops: BTreeMap::new(),
+            held: VecDeque::new(),
+            told: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            next_id: 1,
+            broken: None,
+        }
+    }
+
+    /// The folded state.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes the journal: records the new epoch and the policy, finishes what a crash interrupted, wakes the agents.
+    pub fn boot(&mut self, now: Timestamp, documents: &ostk_policy::Documents) -> Vec<Act> {
+        self.clock(now);
+        let event = Event::AnchorStarted {
+            version: self.config.version.clone(),
+            recovered: self.config.recovered.take(),
+        };
+        self.record(&Caller::Kernel, &event);
+        self.record_policy(documents);
+        self.end_lost_processes();
+        self.report_lost_shells();
+        self.redo_open_writes();
+        for lineage in self.state.agents.keys().cloned().collect::<Vec<_>>() {
+            self.drive(&lineage);
+        }
+        self.take_acts()
+    }
+
+    /// Records a clean stop; the host flushes the journal after it.
+    pub fn stop(&mut self, now: Timestamp, reason: &str) -> Vec<Act> {
+        self.clock(now);
+        self.record(&Caller::Kernel, &Event::AnchorStopped { reason: reason.to_owned() });
+        self.take_acts()
+    }
+
+    /// A call arrives.
+    pub fn submit(&mut self, now: Timestamp, call: Call) -> Vec<Act> {
+        self.clock(now);
+        let reply_to = ReplyTo::Host(call.id);
+        self.enter(call, reply_to);
+        self.take_acts()
+    }
+
+    /// An operation ended.
+    pub fn complete(&mut self, now: Timestamp, op: OpId, outcome: Outcome) -> Vec<Act> {
+        self.clock(now);
+        match self.ops.remove(&op) {
+            Some(Target::Job(id)) => {
+                if let Some(job) = self.jobs.remove(&id) {
+                    self.resume(job, outcome);
+                }
+            }
+            Some(Target::Model { lineage, call_no }) => self.model_replied(&lineage, call_no, outcome),
+            Some(Target::Replies { lineage }) => self.replies_loaded(&lineage, outcome),
+            Some(Target::Scan) => {
+                if let Outcome::Scanned(Ok(paths)) = outcome {
+                    self.settle_foreign(&paths, &crate::event::Via::Watcher, None);
+                }
+            }
+            None => {}
+        }
+        self.take_acts()
+    }
+
+    /// The watcher saw these paths change; an empty list means that it lost count and everything must be scanned.
+    pub fn notice(&mut self, now: Timestamp, paths: &[String]) -> Vec<Act> {
+        self.clock(now);
+        if paths.is_empty() {
+            self.run(Op::Scan, Target::Scan, None);
+        } else {
+            self.settle_foreign(paths, &crate::event::Via::Watcher, None);
+        }
+        self.take_acts()
+    }
+
+    /// Time passed: ends what waited too long and wakes agents that wait for a moment. Returns the acts and, if
+    /// anything waits for a moment, the next one.
+    pub fn tick(&mut self, now: Timestamp) -> (Vec<Act>, Option<Timestamp>) {
+        self.clock(now);
+        let late = |job: &&Job| job.deadline <= now && job.may_expire();
+        let late: Vec<JobId> = self.jobs.values().filter(late).map(|job| job.id).collect();
+        for id in late {
+            if let Some(job) = self.jobs.remove(&id) {
+                let error = CallError::new(
+                    Code::Deadline,
+                    format!("{} did not end by its deadline", job.syscall.name),
+                )
+                .hint("nothing was changed by this call; repeat it with a longer timeout_ms");
+                self.finish(job, Err(error), None);
+            }
+        }
+        self.expire_locks();
+        self.drive_due();
+        (self.take_acts(), self.next_deadline())
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let jobs = self.jobs.values().filter(|job| job.may_expire()).map(|job| job.deadline);
+        let agents = self.agents.values().filter_map(|live| live.wake_at);
+        let locks = self.state.locks.values().map(|lock| lock.until);
+        jobs.chain(agents).chain(locks).min()
+    }
+
+    fn clock(&mut self, now: Timestamp) {
+        self.now = self.now.max(now).max(self.state.last_ts);
+    }
+
+    fn take_acts(&mut self) -> Vec<Act> {
+        std::mem::take(&mut self.acts)
+    }
+
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Starts an operation for `target`.
+    pub(crate) fn run(&mut self, op: Op, target: Target, after: Option<u64>) -> OpId {
+        let id = self.fresh_id();
+        self.ops.insert(id, target);
+        self.acts.push(Act::Run { id, op, after });
+        id
+    }
+
+    /// Appends a record that somebody waits for; returns its sequence number.
+    pub(crate) fn record(&mut self, caller: &Caller, event: &Event) -> u64 {
+        self.record_with(caller, event, Vec::new(), false)
+    }
+
+    /// Appends a record and the blobs it names, and folds it. The host must append in the order of the acts.
+    pub(crate) fn record_with(
+        &mut self,
+        caller: &Caller,
+        event: &Event,
+        blobs: Vec<(Hash, BlobBytes)>,
+        relaxed: bool,
+    ) -> u64 {
+        let seq = self.state.next_seq;
+        let draft = log_view::draft_of(seq, self.now, self.config.epoch, caller.actor(), event);
+        self.state.next_seq += 1;
+        self.state.last_ts = draft.ts;
+        self.state.epoch = draft.epoch;
+        if let Err(what) = self.state.apply(seq, draft.ts, &draft.actor, event.clone()) {
+            // A record that the kernel wrote but cannot fold is a bug: stop before it spreads.
+            self.broken = Some(format!("bug: record {seq} ({}) does not fold: {what}", draft.event));
+        }
+        self.acts.push(Act::Append { draft, blobs, relaxed });
+        seq
+    }
+
+    fn record_policy(&mut self, documents: &ostk_policy::Documents) {
+        let fingerprint = self.gate.fingerprint();
+        let text = serde_json::to_vec(documents).unwrap_or_default();
+        let documents_blob = Hash::of(&text);
+        if self.state.policy == Some((fingerprint, documents_blob)) {
+            return;
+        }
+        let event = Event::PolicyLoaded { fingerprint, documents_blob };
+        self.record_with(&Caller::Kernel, &event, vec![(documents_blob, text.into())], false);
+    }
+
+    /// Admits a call: repeated, malformed, unwelcome or on its way.
+    pub(crate) fn enter(&mut self, call: Call, reply_to: ReplyTo) {
+        let Call { caller, verb, args, idempotency, deadline, .. } = call;
+        let refuse =
+            |kernel: &mut Self, error| kernel.deliver(&caller.clone(), reply_to.clone(), Err(error), None);
+        if let Some(broken) = &self.broken {
+            let error =
+                CallError::new(Code::Poisoned, broken.clone()).hint("restart the daemon: ostk listen");
+            return refuse(self, error);
+        }
+        let Some(syscall) = table::lookup(&verb) else {
+            let error =
+                CallError::new(Code::Usage, format!("no such system call: {verb}")).hint("ostk abi list");
+            return refuse(self, error);
+        };
+        if let Err(error) = syscall.check(&args) {
+            return refuse(self, error);
+        }
+        if self.jobs.len() + self.held.len() >= MAX_JOBS {
+            let error = CallError::new(Code::Busy, format!("{MAX_JOBS} calls are open"))
+                .hint("repeat it in a moment");
+            return refuse(self, error);
+        }
+        let key = idempotency;
+        if let Some(result) = key.as_ref().and_then(|key| self.repeated(key)) {
+            return self.deliver(&caller, reply_to, result, Some(self.state.next_seq));
+        }
+        let id = self.fresh_id();
+        let job = Job {
+            id,
+            caller,
+            syscall,
+            args,
+            key,
+            deadline,
+            reply_to,
+            paths: Vec::new(),
+            requests: Vec::new(),
+            stage: Stage::New,
+        };
+        self.admit(job);
+    }
+
+    fn admit(&mut self, job: Job) {
+        let state = self.state.lineages.get(job.caller.lineage()).map(|lineage| lineage.state);
+        match (&job.caller, state) {
+            (Caller::Agent(_) | Caller::World(_), Some(LineageState::Stopped)) => self.held.push_back(job),
+            (Caller::Agent(_) | Caller::World(_), Some(LineageState::Exited)) => {
+                let error = CallError::new(Code::Stopped, format!("{} has ended", job.caller.lineage()))
+                    .hint("start a session: session.start");
+                self.finish(job, Err(error), None);
+            }
+            (Caller::Agent(name), None) => {
+                let event = Event::SessionStarted {
+                    lineage: name.clone(),
+                    kind: LineageKind::Client,
+                    pin: None,
+                    client: None,
+                };
+                let caller = job.caller.clone();
+                self.record_with(&caller, &event, Vec::new(), true);
+                self.start(job);
+            }
+            _ => self.start(job),
+        }
+    }
+
+    /// Lets held calls of a lineage go on, or ends them.
+    pub(crate) fn release_held(&mut self) {
+        for job in std::mem::take(&mut self.held) {
+            self.admit(job);
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        match job.syscall.name {
+            "file.read" | "file.edit" | "file.write" | "file.delete" | "file.rename" | "file.batch"
+            | "file.accept" | "file.undo" | "file.blame" | "file.log" | "dir.list" | "hook.before"
+            | "hook.after" => {
+                self.start_file(job);
+            }
+            "shell.run" => self.start_shell(job),
+            "process.start" | "process.interact" | "search" => self.start_op(job),
+            "agent.spawn" | "agent.signal" | "agent.wait" => self.start_agent_call(job),
+            _ => self.start_work(job),
+        }
+    }
+
+    fn resume(&mut self, job: Job, outcome: Outcome) {
+        match &job.stage {
+            Stage::File(_) => self.resume_file(job, outcome),
+            Stage::Shell(_) => self.resume_shell(job, outcome),
+            Stage::Documents => self.resume_documents(job, outcome),
+            Stage::New | Stage::Json | Stage::Agent(_) => match outcome {
+                Outcome::Json(result) => self.finish_op(job, result),
+                Outcome::Listed(Ok(entries)) => {
+                    self.finish(job, Ok(json!({ "entries": entries })), None);
+                }
+                Outcome::Listed(Err(message)) => {
+                    self.finish(job, Err(CallError::new(Code::NotFound, message)), None)
+                }
+                other => {
+                    debug_assert!(false, "unexpected outcome {other:?}");
+                    self.finish(job, Err(CallError::new(Code::Failed, "bug: unexpected outcome")), None);
+                }
+            },
+        }
+    }
+
+    fn resume_documents(&mut self, job: Job, outcome: Outcome) {
+        let Outcome::Documents(documents) = outcome else {
+            return self.finish(job, Err(CallError::new(Code::Failed, "bug: no documents came back")), None);
+        };
+        match self.gate.reload(&documents) {
+            Ok(()) => {
+                self.record_policy(&documents);
+                let result = json!({ "fingerprint": self.gate.fingerprint() });
+                let after = Some(self.state.next_seq);
+                self.finish(job, Ok(result), after);
+            }
+            Err(errors) => {
+                let problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                let message = problems.join("\n");
+                self.record(&Caller::Kernel, &Event::PolicyRejected { problems });
+                let error = CallError::new(Code::Usage, message).hint(
+                    "the old policy stays in force for readers; writes are refused until this is mended",
+                );
+                self.finish(job, Err(error), None);
+            }
+        }
+    }
+
+    /// Ends a job: frees its paths, answers, and starts whoever waited behind it.
+    pub(crate) fn finish(&mut self, job: Job, result: Result<Value, CallError>, after: Option<u64>) {
+        let heads = self.queues.leave(job.id, &job.paths);
+        self.deliver(&job.caller, job.reply_to, result, after);
+        for head in heads {
+            self.wake(head);
+        }
+    }
+
+    /// Starts a queued job that heads all its queues.
+    fn wake(&mut self, id: JobId) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        match &job.stage {
+            Stage::File(FileStage::Queued) if self.queues.ready(id, &job.paths) => self.observe(job),
+            Stage::File(FileStage::Settling { .. }) if self.queues.ready(id, &job.paths) => self.look(job),
+            _ => {
+                self.jobs.insert(id, job);
+            }
+        }
+    }
+
+    /// Hands a result to whoever waits for it; a digest goes with it.
+    pub(crate) fn deliver(
+        &mut self,
+        caller: &Caller,
+        reply_to: ReplyTo,
+        result: Result<Value, CallError>,
+        after: Option<u64>,
+    ) {
+        match reply_to {
+            ReplyTo::Host(call) => {
+                let result = self.with_digest(caller, result);
+                self.acts.push(Act::Reply { call, result, after });
+            }
+            ReplyTo::Tool { lineage, call_no, tool } => {
+                let result = self.with_digest(caller, result);
+                self.tool_done(&lineage, call_no, tool, result);
+            }
+            ReplyTo::Shell(job) => self.shell_settled(job, &result),
+            ReplyTo::Nobody => {}
+        }
+    }
+
+    /// Records one step of a native agent.
+    pub(crate) fn step(&mut self, lineage: &str, step: AgentEvent, blobs: Vec<(Hash, BlobBytes)>) -> u64 {
+        let caller = Caller::Agent(lineage.to_owned());
+        let event = Event::AgentStep { lineage: lineage.to_owned(), step: Box::new(step) };
+        self.record_with(&caller, &event, blobs, false)
+    }
+
+    fn repeated(&self, key: &str) -> Option<Result<Value, CallError>> {
+        let keyed = self.state.keys.get(key)?;
+        let mut facts = keyed.facts.clone();
+        if let Some(facts) = facts.as_object_mut() {
+            facts.insert("repeated".to_owned(), Value::Bool(true));
+        }
+        if keyed.done {
+            return Some(Ok(facts));
+        }
+        let message = match keyed.kind.as_str() {
+            "shell" => {
+                "the command was interrupted by a restart; whether it finished is unknown, it was not run again"
+            }
+            "conflict" => "this call ended in a conflict; nothing was written",
+            _ => "this call ended without effect",
+        };
+        let code = if keyed.kind == "conflict" { Code::Conflict } else { Code::Failed };
+        Some(Err(CallError::new(code, message).data(facts)))
+    }
+}
+
+impl Job {
+    /// Whether a deadline may end the job: not once its effect has begun, which ends by itself.
+    fn may_expire(&self) -> bool {
+        match &self.stage {
+            Stage::New | Stage::Agent(_) => true,
+            Stage::File(stage) => stage.may_expire(),
+            Stage::Json | Stage::Shell(_) | Stage::Documents => false,
+        }
+    }
+}

@@ -1,0 +1,556 @@
+//! The system call table: every capability of the system, as data.
+//!
+//! The command line, the MCP schemas and `ostk abi` derive from it; the kernel checks arguments against it before it
+//! looks at a call. A capability added here is reachable from every surface.
+
+use ostk_log::Hash;
+use ostk_policy::Class;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::call::{CallError, Code};
+
+/// What a call does to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It changes nothing; its receipt is not waited for.
+    Read,
+    /// It changes something; its intent is durable before it starts.
+    Write,
+}
+
+/// The type of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgKind {
+    /// Text.
+    Text,
+    /// A path, relative to the caller's directory or absolute inside the workspace.
+    Path,
+    /// A whole number, 0 or more.
+    Number,
+    /// True or false.
+    Flag,
+    /// A list of objects.
+    Objects,
+    /// A list of texts.
+    Texts,
+}
+
+/// One argument.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Arg {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ArgKind,
+    /// Whether a call without it is an error.
+    pub required: bool,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// One system call.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Syscall {
+    /// Dotted name.
+    pub name: &'static str,
+    /// Capability class, the gate's coarse input.
+    #[serde(serialize_with = "class_name")]
+    pub class: Class,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// What it is for, one line.
+    pub doc: &'static str,
+    /// Its arguments.
+    pub args: &'static [Arg],
+    /// The members of its result and what they mean.
+    pub result: &'static [(&'static str, &'static str)],
+}
+
+fn class_name<S: serde::Serializer>(class: &Class, serializer: S) -> Result<S::Ok, S::Error> {
+    class.serialize(serializer)
+}
+
+const fn need(name: &'static str, kind: ArgKind, doc: &'static str) -> Arg {
+    Arg { name, kind, required: true, doc }
+}
+
+const fn may(name: &'static str, kind: ArgKind, doc: &'static str) -> Arg {
+    Arg { name, kind, required: false, doc }
+}
+
+use ArgKind::{Flag, Number, Objects, Path, Text, Texts};
+
+const PATH: Arg = need("path", Path, "the file");
+const CWD: Arg = may("cwd", Path, "directory that relative paths start from; the workspace root by default");
+const REASON: Arg = may("reason", Text, "why, for the log and for blame");
+const TIMEOUT: Arg = may("timeout_ms", Number, "deadline in milliseconds");
+
+/// Every system call, by name.
+pub const TABLE: &[Syscall] = &[
+    Syscall {
+        name: "agent.signal",
+        class: Class::KernelSpawn,
+        effect: Effect::Write,
+        doc: "Send a signal to a process: SIGSTOP, SIGCONT, SIGTERM, SIGCANCEL or SIGKILL.",
+        args: &[need("lineage", Text, "the process"), need("signal", Text, "the signal's name")],
+        result: &[("lineage", "the process"), ("signal", "what was sent")],
+    },
+    Syscall {
+        name: "agent.spawn",
+        class: Class::KernelSpawn,
+        effect: Effect::Write,
+        doc: "Start a native agent from the text of an Agentfile.",
+        args: &[
+            need("name", Text, "its lineage"),
+            need("agentfile", Text, "text of the Agentfile"),
+            may("task", Text, "replaces the Agentfile's TASK"),
+            may("context_window", Number, "tokens of the model's context window"),
+        ],
+        result: &[("lineage", "the agent"), ("generation", "its session")],
+    },
+    Syscall {
+        name: "agent.wait",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "Wait until an agent ends.",
+        args: &[need("lineage", Text, "the agent"), TIMEOUT],
+        result: &[("lineage", "the agent"), ("state", "how it ended")],
+    },
+    Syscall {
+        name: "dir.list",
+        class: Class::FileRead,
+        effect: Effect::Read,
+        doc: "List a directory.",
+        args: &[may("path", Path, "the directory; the root by default"), CWD],
+        result: &[("entries", "names, directories with a trailing slash")],
+    },
+    Syscall {
+        name: "file.accept",
+        class: Class::FileWrite,
+        effect: Effect::Write,
+        doc: "Accept the merged candidate of a conflict.",
+        args: &[need("token", Text, "the token that came with the conflict"), REASON],
+        result: &[("files", "path, generation and digest of what was written")],
+    },
+    Syscall {
+        name: "file.batch",
+        class: Class::FileWrite,
+        effect: Effect::Write,
+        doc: "Several edits, writes and deletions that succeed or fail as one.",
+        args: &[
+            need("ops", Objects, "each {op: edit|write|delete, path, old, new, all, content, executable}"),
+            CWD,
+            REASON,
+        ],
+        result: &[("files", "path, generation and digest of what was written")],
+    },
+    Syscall {
+        name: "file.blame",
+        class: Class::FileRead,
+        effect: Effect::Read,
+        doc: "Who wrote each line of a file, and in which record.",
+        args: &[PATH, CWD],
+        result: &[("lines", "for each line: writer, generation, seq, ts, text")],
+    },
+    Syscall {
+        name: "file.delete",
+        class: Class::FileWrite,
+        effect: Effect::Write,
+        doc: "Delete a file that the caller has seen in its current version.",
+        args: &[PATH, CWD, REASON],
+        result: &[("files", "path and generation")],
+    },
+    Syscall {
+        name: "file.edit",
+        class: Class::FileEdit,
+        effect: Effect::Write,
+        doc: "Replace a text that occurs exactly once. Applies to the current version, whatever changed elsewhere in it.",
+        args: &[
+            PATH,
+            need("old", Text, "the text to replace, as it stands in the file"),
+            need("new", Text, "what replaces it"),
+            may("all", Flag, "replace every occurrence"),
+            CWD,
+            REASON,
+        ],
+        result: &[("files", "path, generation and digest of what was written")],
+    },
+    Syscall {
+        name: "file.log",
+        class: Class::FileRead,
+        effect: Effect::Read,
+        doc: "The versions of a file, newest last.",
+        args: &[PATH, CWD],
+        result: &[("versions", "generation, seq, ts, writer, blob")],
+    },
+    Syscall {
+        name: "file.read",
+        class: Class::FileRead,
+        effect: Effect::Read,
+        doc: "Read a file and remember which version the caller has seen.",
+        args: &[
+            PATH,
+            may("offset", Number, "first line, from 1"),
+            may("limit", Number, "how many lines"),
+            may("fresh", Flag, "send the content even if the caller has seen it"),
+            CWD,
+        ],
+        result: &[
+            ("content", "the text; absent when elided"),
+            ("generation", "the version"),
+            ("blob", "its digest"),
+            ("elided", "the caller has seen these bytes"),
+        ],
+    },
+    Syscall {
+        name: "file.rename",
+        class: Class::FileWrite,
+        effect: Effect::Write,
+        doc: "Rename a file; the new name must be free.",
+        args: &[need("from", Path, "the old name"), need("to", Path, "the new name"), CWD, REASON],
+        result: &[("files", "both paths")],
+    },
+    Syscall {
+        name: "file.undo",
+        class: Class::FileWrite,
+        effect: Effect::Write,
+        doc: "Take back a write, or all writes of a lineage or a range, by three-way merge.",
+        args: &[
+            may("seq", Number, "the record of the write's intent"),
+            may("lineage", Text, "every write of this lineage, newest first"),
+            may("from", Number, "first record of a range"),
+            may("to", Number, "last record of a range"),
+            may("path", Path, "only this file"),
+            CWD,
+            REASON,
+        ],
+        result: &[("files", "path, generation and digest of what was written")],
+    },
+    Syscall {
+        name: "file.write",
+        class: Class::FileWrite,
+        effect: Effect::Write,
+        doc: "Write a whole file, based on the version the caller last saw. A stale base is merged or handed back.",
+        args: &[
+            PATH,
+            need("content", Text, "the whole file"),
+            may("base_blob", Text, "digest of the version that `content` was made from"),
+            may("executable", Flag, "whether its owner may execute it; kept if absent"),
+            CWD,
+            REASON,
+        ],
+        result: &[("files", "path, generation and digest of what was written")],
+    },
+    Syscall {
+        name: "hook.after",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "A client's own tool has run: look at its files and ascribe the changes to it.",
+        args: &[
+            need("tool", Text, "the client's tool"),
+            may("paths", Texts, "files it names"),
+            may("scan", Flag, "look at the whole workspace"),
+            CWD,
+        ],
+        result: &[("changed", "paths ascribed to the caller")],
+    },
+    Syscall {
+        name: "hook.before",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "A client's own tool is about to run: may it, and has it seen what it is about to change?",
+        args: &[
+            need("tool", Text, "the client's tool"),
+            need("access", Text, "read, edit, write or shell"),
+            may("path", Path, "the file it names"),
+            may("command", Text, "the command it names"),
+            CWD,
+        ],
+        result: &[("ok", "true")],
+    },
+    Syscall {
+        name: "kernel.state_hash",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "The digest of the fold's state.",
+        args: &[],
+        result: &[("state_hash", "SHA-256"), ("next_seq", "records folded")],
+    },
+    Syscall {
+        name: "lock",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "An advisory lock: create, release, status.",
+        args: &[
+            need("action", Text, "create, release or status"),
+            need("name", Text, "the lock"),
+            may("timeout_ms", Number, "how long it holds; ten minutes by default"),
+        ],
+        result: &[("name", "the lock"), ("holder", "who holds it"), ("until", "when it lapses")],
+    },
+    Syscall {
+        name: "note",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Add a remark to the log.",
+        args: &[need("text", Text, "the remark")],
+        result: &[("seq", "its record")],
+    },
+    Syscall {
+        name: "nudge",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Send a message to an agent; it sees it with its next tool result.",
+        args: &[need("lineage", Text, "the agent"), need("text", Text, "the message")],
+        result: &[("seq", "its record")],
+    },
+    Syscall {
+        name: "policy.reload",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Load the policy documents from disk again.",
+        args: &[],
+        result: &[("fingerprint", "of the active policy")],
+    },
+    Syscall {
+        name: "process.interact",
+        class: Class::ShellExec,
+        effect: Effect::Write,
+        doc: "Talk to a background process of the caller: read_tail, write, wait_for, kill.",
+        args: &[
+            need("alias", Text, "the process"),
+            need("action", Text, "read_tail, write, wait_for or kill"),
+            may("input", Text, "text for write and wait_for"),
+            may("lines", Number, "lines of output to return"),
+            TIMEOUT,
+        ],
+        result: &[("output", "the last lines"), ("alive", "whether it runs")],
+    },
+    Syscall {
+        name: "process.start",
+        class: Class::ShellExec,
+        effect: Effect::Write,
+        doc: "Start a background process in the sandbox.",
+        args: &[
+            need("alias", Text, "its name"),
+            need("command", Text, "a command line for sh -c"),
+            may("wait_for", Text, "return when this text appears in its output"),
+            TIMEOUT,
+        ],
+        result: &[("alias", "its name"), ("pid", "its process"), ("output", "what it said so far")],
+    },
+    Syscall {
+        name: "ps",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "Every lineage and where it stands.",
+        args: &[],
+        result: &[("processes", "lineage, generation, kind, state, model, turns, tokens, usd, doing")],
+    },
+    Syscall {
+        name: "search",
+        class: Class::FileRead,
+        effect: Effect::Read,
+        doc: "Search the workspace's files.",
+        args: &[
+            need("pattern", Text, "what to look for"),
+            may("mode", Text, "literal, regex or glob (file names); literal by default"),
+            may("globs", Texts, "only files that match one of these"),
+            may("ignore_case", Flag, "upper and lower case are the same"),
+            may("context", Number, "lines around a match"),
+            may("limit", Number, "most matches returned"),
+            TIMEOUT,
+        ],
+        result: &[("matches", "path, line, column, text"), ("truncated", "there are more")],
+    },
+    Syscall {
+        name: "session.end",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "End the caller's session.",
+        args: &[],
+        result: &[("lineage", "whose")],
+    },
+    Syscall {
+        name: "session.start",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Give the caller a lineage.",
+        args: &[
+            may("name", Text, "the lineage, or the stem that a number is added to"),
+            may("exact", Flag, "take the name as it is, also again"),
+            may("client", Text, "what the client calls itself"),
+            may("pin", Text, "the pin that bounds it"),
+        ],
+        result: &[("lineage", "its name"), ("generation", "its session")],
+    },
+    Syscall {
+        name: "shell.run",
+        class: Class::ShellExec,
+        effect: Effect::Write,
+        doc: "Run a command in the sandbox; files it changes are ascribed to the caller.",
+        args: &[need("command", Text, "a command line for sh -c"), CWD, TIMEOUT, REASON],
+        result: &[
+            ("exit", "exit code, 128 + signal"),
+            ("stdout", "standard output, bounded"),
+            ("stderr", "standard error, bounded"),
+            ("timed_out", "the deadline passed"),
+            ("changed", "files it changed"),
+            ("duration_ms", "wall clock"),
+        ],
+    },
+    Syscall {
+        name: "status",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "Counts, epoch and policy of the running system.",
+        args: &[],
+        result: &[
+            ("counts", "totals"),
+            ("next_seq", "records"),
+            ("epoch", "of the anchor"),
+            ("policy", "fingerprint"),
+        ],
+    },
+    Syscall {
+        name: "why",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "Explain the verdict on a call that a lineage could make, without making it.",
+        args: &[
+            need("lineage", Text, "who would call"),
+            need("verb", Text, "the system call"),
+            may("resource", Text, "path, command, model or process"),
+            may("pin", Text, "a pin in place of the lineage's own"),
+        ],
+        result: &[
+            ("effect", "allow, deny or ask"),
+            ("rules", "what decided"),
+            ("reason", "why"),
+            ("remedy", "what to do"),
+        ],
+    },
+];
+
+/// The call of that name.
+pub fn lookup(name: &str) -> Option<&'static Syscall> {
+    TABLE.binary_search_by(|syscall| syscall.name.cmp(name)).ok().and_then(|at| TABLE.get(at))
+}
+
+/// The whole table as JSON, the form in which `ostk abi` shows and compares it.
+pub fn abi() -> Value {
+    json!({ "version": 1, "calls": TABLE })
+}
+
+/// SHA-256 of the compact form of [`abi`].
+pub fn abi_hash() -> Hash {
+    Hash::of(abi().to_string().as_bytes())
+}
+
+impl Syscall {
+    /// JSON Schema (2020-12) of the arguments.
+    pub fn schema(&self) -> Value {
+        let properties: Map<String, Value> =
+            self.args.iter().map(|arg| (arg.name.to_owned(), arg.schema())).collect();
+        let required: Vec<&str> = self.args.iter().filter(|arg| arg.required).map(|arg| arg.name).collect();
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    }
+
+    /// Checks arguments against the types.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] naming the first argument that is missing, unknown or of another type.
+    pub fn check(&self, args: &Value) -> Result<(), CallError> {
+        let usage = |what: String| {
+            Err(CallError::new(Code::Usage, format!("{}: {what}", self.name))
+                .hint(format!("ostk abi show {}", self.name)))
+        };
+        let Some(given) = args.as_object() else {
+            return usage("the arguments must be an object".to_owned());
+        };
+        for (name, value) in given {
+            match self.args.iter().find(|arg| arg.name == name) {
+                None => return usage(format!("unknown argument `{name}`")),
+                Some(arg) if !arg.kind.fits(value) => {
+                    return usage(format!("`{name}` must be {}", arg.kind.describe()));
+                }
+                Some(_) => {}
+            }
+        }
+        match self.args.iter().find(|arg| arg.required && !given.contains_key(arg.name)) {
+            Some(arg) => usage(format!("`{}` is missing: {}", arg.name, arg.doc)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Arg {
+    fn schema(&self) -> Value {
+        let mut schema = match self.kind {
+            Text | Path => json!({ "type": "string" }),
+            Number => json!({ "type": "integer", "minimum": 0 }),
+            Flag => json!({ "type": "boolean" }),
+            Objects => json!({ "type": "array", "items": { "type": "object" } }),
+            Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        };
+        if let Some(object) = schema.as_object_mut() {
+            object.insert("description".to_owned(), Value::String(self.doc.to_owned()));
+        }
+        schema
+    }
+}
+
+impl ArgKind {
+    fn fits(self, value: &Value) -> bool {
+        match self {
+            Text | Path => value.is_string(),
+            Number => value.is_u64(),
+            Flag => value.is_boolean(),
+            Objects => value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
+            Texts => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
+        }
+    }
+
+    const fn describe(self) -> &'static str {
+        match self {
+            Text => "a text",
+            Path => "a path",
+            Number => "a whole number of 0 or more",
+            Flag => "true or false",
+            Objects => "a list of objects",
+            Texts => "a list of texts",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_so_that_lookup_finds_every_call() {
+        for syscall in TABLE {
+            assert_eq!(lookup(syscall.name).map(|found| found.name), Some(syscall.name));
+        }
+        assert!(lookup("file.nonsense").is_none());
+    }
+
+    #[test]
+    fn arguments_are_checked_before_anything_else() {
+        let read = lookup("file.read").unwrap();
+        assert!(read.check(&json!({ "path": "a" })).is_ok());
+        for (args, word) in [
+            (json!({}), "`path` is missing"),
+            (json!({ "path": 3 }), "must be a path"),
+            (json!({ "path": "a", "nope": 1 }), "unknown argument `nope`"),
+            (json!({ "path": "a", "limit": -1 }), "whole number"),
+            (json!([]), "must be an object"),
+        ] {
+            let error = read.check(&args).unwrap_err();
+            assert!(error.message.contains(word), "{error:?}");
+        }
+    }
+}

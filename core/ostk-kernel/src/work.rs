@@ -1,0 +1,278 @@
+//! The calls that only read or change the kernel's own state: sessions, locks, notes, `ps`, `why`, `status`, hooks.
+
+use std::collections::BTreeMap;
+
+use ostk_log::Timestamp;
+use ostk_policy::{Class, Resource, Verdict};
+use serde_json::{Value, json};
+
+use crate::{
+    act::{Op, Seen},
+    call::{CallError, Caller, Code},
+    event::Event,
+    kernel::{Job, Kernel, Stage},
+    shell::blob,
+    state::{LineageKind, LineageState},
+    table,
+};
+
+/// How long a lock holds when its holder does not say.
+const DEFAULT_LOCK_MS: u64 = 600_000;
+/// Longest name of a lineage, lock or process in bytes.
+const MAX_NAME: usize = 64;
+/// Longest note or nudge in bytes.
+const MAX_NOTE: usize = 16 * 1024;
+
+impl Kernel {
+    pub(crate) fn start_work(&mut self, job: Job) {
+        let resource = match job.syscall.name {
+            "nudge" => Resource::Agent(job.text("lineage").unwrap_or_default().to_owned()),
+            _ => Resource::None,
+        };
+        if let Err((error, after)) = self.pass(&job.caller, job.syscall.name, job.syscall.class, resource) {
+            return self.finish(job, Err(error), after);
+        }
+        let (result, after) = match job.syscall.name {
+            "policy.reload" => return self.start_reload(job),
+            "session.start" => self.session_start(&job),
+            "session.end" => self.session_end(&job),
+            "lock" => self.lock(&job),
+            "note" => self.note(&job),
+            "nudge" => self.nudge(&job),
+            "ps" => (Ok(json!({ "processes": self.processes() })), None),
+            "status" => (Ok(self.status()), None),
+            "why" => (self.why(&job), None),
+            "kernel.state_hash" => {
+                (Ok(json!({ "state_hash": self.state.hash(), "next_seq": self.state.next_seq })), None)
+            }
+            other => (Err(CallError::new(Code::Usage, format!("bug: {other} has no code"))), None),
+        };
+        self.finish(job, result, after);
+    }
+
+    fn start_reload(&mut self, mut job: Job) {
+        job.stage = Stage::Documents;
+        self.run_for(job, Op::LoadDocuments, None);
+    }
+
+    fn session_start(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
+        let stem = job.text("name").unwrap_or_else(|| job.caller.lineage());
+        if let Err(error) = check_name(stem) {
+            return (Err(error), None);
+        }
+        let lineage = if job.flag("exact") { stem.to_owned() } else { self.free_name(stem) };
+        if self.state.agents.contains_key(&lineage) {
+            let error =
+                CallError::new(Code::Conflict, format!("{lineage} is a native agent of this project"));
+            return (Err(error), None);
+        }
+        let kind = match job.caller {
+            Caller::Human(_) if !job.flag("exact") || job.text("client").is_some() => LineageKind::Client,
+            Caller::Human(_) => LineageKind::Human,
+            _ => LineageKind::Client,
+        };
+        let event = Event::SessionStarted {
+            lineage: lineage.clone(),
+            kind,
+            pin: job.text("pin").map(str::to_owned),
+            client: job.text("client").map(|client| client.chars().take(200).collect()),
+        };
+        self.record(&Caller::Agent(lineage.clone()), &event);
+        let generation = self.state.lineages.get(&lineage).map_or(1, |known| known.generation);
+        (Ok(json!({ "lineage": lineage, "generation": generation })), Some(self.state.next_seq))
+    }
+
+    /// `stem-1`, `stem-2`, …: the first that no lineage has had.
+    fn free_name(&self, stem: &str) -> String {
+        let taken = |name: &String| self.state.lineages.contains_key(name);
+        let count = self.state.lineages.len() + 1;
+        let mut names = (1..=count).map(|number| format!("{stem}-{number}"));
+        names.find(|name| !taken(name)).unwrap_or_else(|| format!("{stem}-{count}"))
+    }
+
+    fn session_end(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
+        let lineage = job.caller.lineage().to_owned();
+        self.record(&job.caller, &Event::SessionEnded { lineage: lineage.clone() });
+        (Ok(json!({ "lineage": lineage })), Some(self.state.next_seq))
+    }
+
+    fn lock(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
+        let name = job.text("name").unwrap_or_default().to_owned();
+        if let Err(error) = check_name(&name) {
+            return (Err(error), None);
+        }
+        let me = job.caller.lineage().to_owned();
+        let held = self.state.locks.get(&name).map(|lock| (lock.holder.clone(), lock.until));
+        match (job.text("action").unwrap_or_default(), held) {
+            ("create", Some((holder, _))) if holder != me => {
+                let error = CallError::new(Code::Conflict, format!("{holder} holds the lock {name:?}"))
+                    .data(json!({ "holder": holder }))
+                    .hint("work on something else, or ask for it: nudge");
+                (Err(error), None)
+            }
+            ("create", _) => {
+                let until = self.now.plus_millis(job.number("timeout_ms").unwrap_or(DEFAULT_LOCK_MS));
+                let event =
+                    Event::LockChanged { name: name.clone(), holder: Some(me.clone()), until: Some(until) };
+                self.record(&job.caller, &event);
+                (Ok(json!({ "name": name, "holder": me, "until": until })), Some(self.state.next_seq))
+            }
+            ("release", Some((holder, _))) if holder == me || matches!(job.caller, Caller::Human(_)) => {
+                self.record(
+                    &job.caller,
+                    &Event::LockChanged { name: name.clone(), holder: None, until: None },
+                );
+                (Ok(json!({ "name": name, "holder": null })), Some(self.state.next_seq))
+            }
+            ("release", _) => {
+                (Err(CallError::new(Code::NotFound, format!("you do not hold the lock {name:?}"))), None)
+            }
+            ("status", held) => {
+                let (holder, until): (Option<String>, Option<Timestamp>) = held.unzip();
+                (Ok(json!({ "name": name, "holder": holder, "until": until })), None)
+            }
+            (other, _) => {
+                let message = format!("lock: no action {other:?}; create, release or status");
+                (Err(CallError::new(Code::Usage, message)), None)
+            }
+        }
+    }
+
+    pub(crate) fn expire_locks(&mut self) {
+        let lapsed = self.state.locks.iter().filter(|(_, lock)| lock.until <= self.now);
+        for name in lapsed.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.record(&Caller::Kernel, &Event::LockChanged { name, holder: None, until: None });
+        }
+    }
+
+    fn note(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
+        match short_text(job) {
+            Ok(text) => {
+                let (text_blob, bytes) = blob(text.as_bytes());
+                let event = Event::NoteAdded { text_blob };
+                let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], false);
+                (Ok(json!({ "seq": seq })), Some(seq + 1))
+            }
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    fn nudge(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
+        let to = job.text("lineage").unwrap_or_default().to_owned();
+        let text = match short_text(job) {
+            Ok(text) if self.state.lineages.contains_key(&to) => text,
+            Ok(_) => return (Err(no_lineage(&to)), None),
+            Err(error) => return (Err(error), None),
+        };
+        let (text_blob, bytes) = blob(text.as_bytes());
+        let event = Event::NudgeSent { to: to.clone(), text_blob };
+        let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], false);
+        self.nudged(&to, text_blob);
+        (Ok(json!({ "seq": seq })), Some(self.state.next_seq))
+    }
+
+    fn processes(&self) -> Vec<Value> {
+        self.state
+            .lineages
+            .iter()
+            .map(|(name, lineage)| {
+                let mut row = json!({ "lineage": name, "generation": lineage.generation, "kind": lineage.kind,
+                    "state": lineage.state, "model": null, "turns": 0, "tokens": 0, "usd": 0.0, "doing": "",
+                    "writes": lineage.writes, "refused": lineage.denied, "pin": lineage.pin, "client": lineage.client });
+                self.describe_agent(name, &mut row);
+                row
+            })
+            .collect()
+    }
+
+    fn status(&self) -> Value {
+        json!({ "version": self.config.version, "epoch": self.config.epoch, "next_seq": self.state.next_seq,
+            "policy": self.state.policy.map(|(fingerprint, _)| fingerprint), "counts": self.state.counts,
+            "files": self.state.files.len(), "lineages": self.state.lineages.len(),
+            "running": self.state.lineages.values().filter(|lineage| lineage.state == LineageState::Running).count(),
+            "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len() })
+    }
+
+    fn why(&self, job: &Job) -> Result<Value, CallError> {
+        let text = |name: &str| job.text(name).unwrap_or_default().to_owned();
+        let verb = text("verb");
+        let syscall = table::lookup(&verb).ok_or_else(|| {
+            CallError::new(Code::Usage, format!("no such system call: {verb}")).hint("ostk abi list")
+        })?;
+        let lineage = text("lineage");
+        let caller =
+            if lineage == job.caller.lineage() { job.caller.clone() } else { Caller::Agent(lineage) };
+        let resource = match syscall.class {
+            Class::FileRead | Class::FileEdit | Class::FileWrite => Resource::Path(text("resource")),
+            Class::ShellRead | Class::ShellWrite | Class::ShellExec | Class::ShellSecret => {
+                Resource::Command(text("resource"))
+            }
+            Class::KernelSpawn => Resource::Agent(text("resource")),
+            _ => Resource::None,
+        };
+        let mut request = self.request(&caller, &verb, syscall.class, resource);
+        if let Some(pin) = job.text("pin") {
+            request.actor.pin = Some(pin.to_owned());
+        }
+        Ok(verdict_json(&self.gate.decide(&request)))
+    }
+
+    // --- hooks of clients that use their own tools ---
+
+    pub(crate) fn hook_before(&self, job: &Job, files: &BTreeMap<String, Seen>) -> Result<Value, CallError> {
+        let access = job.text("access").unwrap_or_default();
+        for (path, seen) in files {
+            let Seen::File { hash, .. } = seen else { continue };
+            let believed =
+                self.state.lineages.get(job.caller.lineage()).and_then(|known| known.reads.get(path));
+            match (access, believed) {
+                ("edit" | "write", Some(read)) if read.blob != *hash => {
+                    let entry = self.state.files.get(path);
+                    let writer =
+                        entry.and_then(|entry| entry.history.last()).map_or("?", |last| &last.writer);
+                    return Err(CallError::new(
+                        Code::Conflict,
+                        format!("{path} was changed by {writer} since you read it"),
+                    )
+                    .hint(format!("read {path} again, then repeat the change")));
+                }
+                ("write", None) => {
+                    return Err(CallError::new(
+                        Code::Unread,
+                        format!("{path} exists and you have not read it"),
+                    )
+                    .hint(format!("read {path} first")));
+                }
+                _ => {}
+            }
+        }
+        Ok(json!({ "ok": true }))
+    }
+}
+
+pub(crate) fn verdict_json(verdict: &Verdict) -> Value {
+    let rules: Vec<String> = verdict.rules.iter().map(ToString::to_string).collect();
+    json!({ "effect": verdict.effect, "rules": rules, "reason": verdict.reason, "remedy": verdict.remedy })
+}
+
+pub(crate) fn no_lineage(name: &str) -> CallError {
+    CallError::new(Code::NotFound, format!("no process is called {name:?}")).hint("ostk ps")
+}
+
+fn short_text(job: &Job) -> Result<String, CallError> {
+    let text = job.text("text").unwrap_or_default();
+    if text.len() > MAX_NOTE {
+        return Err(CallError::new(Code::TooLarge, format!("the text is longer than {MAX_NOTE} bytes")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A name that is safe in a path, an actor and a terminal.
+pub(crate) fn check_name(name: &str) -> Result<(), CallError> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(good) || name.starts_with('.') {
+        return Err(CallError::new(Code::Usage, format!("not a name: {name:?}"))
+            .hint(format!("1 to {MAX_NAME} of a-z A-Z 0-9 - _ . @, not starting with a dot")));
+    }
+    Ok(())
+}
