@@ -1,6 +1,11 @@
 //! Checks packs without changing them, beside a running writer if need be, and says where each trouble is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use ostk_log::Hash;
 
 use crate::{
     BlobError,
@@ -16,6 +21,8 @@ pub struct Report {
     pub packs: u64,
     /// Whole entries found.
     pub blobs: u64,
+    /// Their names, without those that were found damaged.
+    pub hashes: HashSet<Hash>,
     /// Bytes of all packs.
     pub bytes: u64,
     /// What is wrong, in the order of the packs.
@@ -35,7 +42,8 @@ pub struct Problem {
     pub what: String,
 }
 
-/// Walks all entries of the packs in `dir`; with `deep`, reads and rehashes every blob. Memory use is constant.
+/// Walks all entries of the packs in `dir`; with `deep`, reads and rehashes every blob. Memory grows
+/// with the number of blobs (32 bytes each), not with their size.
 pub fn verify(dir: &Path, deep: bool) -> Result<Report, BlobError> {
     // The mark is read first: a running writer only moves it forward.
     let mark = Mark::read(dir)?;
@@ -90,7 +98,9 @@ impl Report {
                 Step::End => return Ok(true),
                 Step::Entry(entry) => {
                     self.blobs += 1;
-                    if !entry.intact {
+                    if entry.intact {
+                        self.hashes.insert(entry.hash);
+                    } else {
                         self.problem(path, offset, trouble(&Step::Entry(entry)));
                     }
                 }
