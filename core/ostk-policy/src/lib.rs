@@ -1,19 +1,23 @@
 //! Governance documents in, verdicts out.
 //!
-//! [`Policy::load`] compiles the built-in rules and the pins; [`Policy::decide`] is a pure function of the compiled
-//! rules and a [`Request`]. [`Gate`] holds the active policy and keeps the old one when new documents do not parse.
-//! What is not here: the sandbox (`ostk-sandbox` gets its bounds from [`Policy::bounds`]) and who may change documents.
+//! A [`Request`] says who wants to do what; [`Documents`] say what the workspace's owners wrote; a [`Policy`] is the
+//! documents compiled; [`Policy::decide`] answers with a [`Verdict`]. It is a pure function, so every verdict can be
+//! computed again from its recorded inputs. [`Gate`] holds the active policy for the kernel.
+//!
+//! Reading the documents from disk, asking a person, and enforcing a verdict on a process are done elsewhere.
 
-mod decide;
-mod gate;
-mod load;
+mod documents;
+mod grant;
 mod path;
-mod pin;
 mod request;
+mod suggest;
 mod verdict;
 
-pub use gate::Gate;
-pub use load::{Documents, LoadError, Policy};
-pub use pin::{Pin, Token, scaffold};
-pub use request::{Actor, ActorKind, Class, Request, Resource, ToolGrant};
+pub use documents::{
+    CUSTOM_DOCUMENT, Documents, Lint, LoadError, LoadErrors, MAX_LINES, MAX_PINS, MAX_TEXT_BYTES,
+    pin_document,
+};
+pub use grant::{GrantError, ToolGrant};
+pub use path::{MAX_PATTERN_BYTES, PathPattern, PatternError};
+pub use request::{Actor, ActorKind, Class, Request, Resource};
 pub use verdict::{Effect, RuleRef, Verdict};

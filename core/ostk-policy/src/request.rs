@@ -1,123 +1,194 @@
-//! The inputs of a verdict, exactly as a record keeps them.
+//! The question the gate answers: who does what, on which resource, in which context.
+//!
+//! A [`Request`] is everything a verdict depends on besides the documents. The kernel writes it into the record of
+//! every call it admits or refuses, so that anyone can compute the verdict again. Unknown members are refused when
+//! it is read back: a request that is only half understood must not be judged. Nothing here decides.
 
 use serde::{Deserialize, Serialize};
 
-/// Who asks for what, on which resource, in which context.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Request {
-    /// Who.
-    pub actor: Actor,
-    /// The system call, for example `file.write`.
-    pub call: String,
-    /// Its capability class.
-    pub class: Class,
-    /// What it touches.
-    pub resource: Resource,
-    /// Where the data comes from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
-    /// The stack it runs in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stack: Option<String>,
-}
+use crate::grant::ToolGrant;
 
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Actor {
-    /// What it is.
-    pub kind: ActorKind,
-    /// Its lineage.
-    pub lineage: String,
-    /// The pin that bounds it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pin: Option<String>,
-    /// What its Agentfile grants; `None` grants whatever the pin leaves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tools: Option<Vec<ToolGrant>>,
-}
-
-/// What an actor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What kind of actor asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {
-    /// A person.
+    /// A person: the operator.
     Human,
-    /// An agent.
+    /// A coding agent, native or foreign.
     Agent,
-    /// A deterministic process of cells.
+    /// A deterministic world.
     World,
     /// The kernel itself.
     Kernel,
 }
 
-/// A tool class that an Agentfile grants, for every path or for those that match.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ToolGrant {
-    /// `shell`, `file:read`, `file:edit` or `file:write`.
-    pub class: String,
-    /// An anchored prefix or glob.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pattern: Option<String>,
+impl ActorKind {
+    /// The name as in a record's `actor`, for example `agent`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Agent => "agent",
+            Self::World => "world",
+            Self::Kernel => "kernel",
+        }
+    }
 }
 
-/// The capability classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Who asks, and what bounds the asker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// What it is.
+    pub kind: ActorKind,
+    /// Its stable name, for example `worker-b`.
+    pub lineage: String,
+    /// The pin that bounds it: a name under `.ostk/pins/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<String>,
+    /// The TOOL grants and path LIMITs of its Agentfile; `None` when no Agentfile bounds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<ToolGrant>>,
+}
+
+/// The capability class of a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// Look at a file.
+    /// Read a file or list a directory.
     FileRead,
-    /// Change part of a file.
+    /// Change a part of a file.
     FileEdit,
-    /// Write, delete or rename a file.
+    /// Create, replace, rename or delete a file.
     FileWrite,
-    /// A command that only reads.
+    /// Run a command known to read only.
     ShellRead,
-    /// A command that writes.
+    /// Run a command known to write files.
     ShellWrite,
-    /// Any command.
+    /// Run any command.
     ShellExec,
-    /// A command that handles a secret.
+    /// Run a command that sees a secret.
     ShellSecret,
-    /// Look at the kernel's state.
+    /// Read the kernel's state.
     KernelRead,
-    /// Change the kernel's state.
+    /// Change the kernel's state: notes, locks, sessions, policy.
     KernelWrite,
-    /// Start or signal a process.
+    /// Start or signal an agent.
     KernelSpawn,
-    /// Handle a secret.
+    /// Read a secret from the kernel.
     KernelSecret,
-    /// Call a model.
+    /// Call a language model.
     ModelCall,
 }
 
-/// What a call touches.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "name", rename_all = "snake_case")]
+impl Class {
+    /// Every class, in order.
+    pub const ALL: [Self; 12] = [
+        Self::FileRead,
+        Self::FileEdit,
+        Self::FileWrite,
+        Self::ShellRead,
+        Self::ShellWrite,
+        Self::ShellExec,
+        Self::ShellSecret,
+        Self::KernelRead,
+        Self::KernelWrite,
+        Self::KernelSpawn,
+        Self::KernelSecret,
+        Self::ModelCall,
+    ];
+
+    /// The name as in a record and in Cedar's `Action::"…"`, for example `file_write`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FileRead => "file_read",
+            Self::FileEdit => "file_edit",
+            Self::FileWrite => "file_write",
+            Self::ShellRead => "shell_read",
+            Self::ShellWrite => "shell_write",
+            Self::ShellExec => "shell_exec",
+            Self::ShellSecret => "shell_secret",
+            Self::KernelRead => "kernel_read",
+            Self::KernelWrite => "kernel_write",
+            Self::KernelSpawn => "kernel_spawn",
+            Self::KernelSecret => "kernel_secret",
+            Self::ModelCall => "model_call",
+        }
+    }
+
+    /// Whether the call changes nothing and starts nothing. Such calls go on under the last good policy while the
+    /// documents on disk are malformed.
+    pub const fn is_read(self) -> bool {
+        matches!(self, Self::FileRead | Self::KernelRead)
+    }
+
+    /// Whether the class is about one file of the workspace, so that the resource must be a path.
+    pub(crate) const fn is_file(self) -> bool {
+        matches!(self, Self::FileRead | Self::FileEdit | Self::FileWrite)
+    }
+
+    pub(crate) const fn is_file_write(self) -> bool {
+        matches!(self, Self::FileEdit | Self::FileWrite)
+    }
+
+    pub(crate) const fn is_shell(self) -> bool {
+        matches!(self, Self::ShellRead | Self::ShellWrite | Self::ShellExec | Self::ShellSecret)
+    }
+}
+
+/// What the call acts on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
 pub enum Resource {
     /// Nothing in particular.
     None,
-    /// A workspace path.
+    /// A path relative to the workspace, normalised, `/` between components; `""` is the root.
     Path(String),
-    /// A command line.
+    /// A command line for `sh -c`.
     Command(String),
-    /// A model.
+    /// A language model.
     Model(String),
-    /// A process.
+    /// A lineage.
     Agent(String),
-    /// A tool.
+    /// A tool or a background process.
     Tool(String),
 }
 
-impl Resource {
-    /// The name as a refusal shows it.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::None => "",
-            Self::Path(name)
-            | Self::Command(name)
-            | Self::Model(name)
-            | Self::Agent(name)
-            | Self::Tool(name) => name,
+/// The inputs of a verdict, as a record keeps them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Who asks.
+    pub actor: Actor,
+    /// The system call, dotted: `file.write`.
+    pub call: String,
+    /// Its capability class.
+    pub class: Class,
+    /// What it acts on.
+    pub resource: Resource,
+    /// Provenance labels of the data involved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// The stack the actor runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+}
+
+impl Request {
+    /// The path this request is about, if it is about one. A read of files that names no path, such as a search,
+    /// is about the whole workspace.
+    pub(crate) fn path(&self) -> Option<&str> {
+        match &self.resource {
+            Resource::Path(path) => Some(path),
+            Resource::None if self.class == Class::FileRead => Some(""),
+            _ => None,
+        }
+    }
+
+    /// The command line this request is about, if it is about one.
+    pub(crate) fn command(&self) -> Option<&str> {
+        match &self.resource {
+            Resource::Command(command) => Some(command),
+            _ => None,
         }
     }
 }

@@ -1,0 +1,117 @@
+//! The texts that govern, and what can be wrong with them.
+//!
+//! [`Documents`] carries the texts as they are on disk; reading them is a driver's work. Every problem names its
+//! document, line and column and, where one is known, what to write instead. Parsing is in `pin` and `cedar`.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+/// Document name of the operator's own Cedar rules.
+pub const CUSTOM_DOCUMENT: &str = "policy.cedar";
+
+/// Longest text of one document. A pin is written by hand; a longer one is a mistake or an attack.
+pub const MAX_TEXT_BYTES: usize = 256 * 1024;
+
+/// Most lines of one document, for the same reason.
+pub const MAX_LINES: usize = 10_000;
+
+/// Most pins of one workspace.
+pub const MAX_PINS: usize = 1_000;
+
+/// Most problems reported at once: the rest appears when these are mended.
+pub(crate) const MAX_PROBLEMS: usize = 20;
+
+/// The governing texts of a workspace. What bounds a single agent (its Agentfile's TOOL grants and path LIMITs)
+/// travels in the request instead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Documents {
+    /// Name of a pin to the text of its `pin.caps`.
+    pub pins: BTreeMap<String, String>,
+    /// The operator's own rules, in Cedar: `.ostk/policy.cedar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cedar: Option<String>,
+}
+
+/// The document name of a pin: `pins/fix-bug/pin.caps`.
+pub fn pin_document(name: &str) -> String {
+    format!("pins/{name}/pin.caps")
+}
+
+/// One thing wrong with one document. Prints as `document:line:column: message`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("{document}:{line}:{column}: {message}")]
+pub struct LoadError {
+    /// Which document, relative to `.ostk/`.
+    pub document: String,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+/// Everything found wrong, at least one and at most twenty entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoadErrors(Vec<LoadError>);
+
+impl LoadErrors {
+    /// `None` when nothing is wrong.
+    pub(crate) fn from_list(mut errors: Vec<LoadError>) -> Option<Self> {
+        errors.truncate(MAX_PROBLEMS);
+        (!errors.is_empty()).then_some(Self(errors))
+    }
+
+    /// The problems, in the order of documents and lines.
+    pub fn iter(&self) -> std::slice::Iter<'_, LoadError> {
+        self.0.iter()
+    }
+
+    pub(crate) fn into_list(self) -> Vec<LoadError> {
+        self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a LoadErrors {
+    type Item = &'a LoadError;
+    type IntoIter = std::slice::Iter<'a, LoadError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for LoadErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{error}")?;
+            if let Some(hint) = &error.hint {
+                write!(f, " ({hint})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadErrors {}
+
+/// Something accepted that probably does not do what its author meant. Prints as `document:line: message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lint {
+    /// Which document.
+    pub document: String,
+    /// 1-based.
+    pub line: usize,
+    /// What to know.
+    pub message: String,
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.document, self.line, self.message)
+    }
+}
