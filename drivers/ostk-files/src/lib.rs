@@ -6,14 +6,18 @@
 //! pass completes what a power loss undid. Callers are the daemon and the simulator.
 
 mod error;
+mod ignored;
 mod list;
 mod look;
 mod path;
 mod remove;
 mod replace;
 mod resolve;
+mod scan;
 mod temporary;
 mod turn;
+mod walk;
+mod watch;
 mod workspace;
 
 pub use error::{FilesError, PathError};
@@ -21,4 +25,6 @@ pub use list::{Entry, EntryKind, Listing, MAX_LISTED};
 pub use look::{FileVersion, MAX_FILE_BYTES, Observation, SpecialKind};
 pub use path::{MAX_PATH_BYTES, WorkspacePath};
 pub use replace::{Expected, Replaced};
+pub use scan::{Change, MAX_SCANNED_FILES, Problem, Scan, Scanner};
+pub use watch::{WatchError, WatchEvent, Watcher};
 pub use workspace::Workspace;

@@ -12,8 +12,8 @@ use crate::{FilesError, Workspace, WorkspacePath, path::TEMPORARY_PREFIX};
 /// How many entries a listing holds at most; an agent can read no more, and a search serves it better.
 pub const MAX_LISTED: usize = 10_000;
 
-/// Bare names, sorted, each with whether it is a directory.
-pub(crate) type Names = Vec<(CString, bool)>;
+/// Bare names, sorted, each with what it is.
+pub(crate) type Names = Vec<(CString, FileType)>;
 
 /// The entries of one directory, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -94,7 +94,7 @@ pub(crate) fn modified_ns(stat: &Stat) -> i128 {
     i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec)
 }
 
-/// The directory's names and whether each is a directory; nothing if it is gone, no longer one, or not readable.
+/// The directory's names and what each is; nothing if it is gone, no longer one, or not readable.
 pub(crate) fn names_in(
     workspace: &Workspace,
     path: &WorkspacePath,
@@ -109,7 +109,8 @@ pub(crate) fn names_in(
     }
 }
 
-fn read_names(dir: &OwnedFd, path: &WorkspacePath) -> Result<Names, FilesError> {
+/// The names in an open directory and what each is.
+pub(crate) fn read_names(dir: &OwnedFd, path: &WorkspacePath) -> Result<Names, FilesError> {
     let fail = |errno| FilesError::from_errno("list", path, errno);
     let mut names = Vec::new();
     for entry in Dir::read_from(dir).map_err(fail)? {
@@ -117,15 +118,14 @@ fn read_names(dir: &OwnedFd, path: &WorkspacePath) -> Result<Names, FilesError> 
         if matches!(entry.file_name().to_bytes(), b"." | b"..") {
             continue;
         }
-        let is_directory = match entry.file_type() {
-            FileType::Directory => true,
+        let kind = match entry.file_type() {
             // Some file systems do not say.
             FileType::Unknown => rustix::fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
-            _ => false,
+                .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+            kind => kind,
         };
-        names.push((entry.file_name().to_owned(), is_directory));
+        names.push((entry.file_name().to_owned(), kind));
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(names)
 }

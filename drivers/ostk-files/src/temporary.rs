@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid},
+    fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid},
     io::Errno,
 };
 
@@ -139,12 +139,12 @@ impl Workspace {
     ) -> Result<usize, FilesError> {
         let Some((dir, names)) = names_in(self, directory)? else { return Ok(0) };
         let mut swept = 0;
-        for (name, is_directory) in names {
+        for (name, kind) in names {
             // A name that is not UTF-8 is neither ours nor anything we ever wrote below.
             let Ok(name) = name.into_string() else { continue };
             if name.starts_with(TEMPORARY_PREFIX) {
                 swept += usize::from(sweep_one(&dir, &name, directory, keep)?);
-            } else if is_directory && name != ".git" {
+            } else if kind == FileType::Directory && name != ".git" {
                 pending.push(directory.child(&name));
             }
         }
