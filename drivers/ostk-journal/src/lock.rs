@@ -3,6 +3,8 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::OpenError;
@@ -11,6 +13,10 @@ fn lock_path(dir: &Path) -> PathBuf {
     dir.join("run").join("journal.lock")
 }
 
+/// A lock outlives its holder for an instant when the holder had just forked: the child keeps the descriptor until it
+/// executes its program.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// Held while the journal is open for append.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -18,17 +24,21 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock at once or says that someone else holds it.
+    /// Takes the lock, or says after [`PATIENCE`] that someone else holds it.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let run = dir.join("run");
         fs::create_dir_all(&run).map_err(OpenError::io("create", &run))?;
         let path = lock_path(dir);
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(OpenError::io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { lock: path }),
-            Err(TryLockError::Error(e)) => Err(OpenError::io("lock", &path)(e)),
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(PATIENCE / 50),
+                Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { lock: path }),
+                Err(TryLockError::Error(e)) => return Err(OpenError::io("lock", &path)(e)),
+            }
         }
     }
 }
