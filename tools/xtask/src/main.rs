@@ -1,3 +1,41 @@
-//! The project's own scripts.
+//! The project's own scripts: `cargo xtask test | tidy | ci`.
+//!
+//! `test` installs what the tests need and runs every test; `tidy` checks the rules that no compiler checks; `ci` is
+//! what runs before a change lands. Each is a function in a module of its own.
 
-fn main() {}
+mod test;
+mod tidy;
+
+use anyhow::{Context, Result, bail};
+use std::{path::PathBuf, process::Command};
+
+const USAGE: &str = "usage: cargo xtask test | tidy | ci";
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("test" | "ci") => test::run(),
+        Some("tidy") => tidy::run(),
+        _ => bail!(USAGE),
+    }
+}
+
+/// The root of the repository.
+fn root() -> Result<PathBuf> {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2).context("xtask lives two levels below the root")?;
+    Ok(root.to_owned())
+}
+
+/// Runs a command in the root and shows what it prints.
+fn run(program: &str, args: &[&str]) -> Result<()> {
+    let status = Command::new(program)
+        .args(args)
+        .current_dir(root()?)
+        .status()
+        .with_context(|| format!("{program} cannot be started"))?;
+    if !status.success() {
+        bail!("{program} {} failed: {status}", args.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! `cargo xtask test`: install what the tests need, check the rules, run every test.
+
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use crate::{run as sh, tidy};
+
+/// Programs that the tests start, and the Debian package of each.
+const PROGRAMS: &[(&str, &str)] = &[("git", "git"), ("python3", "python3"), ("cc", "gcc")];
+
+pub(crate) fn run() -> Result<()> {
+    install_missing()?;
+    tidy::run()?;
+    if present("cargo-nextest") {
+        sh("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"])
+    } else {
+        sh("cargo", &["test", "--workspace", "--quiet"])
+    }
+}
+
+fn install_missing() -> Result<()> {
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    sh("apt-get", &["update", "--quiet"])?;
+    let mut args = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
+    args.extend(missing);
+    sh("apt-get", &args)
+}
+
+fn present(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
