@@ -1,1 +1,19 @@
 //! The anchor: runs the kernel's decisions, serves JSON-RPC and MCP.
+//!
+//! `anchor` starts and stops, `host` owns the kernel, `hands` carries its operations out with the drivers, `rpc` serves
+//! the socket, `follow` streams the log, `setup` creates a project. The only surface that reaches drivers.
+
+mod anchor;
+mod documents;
+mod follow;
+mod hands;
+mod host;
+mod lookup;
+mod peer;
+mod processes;
+mod rpc;
+mod setup;
+
+pub use anchor::{AnchorError, Options, anchored, listen};
+pub use lookup::check_agentfile;
+pub use setup::{InitError, Made, init};

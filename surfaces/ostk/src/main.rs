@@ -1,3 +1,26 @@
-//! The ostk binary: argument parsing and printing.
+//! The ostk binary: argument parsing and printing, nothing else.
+//!
+//! `args` says what can be asked, `commands` asks the daemon or the log, `output` prints. What a command does is done
+//! by the kernel; this crate decides nothing.
 
-fn main() {}
+mod args;
+mod commands;
+mod connect;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let output = output::Output::new(args.json, args.color);
+    match commands::run(args.command, &output) {
+        Ok(code) => code,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}

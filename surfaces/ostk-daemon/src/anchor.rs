@@ -1,0 +1,311 @@
+//! The anchor: the one long-lived daemon of a project, from the lock to the last flush.
+//!
+//! Start: take the lock, open the journal (which repairs a torn tail), fold the records, load the documents, start the
+//! host, bind the socket, watch the workspace. Stop: on SIGTERM, SIGINT, `kernel/stop`, or when idle.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ostk_files::{WatchEvent, Watcher, Workspace};
+use ostk_journal::{Journal, Reader, Recovery};
+use ostk_kernel::{Config, Kernel, State};
+use ostk_keys::KeyStore;
+use ostk_log::{Draft, Signer};
+use ostk_policy::Gate;
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+
+use crate::{
+    documents,
+    hands::{Hands, Scans},
+    host::{Host, HostHandle, MAX_MESSAGES, Message},
+    processes::Processes,
+    rpc::{self, Shared},
+};
+
+/// Context window of a model that an Agentfile does not describe, in tokens.
+const CONTEXT_WINDOW: u64 = 200_000;
+/// Connections at once; a fleet of a thousand agents fits.
+const MAX_CONNECTIONS: usize = 2_048;
+
+/// How to run the daemon.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Leave after this long without a client or a running agent.
+    pub idle_exit: Option<Duration>,
+}
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorError {
+    /// Another daemon holds the project.
+    #[error("another daemon{} holds this project", .0.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Held(Option<u32>),
+    /// The disk refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A part could not start; the message names it.
+    #[error("{0}")]
+    Part(String),
+}
+
+impl AnchorError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Held(_) => Some("use it as it is (ostk ps), or stop it first: ostk shutdown"),
+            Self::Io { .. } | Self::Part(_) => Some("ostk doctor looks for what is wrong"),
+        }
+    }
+
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    fn part(name: &str) -> impl FnOnce(String) -> Self {
+        let name = name.to_owned();
+        move |message| Self::Part(format!("{name}: {message}"))
+    }
+}
+
+/// Whether a daemon holds the project whose state is in `state_dir`.
+pub fn anchored(state_dir: &Path) -> bool {
+    let Ok(file) = File::open(state_dir.join("run/anchor.lock")) else { return false };
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+/// Runs the daemon of the project at `root` until it is told to stop.
+///
+/// # Errors
+/// When another daemon runs, or a part of this one cannot start.
+pub fn listen(root: &Path, options: Options) -> Result<(), AnchorError> {
+    let state_dir = root.join(".ostk");
+    let run = state_dir.join("run");
+    fs::create_dir_all(&run).map_err(AnchorError::io(&run))?;
+    let _lock = take_lock(&run)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(128)
+        .enable_all()
+        .build()
+        .map_err(AnchorError::io(&run))?;
+    let result = start(root, &state_dir, options, &runtime);
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    let _ = fs::remove_file(run.join("ostk.sock"));
+    let _ = fs::remove_file(run.join("anchor.pid"));
+    result
+}
+
+fn take_lock(run: &Path) -> Result<File, AnchorError> {
+    let path = run.join("anchor.lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).read(true).mode(0o600).open(&path);
+    let file = file.map_err(AnchorError::io(&path))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let pid = fs::read_to_string(run.join("anchor.pid")).ok().and_then(|text| text.trim().parse().ok());
+        return Err(AnchorError::Held(pid));
+    }
+    let pid = run.join("anchor.pid");
+    fs::write(&pid, format!("{}\n", std::process::id())).map_err(AnchorError::io(&pid))?;
+    Ok(file)
+}
+
+fn start(
+    root: &Path,
+    state_dir: &Path,
+    options: Options,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(), AnchorError> {
+    let (sender, inbox) = mpsc::sync_channel(MAX_MESSAGES);
+    let (journal, recovery) = open_journal(state_dir, sender.clone())?;
+    let state = fold(state_dir, recovery.next_seq)?;
+    let documents = documents::load(state_dir);
+    let gate = Gate::new(&documents).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        AnchorError::Part(format!("the governance documents are malformed:\n{}", lines.join("\n")))
+    })?;
+    let epoch = recovery.last_epoch + 1;
+    let config = Config {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch,
+        recovered: recovered(&recovery),
+        context_window: CONTEXT_WINDOW,
+    };
+    let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime)?);
+    let workspace = hands.workspace.clone();
+    let handle = HostHandle::new(sender, epoch);
+    let kernel = Kernel::new(config, state, gate);
+    let host = Host::new(kernel, journal, hands, handle.clone(), inbox, recovery.next_seq);
+    let builder = thread::Builder::new().name("ostk-kernel".to_owned());
+    let host = builder.spawn(move || host.run(&documents)).map_err(AnchorError::io(root))?;
+    let _watcher = watch(workspace, handle.clone());
+    runtime.block_on(serve(state_dir, handle.clone(), options))?;
+    handle.tell(Message::Stop { reason: "asked to stop".to_owned() });
+    host.join().map(|_| ()).map_err(|_| AnchorError::Part("bug: the kernel's thread panicked".to_owned()))
+}
+
+fn open_journal(
+    state_dir: &Path,
+    sender: mpsc::SyncSender<Message>,
+) -> Result<(Journal, Recovery), AnchorError> {
+    let dir = KeyStore::default_dir(|name| std::env::var_os(name))
+        .map_err(|error| AnchorError::Part(error.to_string()))?;
+    let key = KeyStore::open(dir).and_then(|store| store.instance_key());
+    let signer: Arc<dyn Signer> = Arc::new(key.map_err(|error| AnchorError::Part(error.to_string()))?);
+    let on_durable = Box::new(move |progress: Result<u64, Arc<ostk_journal::PoisonError>>| {
+        let message = match progress {
+            Ok(count) => Message::Durable(count),
+            Err(error) => Message::Poisoned(error.to_string()),
+        };
+        // A host that is gone has nobody left to tell.
+        let _ = sender.send(message);
+    });
+    let options = ostk_journal::Options::new(signer, origin(state_dir), on_durable);
+    Journal::open(state_dir, options).map_err(|error| AnchorError::Part(error.to_string()))
+}
+
+/// The log's name in its checkpoints: the repository's directory name.
+fn origin(state_dir: &Path) -> String {
+    let name = state_dir.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    format!("ostk/{}", name.unwrap_or_default().chars().map(plain).collect::<String>())
+}
+
+fn fold(state_dir: &Path, next_seq: u64) -> Result<State, AnchorError> {
+    let mut state = State::default();
+    for entry in Reader::open(state_dir).map_err(|error| AnchorError::Part(error.to_string()))? {
+        let entry = entry.map_err(|error| AnchorError::Part(error.to_string()))?;
+        let record =
+            entry.record().map_err(|error| AnchorError::Part(format!("record {}: {error}", entry.seq)))?;
+        let draft = Draft {
+            seq: record.seq,
+            ts: record.ts,
+            epoch: record.epoch,
+            actor: record.actor,
+            event: record.event,
+            body: record.body,
+        };
+        ostk_kernel::fold(&mut state, &draft).map_err(|error| AnchorError::Part(error.to_string()))?;
+    }
+    debug_assert_eq!(state.next_seq, next_seq, "recovery and replay saw the same records");
+    Ok(state)
+}
+
+fn recovered(recovery: &Recovery) -> Option<Value> {
+    let torn = recovery.torn.as_ref()?;
+    Some(json!({ "torn_from_seq": torn.first_seq, "torn_bytes": torn.bytes }))
+}
+
+fn hands(
+    root: &Path,
+    state_dir: &Path,
+    journal: &Journal,
+    state: &State,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Hands, AnchorError> {
+    let utf8 = camino::Utf8Path::from_path(root).ok_or_else(|| {
+        AnchorError::Part(format!("the path of the project is not UTF-8: {}", root.display()))
+    })?;
+    let workspace = Workspace::open(utf8).map_err(|error| AnchorError::Part(error.to_string()))?;
+    let scanner = Scans::new(&workspace, state);
+    Ok(Hands {
+        workspace,
+        blobs: Arc::clone(journal.blobs()),
+        scanner: Mutex::new(scanner),
+        models: ostk_models::Models::new(ostk_models::Config::from_env()),
+        processes: Processes::new(root, state_dir).map_err(AnchorError::part("sandbox"))?,
+        state_dir: state_dir.to_owned(),
+        root: root.to_owned(),
+        runtime: runtime.handle().clone(),
+        tasks: Mutex::new(BTreeMap::new()),
+    })
+}
+
+/// Watching is a help, not a guarantee: every touch checks the file's hash anyway.
+fn watch(workspace: Workspace, handle: HostHandle) -> Option<Watcher> {
+    let started = Watcher::start(workspace, move |event| {
+        let paths = match event {
+            WatchEvent::Changed(paths) => paths.iter().map(ToString::to_string).collect(),
+            WatchEvent::Overflow | WatchEvent::Unwatched(_) => Vec::new(),
+        };
+        // A host with a full queue will look at the files when they are touched.
+        let _ = handle.offer(Message::Noticed(paths));
+    });
+    match started {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            let _ = writeln!(
+                io::stderr(),
+                "the workspace is not watched: {error}; changes are found when a file is touched"
+            );
+            None
+        }
+    }
+}
+
+async fn serve(state_dir: &Path, host: HostHandle, options: Options) -> Result<(), AnchorError> {
+    let path = state_dir.join("run/ostk.sock");
+    // The lock is ours, so a socket that is there belongs to a daemon that is gone.
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(AnchorError::io(&path))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(AnchorError::io(&path))?;
+    let shared = Arc::new(Shared { host, state_dir: state_dir.to_owned() });
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut idle_since = Instant::now();
+    let mut terminate = signal(tokio::signal::unix::SignalKind::terminate(), &path)?;
+    let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt(), &path)?;
+    let mut clock = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = clock.tick() => {
+                if shared.host.is_stopped() {
+                    return Ok(());
+                }
+                if open.load(Ordering::Relaxed) > 0 || shared.host.is_busy() {
+                    idle_since = Instant::now();
+                } else if options.idle_exit.is_some_and(|limit| idle_since.elapsed() >= limit) {
+                    return Ok(());
+                }
+            }
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                if open.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
+                    continue;
+                }
+                open.fetch_add(1, Ordering::Relaxed);
+                let (shared, open) = (Arc::clone(&shared), Arc::clone(&open));
+                tokio::spawn(async move {
+                    rpc::serve(shared, stream).await;
+                    open.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        }
+    }
+}
+
+fn signal(
+    kind: tokio::signal::unix::SignalKind,
+    path: &Path,
+) -> Result<tokio::signal::unix::Signal, AnchorError> {
+    tokio::signal::unix::signal(kind).map_err(AnchorError::io(path))
+}

@@ -1,0 +1,281 @@
+//! The hands: carries out the operations that the kernel asks for, with the drivers.
+//!
+//! Short operations on files are done at once, on the host's thread. Commands, scans, searches and model calls run on
+//! threads or tasks of their own and report to the host when they are done. Nothing here decides anything.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ostk_agent::AgentState;
+use ostk_blobs::BlobStore;
+use ostk_files::{Expected, FilesError, Observation, PathError, Replaced, Scanner, Workspace, WorkspacePath};
+use ostk_kernel::{
+    CallError, Code, FileEntry, Found, ModelFailure, Op, OpId, Outcome, Placed, Seen, State, Unresolved,
+};
+use ostk_log::{Hash, Timestamp};
+use ostk_models::Models;
+use serde_json::{Value, json};
+
+use crate::{
+    documents,
+    host::{HostHandle, Message, now},
+    processes::Processes,
+};
+
+/// Everything that operations need.
+pub(crate) struct Hands {
+    pub(crate) workspace: Workspace,
+    pub(crate) blobs: Arc<BlobStore>,
+    pub(crate) scanner: Mutex<Scans>,
+    pub(crate) models: Models,
+    pub(crate) processes: Processes,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) root: PathBuf,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) tasks: Mutex<BTreeMap<OpId, tokio::task::AbortHandle>>,
+}
+
+/// The scanner, and what it must know before its first scan.
+pub(crate) struct Scans {
+    scanner: Scanner,
+    /// Files that the log knows; taken at the first scan, which compares them and takes all others as they are.
+    known: Option<Vec<(WorkspacePath, Hash)>>,
+}
+
+impl Scans {
+    pub(crate) fn new(workspace: &Workspace, state: &State) -> Self {
+        let image = |(path, entry): (&String, &FileEntry)| {
+            let path = workspace.resolve("", path).ok()?;
+            Some((path, entry.image?.blob))
+        };
+        let known = state.files.iter().filter_map(image).collect();
+        Self { scanner: Scanner::new(workspace.clone()), known: Some(known) }
+    }
+
+    /// Paths that changed since the last scan.
+    fn changes(&mut self) -> Result<Vec<String>, FilesError> {
+        let mut paths = Vec::new();
+        let mut first = self.known.take();
+        for (path, hash) in first.iter_mut().flat_map(std::mem::take) {
+            self.scanner.prime(path, hash);
+        }
+        loop {
+            let scan = if first.take().is_some() { self.scanner.baseline()? } else { self.scanner.scan()? };
+            paths.extend(scan.changes.into_iter().map(|change| change.path.to_string()));
+            if !scan.more {
+                return Ok(paths);
+            }
+        }
+    }
+}
+
+impl Hands {
+    /// Does a short operation, or gives it back.
+    pub(crate) fn try_now(&self, op: Op) -> Result<Outcome, Op> {
+        Ok(match op {
+            Op::Resolve { cwd, paths } => {
+                Outcome::Resolved(paths.iter().map(|path| self.resolve(&cwd, path)).collect())
+            }
+            Op::Observe { paths, blobs } => self.observe(paths, &blobs),
+            Op::Place { steps } => Outcome::Placed(self.place(&steps)),
+            Op::List { path } => Outcome::Listed(self.list(&path)),
+            Op::LoadDocuments => Outcome::Documents(Box::new(documents::load(&self.state_dir))),
+            other => return Err(other),
+        })
+    }
+
+    /// Starts an operation; its outcome is sent to the host.
+    pub(crate) fn start(self: Arc<Self>, id: OpId, op: Op, host: HostHandle) {
+        if let Op::Model { agent, deadline } = op {
+            return self.start_model(id, *agent, deadline, host);
+        }
+        let runtime = self.runtime.clone();
+        runtime.spawn_blocking(move || {
+            let outcome = self.long(id, op);
+            host.tell(Message::Done { op: id, outcome });
+        });
+    }
+
+    fn long(&self, id: OpId, op: Op) -> Outcome {
+        match op {
+            Op::Shell { command, cwd, timeout_ms, writable, protected } => {
+                let before = self.scan().unwrap_or_default();
+                let end = self.processes.run(id, &command, &cwd, timeout_ms, &writable, &protected);
+                match self.scan() {
+                    Ok(after) => Outcome::Shell { end, before, after },
+                    Err(problem) => Outcome::Shell { end: end.and(Err(problem)), before, after: Vec::new() },
+                }
+            }
+            Op::Scan => Outcome::Scanned(self.scan()),
+            Op::Start { alias, command, writable, protected, wait_for, timeout_ms } => {
+                let wait = Duration::from_millis(timeout_ms);
+                Outcome::Json(self.processes.start(
+                    &alias,
+                    &command,
+                    &writable,
+                    &protected,
+                    wait_for.as_deref(),
+                    wait,
+                ))
+            }
+            Op::Interact { alias, action, input, lines, timeout_ms } => {
+                let wait = Duration::from_millis(timeout_ms);
+                Outcome::Json(self.processes.interact(&alias, &action, input.as_deref(), lines, wait))
+            }
+            Op::Search { query, timeout_ms } => Outcome::Json(self.search(&query, timeout_ms)),
+            short => self.try_now(short).unwrap_or_else(|_| {
+                Outcome::Json(Err(CallError::new(Code::Failed, "bug: an operation without hands")))
+            }),
+        }
+    }
+
+    /// Kills what runs under an operation.
+    pub(crate) fn abort(&self, id: OpId) {
+        self.processes.kill(id);
+        if let Some(task) = lock(&self.tasks).remove(&id) {
+            task.abort();
+        }
+    }
+
+    /// Kills everything that runs.
+    pub(crate) fn stop_all(&self) {
+        self.processes.kill_all();
+        for (_, task) in std::mem::take(&mut *lock(&self.tasks)) {
+            task.abort();
+        }
+    }
+
+    fn resolve(&self, cwd: &str, path: &str) -> Result<String, Unresolved> {
+        match self.workspace.resolve(cwd, path) {
+            Ok(path) => Ok(path.to_string()),
+            Err(error) => Err(Unresolved { outside: is_outside(&error), message: error.to_string() }),
+        }
+    }
+
+    fn observe(&self, paths: Vec<String>, wanted: &[Hash]) -> Outcome {
+        let files = paths.into_iter().map(|path| (path.clone(), self.see(&path))).collect();
+        let mut blobs = BTreeMap::new();
+        for hash in wanted {
+            // A blob that cannot be read is missing: the kernel refuses what depends on it.
+            if let Ok(Some(bytes)) = self.blobs.get(hash) {
+                blobs.insert(*hash, bytes.into());
+            }
+        }
+        Outcome::Observed { files, blobs }
+    }
+
+    fn see(&self, path: &str) -> Seen {
+        let resolved = match self.workspace.resolve("", path) {
+            Ok(resolved) => resolved,
+            Err(error) => return Seen::Unreadable(error.to_string()),
+        };
+        match self.workspace.observe(&resolved) {
+            Ok(Observation::Absent) => Seen::Absent,
+            Ok(Observation::File(file)) => {
+                Seen::File { hash: file.hash, bytes: file.bytes, executable: file.executable }
+            }
+            Ok(Observation::Directory) => Seen::Directory,
+            Ok(Observation::Special(kind)) => Seen::Unreadable(format!("it is a {kind}")),
+            Err(error) => Seen::Unreadable(error.to_string()),
+        }
+    }
+
+    fn place(&self, steps: &[Found]) -> Placed {
+        for (done, step) in steps.iter().enumerate() {
+            match self.place_one(step) {
+                Ok(true) => {}
+                Ok(false) => return Placed::Displaced { done },
+                Err(reason) => return Placed::Failed { done, reason },
+            }
+        }
+        Placed::All
+    }
+
+    /// True if the file is in place, false if something unexpected was there and still is.
+    fn place_one(&self, step: &Found) -> Result<bool, String> {
+        let path = self.workspace.resolve("", &step.path).map_err(|error| error.to_string())?;
+        let replaced = match (&step.wanted, step.expected) {
+            (Some((bytes, executable)), expected) => {
+                let expected = expected.map_or(Expected::Absent, Expected::Hash);
+                self.workspace.replace(&path, expected, bytes, Some(*executable))
+            }
+            (None, Some(expected)) => self.workspace.remove(&path, expected),
+            (None, None) => return Ok(true),
+        };
+        match replaced {
+            Ok(Replaced::Done) => Ok(true),
+            Ok(Replaced::Displaced(_) | Replaced::Missing) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, String> {
+        let path = self.workspace.resolve("", path).map_err(|error| error.to_string())?;
+        let listing = self.workspace.list(&path).map_err(|error| error.to_string())?;
+        Ok(listing.entries.iter().map(|entry| documents::listed(entry)).collect())
+    }
+
+    fn scan(&self) -> Result<Vec<String>, String> {
+        lock(&self.scanner).changes().map_err(|error| error.to_string())
+    }
+
+    fn search(&self, query: &Value, timeout_ms: u64) -> Result<Value, CallError> {
+        let _ = (query, timeout_ms);
+        Ok(json!({"matches": []}))
+    }
+
+    fn start_model(self: Arc<Self>, id: OpId, agent: AgentState, deadline: Timestamp, host: HostHandle) {
+        let hands = Arc::clone(&self);
+        let task = self.runtime.spawn(async move {
+            let outcome = hands.call_model(agent, deadline).await;
+            lock(&hands.tasks).remove(&id);
+            // The host's queue may be full: wait on a thread that may block.
+            let told = tokio::task::spawn_blocking(move || host.tell(Message::Done { op: id, outcome }));
+            let _ = told.await;
+        });
+        lock(&self.tasks).insert(id, task.abort_handle());
+    }
+
+    async fn call_model(&self, agent: AgentState, deadline: Timestamp) -> Outcome {
+        let load = |hash: &Hash| self.blobs.get(hash).ok().flatten();
+        let request = match agent.compose(&load, &crate::lookup::tool_specs(&agent)) {
+            Ok(request) => request,
+            Err(error) => {
+                return Outcome::Model(Err(ModelFailure { message: error.to_string(), retryable: false }));
+            }
+        };
+        let patience = Duration::from_millis(deadline.millis_since(now()));
+        match self.models.call(&request, patience, |_| {}).await {
+            Ok(reply) => {
+                let price = ostk_models::price(&request.model, &reply.usage);
+                Outcome::Model(Ok((reply, price)))
+            }
+            Err(error) => Outcome::Model(Err(ModelFailure {
+                retryable: error.is_retryable(),
+                message: error.to_string(),
+            })),
+        }
+    }
+}
+
+fn is_outside(error: &PathError) -> bool {
+    matches!(
+        error,
+        PathError::Outside { .. } | PathError::OutsideThroughLink { .. } | PathError::Reserved { .. }
+    )
+}
+
+/// A lock whose holder panicked still guards consistent data: every critical section here is one insertion or removal.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The answer to a question that no process can answer.
+pub(crate) fn no_process(alias: &str) -> CallError {
+    CallError::new(Code::NotFound, format!("no background process {alias:?} runs"))
+        .data(json!({ "alive": false }))
+}

@@ -1,0 +1,314 @@
+//! The host: one thread that owns the kernel and carries out its acts, in order.
+//!
+//! Everything reaches the kernel through this thread's queue, so the kernel needs no lock and the log one writer.
+//! Short operations on files run here; whatever may take long runs elsewhere (`hands`) and reports back by message.
+//! An act that must wait for a record to be durable is parked until the journal says so.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ostk_journal::Journal;
+use ostk_kernel::{Act, Call, CallError, CallId, Caller, Code, Kernel, Op, OpId, Outcome};
+use ostk_log::Timestamp;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::hands::Hands;
+
+/// Messages that may wait for the host: every open call, its operation, and the watcher.
+pub(crate) const MAX_MESSAGES: usize = 16_384;
+/// How long the host sleeps when nothing has a deadline.
+const IDLE: Duration = Duration::from_secs(5);
+/// Messages handled between two looks at the clock.
+const BURST: usize = 256;
+
+/// What the host can be told.
+pub(crate) enum Message {
+    Call { call: NewCall, reply: oneshot::Sender<Answer> },
+    Done { op: OpId, outcome: Outcome },
+    Durable(u64),
+    Poisoned(String),
+    Noticed(Vec<String>),
+    Stop { reason: String },
+}
+
+/// A call without the number that the host gives it.
+pub(crate) struct NewCall {
+    pub(crate) caller: Caller,
+    pub(crate) verb: String,
+    pub(crate) args: Value,
+    pub(crate) idempotency: Option<String>,
+    pub(crate) timeout_ms: u64,
+}
+
+/// What a call came to.
+pub(crate) type Answer = Result<Value, CallError>;
+
+/// Talks to the host from any thread.
+#[derive(Clone)]
+pub(crate) struct HostHandle {
+    sender: SyncSender<Message>,
+    pub(crate) epoch: u64,
+    /// An agent runs or a call is open: the daemon does not leave.
+    busy: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl HostHandle {
+    pub(crate) fn new(sender: SyncSender<Message>, epoch: u64) -> Self {
+        Self { sender, epoch, busy: Arc::default(), stopped: Arc::default() }
+    }
+
+    /// Whether there is work that nobody waits for on a connection.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Whether the host has ended.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Makes a call and waits for its answer.
+    pub(crate) async fn call(&self, call: NewCall) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        match self.sender.try_send(Message::Call { call, reply }) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopping())),
+            Err(TrySendError::Full(_)) => {
+                Err(CallError::new(Code::Busy, "the daemon has too many calls waiting")
+                    .hint("repeat it in a moment"))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(stopping()),
+        }
+    }
+
+    /// Tells the host something. Blocks while its queue is full; only threads that may block use it.
+    pub(crate) fn tell(&self, message: Message) {
+        // A host that is gone needs no message.
+        let _ = self.sender.send(message);
+    }
+
+    /// Tells the host something unless its queue is full.
+    pub(crate) fn offer(&self, message: Message) -> bool {
+        self.sender.try_send(message).is_ok()
+    }
+}
+
+fn stopping() -> CallError {
+    CallError::new(Code::Failed, "the daemon is stopping")
+        .hint("repeat the call; a new daemon starts on demand")
+}
+
+/// The host's own state.
+pub(crate) struct Host {
+    kernel: Kernel,
+    journal: Journal,
+    hands: Arc<Hands>,
+    handle: HostHandle,
+    inbox: Receiver<Message>,
+    replies: BTreeMap<CallId, oneshot::Sender<Answer>>,
+    parked: BTreeMap<u64, Vec<Act>>,
+    durable: u64,
+    next_call: CallId,
+    poisoned: Option<String>,
+    wake: Option<Timestamp>,
+}
+
+impl Host {
+    pub(crate) fn new(
+        kernel: Kernel,
+        journal: Journal,
+        hands: Arc<Hands>,
+        handle: HostHandle,
+        inbox: Receiver<Message>,
+        durable: u64,
+    ) -> Self {
+        Self {
+            kernel,
+            journal,
+            hands,
+            handle,
+            inbox,
+            replies: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            durable,
+            next_call: 0,
+            poisoned: None,
+            wake: None,
+        }
+    }
+
+    /// Boots the kernel and serves until told to stop. Returns the reason.
+    pub(crate) fn run(mut self, documents: &ostk_policy::Documents) -> String {
+        let acts = self.kernel.boot(now(), documents);
+        self.carry_out(acts);
+        loop {
+            match self.inbox.recv_timeout(self.patience()) {
+                Ok(message) => {
+                    if let Some(reason) = self.handle_burst(message) {
+                        return self.stop(&reason);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.stop("every client is gone"),
+            }
+            let (acts, wake) = self.kernel.tick(now());
+            self.wake = wake;
+            self.carry_out(acts);
+            let working = self.kernel.state().agents.values().any(|agent| !agent.is_finished());
+            self.handle.busy.store(working || !self.replies.is_empty(), Ordering::Relaxed);
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let until = self.wake.map(|wake| Duration::from_millis(wake.millis_since(now()).saturating_add(1)));
+        until.map_or(IDLE, |until| until.min(IDLE))
+    }
+
+    fn handle_burst(&mut self, first: Message) -> Option<String> {
+        let mut next = Some(first);
+        for _ in 0..BURST {
+            match next {
+                Some(Message::Stop { reason }) => return Some(reason),
+                Some(message) => self.handle(message),
+                None => break,
+            }
+            next = self.inbox.try_recv().ok();
+        }
+        if let Some(Message::Stop { reason }) = next {
+            return Some(reason);
+        }
+        if let Some(message) = next {
+            self.handle(message);
+        }
+        None
+    }
+
+    fn handle(&mut self, message: Message) {
+        let acts = match message {
+            Message::Call { call, reply } => return self.submit(call, reply),
+            Message::Done { op, outcome } => self.kernel.complete(now(), op, outcome),
+            Message::Noticed(paths) => self.kernel.notice(now(), &paths),
+            Message::Durable(count) => return self.became_durable(count),
+            Message::Poisoned(reason) => return self.poison(reason),
+            Message::Stop { .. } => return,
+        };
+        self.carry_out(acts);
+    }
+
+    fn submit(&mut self, call: NewCall, reply: oneshot::Sender<Answer>) {
+        if let Some(reason) = &self.poisoned {
+            let _ = reply.send(Err(poisoned(reason)));
+            return;
+        }
+        self.next_call += 1;
+        let id = self.next_call;
+        self.replies.insert(id, reply);
+        let now = now();
+        let NewCall { caller, verb, args, idempotency, timeout_ms } = call;
+        let deadline = now.plus_millis(timeout_ms);
+        let acts = self.kernel.submit(now, Call { id, caller, verb, args, idempotency, deadline });
+        self.carry_out(acts);
+    }
+
+    fn carry_out(&mut self, acts: Vec<Act>) {
+        let mut queue: VecDeque<Act> = acts.into();
+        while let Some(act) = queue.pop_front() {
+            let barrier = match &act {
+                Act::Run { after, .. } | Act::Reply { after, .. } => *after,
+                Act::Append { .. } | Act::Abort { .. } => None,
+            };
+            match barrier {
+                Some(barrier) if barrier > self.durable => self.parked.entry(barrier).or_default().push(act),
+                _ => queue.extend(self.perform(act)),
+            }
+        }
+    }
+
+    /// Carries out one act; the outcome of a short operation brings further acts at once.
+    fn perform(&mut self, act: Act) -> Vec<Act> {
+        match act {
+            Act::Append { draft, blobs, relaxed } => {
+                let appended = if relaxed {
+                    self.journal.append_relaxed(draft, blobs)
+                } else {
+                    self.journal.append(draft, blobs)
+                };
+                if let Err(error) = appended {
+                    self.poison(error.to_string());
+                }
+                Vec::new()
+            }
+            Act::Reply { call, result, .. } => {
+                if let Some(reply) = self.replies.remove(&call) {
+                    // A client that went away needs no answer.
+                    let _ = reply.send(result);
+                }
+                Vec::new()
+            }
+            Act::Run { id, op, .. } => self.operate(id, op),
+            Act::Abort { id } => {
+                self.hands.abort(id);
+                Vec::new()
+            }
+        }
+    }
+
+    fn operate(&mut self, id: OpId, op: Op) -> Vec<Act> {
+        match self.hands.try_now(op) {
+            Ok(outcome) => self.kernel.complete(now(), id, outcome),
+            Err(op) => {
+                Arc::clone(&self.hands).start(id, op, self.handle.clone());
+                Vec::new()
+            }
+        }
+    }
+
+    fn became_durable(&mut self, count: u64) {
+        self.durable = self.durable.max(count);
+        let later = self.parked.split_off(&(self.durable + 1));
+        let ready = std::mem::replace(&mut self.parked, later);
+        self.carry_out(ready.into_values().flatten().collect());
+    }
+
+    /// Nothing that is not durable yet will ever be acknowledged.
+    fn poison(&mut self, reason: String) {
+        for (_, reply) in std::mem::take(&mut self.replies) {
+            let _ = reply.send(Err(poisoned(&reason)));
+        }
+        self.parked.clear();
+        self.poisoned.get_or_insert(reason);
+    }
+
+    fn stop(mut self, reason: &str) -> String {
+        self.hands.stop_all();
+        let acts = self.kernel.stop(now(), reason);
+        self.carry_out(acts);
+        for (_, reply) in std::mem::take(&mut self.replies) {
+            let _ = reply.send(Err(stopping()));
+        }
+        self.handle.stopped.store(true, Ordering::Relaxed);
+        match self.journal.close() {
+            Ok(()) => reason.to_owned(),
+            Err(error) => format!("{reason}; the journal could not be closed: {error}"),
+        }
+    }
+}
+
+fn poisoned(reason: &str) -> CallError {
+    CallError::new(Code::Poisoned, format!("the journal takes no more records: {reason}"))
+        .hint("free the disk, then restart the daemon: ostk listen")
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,77 @@
+//! `ostk init`: the files of a new project.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// What `.ostk/.gitignore` keeps out of git: everything but the documents that people write.
+const GITIGNORE: &str = "# Everything here is state but the documents below.\n*\n!.gitignore\n!ostk.toml\n!HUMANFILE\n\
+                         !pins/\n!pins/**\n!agents/\n!agents/**\n!profiles/\n!profiles/**\n!policy.cedar\n";
+
+const SETTINGS: &str = "# Settings of this project. The book explains each.\n\n[sandbox]\n\
+                        # A command never runs without Landlock unless the operator writes `landlock = \"waived\"` here.\n\
+                        landlock = \"required\"\n";
+
+const WORKER: &str = "# An agent: `ostk run .ostk/agents/worker.af --task \"...\"`\nFROM claude-sonnet-4-6\n\
+                      PROMPT You work in a repository together with other agents. Read before you write; keep changes small.\n\
+                      TASK Say what this project is, in three sentences.\nTOOL file:read\nTOOL file:edit\nTOOL file:write\n\
+                      TOOL shell\nLIMIT turns 40\nLIMIT wall_clock 3600\n";
+
+/// What `init` did.
+#[derive(Debug)]
+pub struct Made {
+    /// The repository's root.
+    pub root: PathBuf,
+    /// Files that were created, relative to the root.
+    pub created: Vec<String>,
+}
+
+/// Why there is no project now.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// Not inside a git repository.
+    #[error("{} is not inside a git repository", .0.display())]
+    NoRepository(PathBuf),
+    /// The disk refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Creates the project of the repository that holds `start`. What exists stays as it is.
+///
+/// # Errors
+/// Outside a git repository, or when the disk refuses.
+pub fn init(start: &Path) -> Result<Made, InitError> {
+    let found = start.ancestors().find(|dir| dir.join(".git").exists());
+    let root = found.ok_or_else(|| InitError::NoRepository(start.to_owned()))?.to_owned();
+    let mut created = Vec::new();
+    let files =
+        [(".ostk/.gitignore", GITIGNORE), (".ostk/ostk.toml", SETTINGS), (".ostk/agents/worker.af", WORKER)];
+    for (name, text) in files {
+        let path = root.join(name);
+        let io = |source| InitError::Io { path: path.clone(), source };
+        if path.exists() {
+            continue;
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(io)?;
+        }
+        fs::write(&path, text).map_err(io)?;
+        created.push(name.to_owned());
+    }
+    let state = root.join(".ostk");
+    private(&state).map_err(|source| InitError::Io { path: state, source })?;
+    Ok(Made { root, created })
+}
+
+/// Only the user may look inside.
+fn private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}

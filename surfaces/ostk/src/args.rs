@@ -1,0 +1,397 @@
+//! What can be asked on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// An operating system for AI agents: many agents, one repository, nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "ostk", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to colour.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a project in this git repository; add hooks and servers to a coding agent.
+    Init(Init),
+    /// Print the state screen with its self test; changes nothing.
+    Boot(Boot),
+    /// Run the daemon in the foreground.
+    #[command(visible_alias = "serve", alias = "daemon")]
+    Listen(Listen),
+    /// Stop the daemon in good order.
+    Shutdown,
+    /// List every process: agents, clients, people.
+    Ps,
+    /// List the processes as a tree.
+    Pstree,
+    /// Run an agent from an Agentfile, or a command in the sandbox after `--`.
+    Run(Run),
+    /// Run a fleet of scripted agents on a copy of a repository and check that nothing is lost.
+    Demo(Demo),
+    /// Serve agents over the Model Context Protocol, on standard input and output or on loopback HTTP.
+    Mcp(Mcp),
+    /// Answer a coding agent's hook; reads its event from standard input.
+    Hook(Hook),
+    /// Look at the log and check it.
+    Audit(Audit),
+    /// Take back a write, an agent's writes, or a range of them.
+    Undo(Undo),
+    /// Who wrote each line of a file.
+    Blame(FileArg),
+    /// The versions of a file.
+    Log(FileArg),
+    /// Explain the verdict on a call, without making it.
+    Why(Why),
+    /// Capability boundaries.
+    Pin(Pin),
+    /// Show a record, a blob, a lineage or a file.
+    Show(Show),
+    /// Send a signal to a process.
+    Kill(Kill),
+    /// Follow an agent live; what you type is sent to it.
+    Attach(Attach),
+    /// Look for what is wrong on this machine and in this project.
+    Doctor,
+    /// Measure this machine: log, gate, merge, system call, sandbox.
+    Bench(Bench),
+    /// The system call table.
+    Abi(Abi),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+    /// Make any system call as the operator.
+    Call(Call),
+    /// Print the digest of the fold's state.
+    StateHash,
+}
+
+/// Arguments of `ostk init`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// Also set up a coding agent: its MCP server and its hooks.
+    #[arg(long, value_enum)]
+    pub(crate) client: Vec<ClientKind>,
+    /// Take the coding agent's set-up out again.
+    #[arg(long, requires = "client")]
+    pub(crate) uninstall: bool,
+}
+
+/// A coding agent that can be set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientKind {
+    /// Claude Code.
+    Claude,
+    /// Codex.
+    Codex,
+    /// Cursor.
+    Cursor,
+}
+
+/// Arguments of `ostk boot`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Boot {
+    /// Exit with 1 when a check fails.
+    #[arg(long)]
+    pub(crate) bail: bool,
+}
+
+/// Arguments of `ostk listen`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Listen {
+    /// Leave after this many seconds without a client; 0 stays for good.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub(crate) idle_exit: u64,
+}
+
+/// Arguments of `ostk run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// An Agentfile.
+    #[arg(value_name = "AGENTFILE", required_unless_present = "command")]
+    pub(crate) agentfile: Option<PathBuf>,
+    /// A command to run in the sandbox.
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+    /// The lineage's name; the file's name by default.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Replaces the Agentfile's TASK.
+    #[arg(long)]
+    pub(crate) task: Option<String>,
+    /// The pin that bounds it.
+    #[arg(long)]
+    pub(crate) pin: Option<String>,
+    /// Start it and return.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Check the Agentfile and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Arguments of `ostk demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// The repository to copy; the one that holds this directory by default.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) repo: Option<PathBuf>,
+    /// How many agents.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(2..=32))]
+    pub(crate) workers: u64,
+    /// Leave the copy and its log behind.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Arguments of `ostk mcp`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mcp {
+    /// Serve streamable HTTP on this loopback address instead of standard input and output.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Option<String>,
+    /// The lineage's name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The pin that bounds the client.
+    #[arg(long, env = "OSTK_PIN")]
+    pub(crate) pin: Option<String>,
+}
+
+/// Arguments of `ostk hook`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Hook {
+    /// session-start, pre-tool, post-tool, turn-end or session-end.
+    pub(crate) event: String,
+    /// The coding agent.
+    #[arg(long, value_enum, default_value_t = ClientKind::Claude)]
+    pub(crate) client: ClientKind,
+}
+
+/// Arguments of `ostk audit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    pub(crate) action: AuditAction,
+}
+
+/// What to do with the log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditAction {
+    /// Check the chain, the tree head and the packs.
+    Verify {
+        /// Also check every signature.
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Print a proof that a record is in the log.
+    Prove {
+        /// Its sequence number.
+        seq: u64,
+    },
+    /// Print the records that match.
+    Query(Query),
+    /// Print records as they come.
+    Tail {
+        /// Keep following.
+        #[arg(short, long)]
+        follow: bool,
+        /// Start at this record.
+        #[arg(long, value_name = "SEQ")]
+        from: Option<u64>,
+    },
+    /// Write the whole log as JSON lines.
+    Export,
+    /// Compute every verdict again from its recorded inputs.
+    ReplayVerdicts,
+}
+
+/// Filters of `ostk audit query`; all must match.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Query {
+    /// Only this lineage or actor.
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Only events with this name or prefix, such as `file.` or `gate.denied`.
+    #[arg(long)]
+    pub(crate) event: Option<String>,
+    /// Only records that name this file.
+    #[arg(long)]
+    pub(crate) file: Option<String>,
+    /// Only records at or after this time (RFC 3339) or this long ago (`90s`, `15m`, `2h`, `3d`).
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Only writes.
+    #[arg(long)]
+    pub(crate) writes: bool,
+    /// Only conflicts.
+    #[arg(long)]
+    pub(crate) conflicts: bool,
+    /// Only refusals.
+    #[arg(long)]
+    pub(crate) denied: bool,
+    /// Only the last N matches.
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<usize>,
+}
+
+/// Arguments of `ostk undo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Undo {
+    /// A record's number, a range such as `120..140`, or a lineage.
+    pub(crate) what: String,
+    /// Only in this file.
+    #[arg(long)]
+    pub(crate) file: Option<String>,
+}
+
+/// A file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FileArg {
+    /// The file.
+    pub(crate) file: String,
+}
+
+/// Arguments of `ostk why`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Why {
+    /// Who would call.
+    pub(crate) agent: String,
+    /// The system call, such as `file.write`.
+    pub(crate) call: String,
+    /// The path, command or process.
+    pub(crate) resource: Option<String>,
+    /// Suppose this pin.
+    #[arg(long)]
+    pub(crate) pin: Option<String>,
+}
+
+/// Arguments of `ostk pin`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pin {
+    #[command(subcommand)]
+    pub(crate) action: PinAction,
+}
+
+/// What to do with pins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PinAction {
+    /// Write a new pin to edit.
+    Issue {
+        /// Its name.
+        name: String,
+        /// What it may do: words of `read write execute`.
+        #[arg(long, default_value = "read write execute")]
+        caps: String,
+    },
+    /// List the pins.
+    List,
+    /// Print a pin and what it comes to.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Arguments of `ostk show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// A record's number, a blob's SHA-256, a lineage, or `status`.
+    pub(crate) target: String,
+}
+
+/// Arguments of `ostk kill`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Kill {
+    /// The process.
+    pub(crate) lineage: String,
+    /// The signal.
+    #[arg(short, long, default_value = "SIGTERM")]
+    pub(crate) signal: String,
+}
+
+/// Arguments of `ostk attach`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Attach {
+    /// The agent.
+    pub(crate) lineage: String,
+    /// Send this message and return.
+    #[arg(long)]
+    pub(crate) say: Option<String>,
+}
+
+/// Arguments of `ostk bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// Only these: log, verify, gate, call, merge, sandbox, daemon.
+    pub(crate) areas: Vec<String>,
+}
+
+/// Arguments of `ostk abi`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Abi {
+    #[command(subcommand)]
+    pub(crate) action: AbiAction,
+}
+
+/// What to do with the table.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AbiAction {
+    /// List the system calls.
+    List,
+    /// Print one call with its arguments and result.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Compare the table with the one saved in a file.
+    Diff {
+        /// A file written by `ostk abi list --json`.
+        file: PathBuf,
+    },
+}
+
+/// Arguments of `ostk completions`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `ostk call`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Call {
+    /// The system call.
+    pub(crate) verb: String,
+    /// Its arguments, a JSON object; `-` reads them from standard input.
+    #[arg(default_value = "{}")]
+    pub(crate) args: String,
+    /// Repeating the call with this key has no second effect.
+    #[arg(long)]
+    pub(crate) idempotency: Option<String>,
+    /// Call as this agent instead of the operator.
+    #[arg(long = "as", value_name = "LINEAGE")]
+    pub(crate) agent: Option<String>,
+    /// Deadline in milliseconds.
+    #[arg(long, default_value_t = 120_000)]
+    pub(crate) timeout_ms: u64,
+}

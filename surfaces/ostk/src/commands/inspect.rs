@@ -1,0 +1,207 @@
+//! Commands that ask and print: `ps`, `pstree`, `blame`, `log`, `why`, `abi`, `state-hash`, `completions`.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use libostk::CallOptions;
+use serde_json::{Value, json};
+
+use super::Done;
+use crate::{
+    args::{AbiAction, Args, Completions, FileArg, Why},
+    connect,
+    failure::Failure,
+    output::{Output, Paint},
+};
+
+/// Asks the daemon as the operator.
+pub(crate) fn ask(verb: &str, args: &Value) -> Result<Value, Failure> {
+    let project = connect::project()?;
+    Ok(connect::operator(&project)?.call(verb, args, &CallOptions::default())?)
+}
+
+pub(crate) fn ps(output: &Output) -> Done {
+    let rows = ask("ps", &json!({}))?["processes"].take();
+    output.show(&rows, |output| process_table(output, &rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn process_table(output: &Output, rows: &Value) -> String {
+    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+    if rows.is_empty() {
+        return "no process yet; start an agent: ostk run worker.af".to_owned();
+    }
+    let text = |row: &Value, name: &str| match &row[name] {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    let line = |row: &Value| {
+        ["lineage", "generation", "kind", "state", "model", "turns", "tokens", "writes", "refused", "doing"]
+            .map(|name| text(row, name))
+            .to_vec()
+    };
+    let cells: Vec<Vec<String>> = rows.iter().map(line).collect();
+    let head = ["LINEAGE", "GEN", "KIND", "STATE", "MODEL", "TURNS", "TOKENS", "WRITES", "REFUSED", "DOING"];
+    output.table(&head, &cells)
+}
+
+pub(crate) fn pstree(output: &Output) -> Done {
+    let rows = ask("ps", &json!({}))?["processes"].take();
+    output.show(&rows, |output| {
+        let all = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut lines = vec![output.paint(Paint::Bold, "kernel")];
+        for (number, row) in all.iter().enumerate() {
+            let branch = if number + 1 == all.len() { "└─" } else { "├─" };
+            let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+            lines.push(format!("{branch} {} ({}, {})", text("lineage"), text("kind"), text("state")));
+        }
+        lines.join("\n")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn blame(args: &FileArg, output: &Output) -> Done {
+    let result = ask("file.blame", &json!({ "path": args.file, "cwd": cwd()? }))?;
+    output.show(&result, |output| {
+        let lines = result["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let writer = |line: &Value| line["writer"].as_str().unwrap_or("?").to_owned();
+        let width = lines.iter().map(|line| writer(line).chars().count()).max().unwrap_or(0);
+        let row = |(number, line): (usize, &Value)| {
+            let seq = format!("{:>6}", line["seq"]);
+            let who = format!("{:<width$}", writer(line));
+            let text = line["text"].as_str().unwrap_or("");
+            format!(
+                "{} {} {:>5}  {text}",
+                output.paint(Paint::Yellow, &seq),
+                output.paint(Paint::Cyan, &who),
+                number + 1
+            )
+        };
+        lines.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn log(args: &FileArg, output: &Output) -> Done {
+    let result = ask("file.log", &json!({ "path": args.file, "cwd": cwd()? }))?;
+    output.show(&result, |output| {
+        let versions = result["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if versions.is_empty() {
+            return format!("{}: no agent has touched it", args.file);
+        }
+        let row = |version: &Value| {
+            let blob = version["image"]["blob"]
+                .as_str()
+                .map_or("deleted".to_owned(), |blob| blob.chars().take(12).collect());
+            vec![
+                version["generation"].to_string(),
+                version["seq"].to_string(),
+                version["ts"].as_str().unwrap_or("").to_owned(),
+                blob,
+                version["writer"].as_str().unwrap_or("").to_owned(),
+            ]
+        };
+        output.table(&["GEN", "SEQ", "TIME", "BLOB", "WRITER"], &versions.iter().map(row).collect::<Vec<_>>())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn why(args: &Why, output: &Output) -> Done {
+    let mut call = json!({ "lineage": args.agent, "verb": args.call, "resource": args.resource.clone().unwrap_or_default() });
+    if let Some(pin) = &args.pin {
+        call["pin"] = json!(pin);
+    }
+    let verdict = ask("why", &call)?;
+    output.show(&verdict, |output| {
+        let effect = verdict["effect"].as_str().unwrap_or("?");
+        let paint = if effect == "allow" { Paint::Green } else { Paint::Red };
+        let mut lines =
+            vec![format!("{} {}", output.paint(paint, effect), verdict["reason"].as_str().unwrap_or(""))];
+        for rule in verdict["rules"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            lines.push(format!("  rule: {}", rule.as_str().unwrap_or("")));
+        }
+        lines.join("\n")
+    });
+    Ok(if verdict["effect"] == "allow" { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+pub(crate) fn abi(action: &AbiAction, output: &Output) -> Done {
+    match action {
+        AbiAction::List => {
+            let abi = ostk_kernel::abi();
+            output.show(&abi, |output| {
+                let rows = ostk_kernel::TABLE.iter().map(|call| {
+                    let effect = format!("{:?}", call.effect).to_lowercase();
+                    vec![call.name.to_owned(), effect, call.doc.to_owned()]
+                });
+                output.table(&["CALL", "EFFECT", "WHAT"], &rows.collect::<Vec<_>>())
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        AbiAction::Show { name } => {
+            let call = ostk_kernel::lookup(name).ok_or_else(|| {
+                Failure::usage(format!("no such system call: {name}")).hint("ostk abi list")
+            })?;
+            let value = json!({ "call": call, "schema": call.schema() });
+            output.show(&value, |output| {
+                let mut lines = vec![output.paint(Paint::Bold, call.name), call.doc.to_owned()];
+                for arg in call.args {
+                    let need = if arg.required { "" } else { " (optional)" };
+                    lines.push(format!("  {:<14} {}{need}", arg.name, arg.doc));
+                }
+                lines.push("returns".to_owned());
+                lines.extend(call.result.iter().map(|(name, doc)| format!("  {name:<14} {doc}")));
+                lines.join("\n")
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        AbiAction::Diff { file } => abi_diff(file, output),
+    }
+}
+
+fn abi_diff(file: &std::path::Path, output: &Output) -> Done {
+    let text = std::fs::read_to_string(file)?;
+    let old: Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    let calls = |abi: &Value| -> std::collections::BTreeMap<String, Value> {
+        let list = abi["calls"].as_array().cloned().unwrap_or_default();
+        list.into_iter().map(|call| (call["name"].as_str().unwrap_or("").to_owned(), call)).collect()
+    };
+    let (before, after) = (calls(&old), calls(&ostk_kernel::abi()));
+    let added: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+    let removed: Vec<&String> = before.keys().filter(|name| !after.contains_key(*name)).collect();
+    let changed: Vec<&String> = after
+        .iter()
+        .filter(|(name, call)| before.get(*name).is_some_and(|old| old != *call))
+        .map(|(name, _)| name)
+        .collect();
+    let same = added.is_empty() && removed.is_empty() && changed.is_empty();
+    let value = json!({ "same": same, "added": added, "removed": removed, "changed": changed });
+    output.show(&value, |_| {
+        let mark = |sign: &str, names: &[&String]| {
+            names.iter().map(|name| format!("{sign} {name}")).collect::<Vec<_>>()
+        };
+        let lines = [mark("+", &added), mark("-", &removed), mark("~", &changed)].concat();
+        if same { "the same table".to_owned() } else { lines.join("\n") }
+    });
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+pub(crate) fn state_hash(output: &Output) -> Done {
+    let result = ask("kernel.state_hash", &json!({}))?;
+    output.show(&result, |_| result["state_hash"].as_str().unwrap_or("").to_owned());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn completions(args: &Completions) -> Done {
+    clap_complete::generate(args.shell, &mut Args::command(), "ostk", &mut std::io::stdout());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The current directory, relative to the project's root.
+pub(crate) fn cwd() -> Result<String, Failure> {
+    let (project, here) = (connect::project()?, std::env::current_dir()?);
+    let inside = here.strip_prefix(project.root()).map(|dir| dir.to_string_lossy().into_owned());
+    Ok(inside.unwrap_or_default())
+}

@@ -1,0 +1,37 @@
+//! One module for each family of commands; this one only says which command lives where.
+
+mod act;
+mod demo;
+mod inspect;
+mod project;
+mod run;
+
+use std::process::ExitCode;
+
+use crate::{args::Command, failure::Failure, output::Output};
+
+/// How a command ends.
+pub(crate) type Done = Result<ExitCode, Failure>;
+
+/// Carries out a command.
+pub(crate) fn run(command: Command, output: &Output) -> Done {
+    match command {
+        Command::Init(args) => project::init(&args, output),
+        Command::Listen(args) => project::listen(&args),
+        Command::Shutdown => project::shutdown(output),
+        Command::Ps => inspect::ps(output),
+        Command::Pstree => inspect::pstree(output),
+        Command::Blame(args) => inspect::blame(&args, output),
+        Command::Log(args) => inspect::log(&args, output),
+        Command::Why(args) => inspect::why(&args, output),
+        Command::Abi(args) => inspect::abi(&args.action, output),
+        Command::StateHash => inspect::state_hash(output),
+        Command::Completions(args) => inspect::completions(&args),
+        Command::Undo(args) => act::undo(&args, output),
+        Command::Kill(args) => act::kill(&args, output),
+        Command::Call(args) => act::call(&args, output),
+        Command::Run(args) => run::run(&args, output),
+        Command::Demo(args) => demo::demo(&args, output),
+        _ => Err(Failure::usage("not there yet")),
+    }
+}

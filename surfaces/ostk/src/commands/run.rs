@@ -1,0 +1,105 @@
+//! `ostk run`: an agent from an Agentfile, or any command in the sandbox.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use libostk::{CallOptions, Client, Identity};
+use serde_json::{Value, json};
+
+use super::{Done, inspect::cwd};
+use crate::{
+    args::Run,
+    connect,
+    failure::Failure,
+    output::{Output, Paint},
+};
+
+/// An agent may run this long while somebody waits for it.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The largest Agentfile.
+const MAX_AGENTFILE: u64 = 256 * 1024;
+
+pub(crate) fn run(args: &Run, output: &Output) -> Done {
+    match &args.agentfile {
+        Some(path) => agent(args, path, output),
+        None => command(args, output),
+    }
+}
+
+fn agent(args: &Run, path: &Path, output: &Output) -> Done {
+    let size = std::fs::metadata(path)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
+        .len();
+    if size > MAX_AGENTFILE {
+        return Err(Failure::usage(format!("{} is larger than {MAX_AGENTFILE} bytes", path.display())));
+    }
+    let mut text = std::fs::read_to_string(path)?;
+    if let Some(pin) = &args.pin {
+        text.push_str(&format!("\nPIN {pin}\n"));
+    }
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("agent");
+    let name = args.name.clone().unwrap_or_else(|| stem.to_owned());
+    if args.dry_run {
+        ostk_daemon::check_agentfile(&text).map_err(Failure::usage)?;
+        output.show(&json!({ "ok": true, "name": name }), |_| format!("{} is good", path.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut call = json!({ "name": name, "agentfile": text });
+    if let Some(task) = &args.task {
+        call["task"] = json!(task);
+    }
+    let project = connect::project()?;
+    let mut client = connect::operator(&project)?;
+    let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
+    if args.detach {
+        output.show(&spawned, |_| format!("{name} started; follow it: ostk attach {name}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ending = wait(&mut client, &name)?;
+    output.show(&ending, |output| {
+        let done = ending["outcome"]["kind"] == "done";
+        let mark = if done { output.paint(Paint::Green, "✓") } else { output.paint(Paint::Red, "✗") };
+        format!(
+            "{mark} {name}: {}  ({} turns, {} tokens)",
+            ending["outcome"], ending["turns"], ending["tokens"]
+        )
+    });
+    Ok(if ending["outcome"]["kind"] == "done" { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn wait(client: &mut Client, name: &str) -> Result<Value, Failure> {
+    let options = CallOptions { idempotency: None, timeout: Some(DAY) };
+    Ok(client.call("agent.wait", &json!({ "lineage": name }), &options)?)
+}
+
+/// Runs a command in the sandbox, under a lineage of its own.
+fn command(args: &Run, output: &Output) -> Done {
+    let program = args.command.first().map(String::as_str).unwrap_or_default();
+    let stem = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or("command");
+    let name = args
+        .name
+        .clone()
+        .unwrap_or_else(|| stem.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect());
+    let project = connect::project()?;
+    let mut client = connect::attach(&project, &Identity::Agent(name), args.pin.as_deref())?;
+    let line = args.command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+    let call = json!({ "command": line, "cwd": cwd()?, "timeout_ms": 3_600_000 });
+    let options = CallOptions { idempotency: None, timeout: Some(Duration::from_secs(3_600)) };
+    let result = client.call("shell.run", &call, &options)?;
+    output.show(&result, |_| {
+        format!("{}{}", result["stdout"].as_str().unwrap_or(""), result["stderr"].as_str().unwrap_or(""))
+    });
+    let exit = result["exit"].as_i64().and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1);
+    Ok(ExitCode::from(exit))
+}
+
+/// A word as `sh` reads it back unchanged.
+fn quote(word: &str) -> String {
+    let plain = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '=' | ':' | ',' | '+' | '@')
+    };
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,103 @@
+//! Reaching the daemon: find the project, start a daemon if none runs, attach.
+
+use std::{
+    env,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use libostk::{Client, ClientError, Identity, Project};
+
+use crate::failure::Failure;
+
+/// How long a started daemon may take until it answers; it replays the log first.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// A daemon that was started for a command leaves after half an hour without a client.
+const IDLE_EXIT_S: &str = "1800";
+
+/// The project that holds the current directory.
+pub(crate) fn project() -> Result<Project, Failure> {
+    let start = match env::var_os("OSTK_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => env::current_dir()?,
+    };
+    Ok(Project::find(&start)?)
+}
+
+/// A connection as the operator; starts a daemon if none runs.
+pub(crate) fn operator(project: &Project) -> Result<Client, Failure> {
+    attach(project, &Identity::Operator(user()), None)
+}
+
+/// A connection as `identity`; starts a daemon if none runs.
+pub(crate) fn attach(project: &Project, identity: &Identity, pin: Option<&str>) -> Result<Client, Failure> {
+    let mut client = ensure(project)?;
+    client.attach(identity, "ostk", pin)?;
+    Ok(client)
+}
+
+/// A connection to a running daemon, or none.
+pub(crate) fn running(project: &Project) -> Option<Client> {
+    Client::connect(&socket(project)).ok()
+}
+
+/// A connection; starts a daemon if none runs.
+pub(crate) fn ensure(project: &Project) -> Result<Client, Failure> {
+    if let Some(client) = running(project) {
+        return Ok(client);
+    }
+    let log = project.state_dir().join("run/daemon.log");
+    std::fs::create_dir_all(project.state_dir().join("run"))?;
+    let errors = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
+    let mut child = Command::new(env::current_exe()?)
+        .args(["listen", "--idle-exit", IDLE_EXIT_S])
+        .current_dir(project.root())
+        .env_remove("OSTK_DIR")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(errors)
+        // A group of its own: Ctrl-C at the terminal ends the command, not the daemon.
+        .process_group(0)
+        .spawn()?;
+    let deadline = Instant::now() + START_DEADLINE;
+    loop {
+        match Client::connect(&socket(project)) {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() > deadline => return Err(no_start(&error, &log)),
+            Err(error) => {
+                // Another command may have won the race to start one: then this child leaves and that one answers.
+                if child.try_wait()?.is_some_and(|status| !status.success()) && !anchored(project) {
+                    return Err(no_start(&error, &log));
+                }
+                thread::sleep(Duration::from_millis(3));
+            }
+        }
+    }
+}
+
+fn anchored(project: &Project) -> bool {
+    ostk_daemon::anchored(&project.state_dir())
+}
+
+fn no_start(error: &ClientError, log: &std::path::Path) -> Failure {
+    let said = std::fs::read_to_string(log).unwrap_or_default();
+    let last: Vec<&str> = said.lines().rev().take(6).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    let detail = if last.is_empty() { error.to_string() } else { last.join("\n") };
+    Failure::check(format!("the daemon did not start:\n{detail}"))
+        .hint("ostk listen runs it in the foreground; ostk doctor looks for what is wrong")
+}
+
+fn socket(project: &Project) -> PathBuf {
+    let named = env::var_os("OSTK_SOCKET").or_else(|| env::var_os("OSTK_KERNEL_SOCKET"));
+    named.map_or_else(|| project.socket(), PathBuf::from)
+}
+
+/// The operator's name in the log.
+pub(crate) fn user() -> String {
+    let known = env::var("OSTK_USER").or_else(|_| env::var("USER")).or_else(|_| env::var("LOGNAME"));
+    known.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
+}
