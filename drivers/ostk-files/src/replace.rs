@@ -95,7 +95,8 @@ impl Workspace {
                 self.make_dir(&parent)?;
             }
             let place = self.place(path)?;
-            let temporary = Temporary::create(&place.dir, path, bytes, executable)?;
+            let temporary =
+                Temporary::create(&place.dir, path, bytes, if executable { 0o777 } else { 0o666 })?;
             self.reached("replace:temporary-written");
             match place.rename(&temporary.name, place.name, RenameFlags::NOREPLACE) {
                 Ok(()) => {
@@ -124,7 +125,8 @@ impl Workspace {
             Ok(found) => found,
             Err(answer) => return Ok(answer),
         };
-        let temporary = Temporary::create(&place.dir, path, bytes, false)?;
+        // Nobody else may read it until it has the original's mode: that may be a private file's.
+        let temporary = Temporary::create(&place.dir, path, bytes, 0o600)?;
         self.reached("replace:temporary-written");
         if let Err(error) = temporary.dress(path, &original, executable) {
             discard(&place.dir, &temporary.name);

@@ -44,14 +44,14 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// A new file in `dir` that holds `bytes`, with the permissions a new file gets.
+    /// A new file in `dir` that holds `bytes`, with the permissions `mode` less the process's umask.
     pub(crate) fn create(
         dir: &OwnedFd,
         path: &WorkspacePath,
         bytes: &[u8],
-        executable: bool,
+        mode: u32,
     ) -> Result<Self, FilesError> {
-        let mut temporary = Self::open(dir, path, if executable { 0o777 } else { 0o666 })?;
+        let mut temporary = Self::open(dir, path, mode)?;
         match temporary.file.write_all(bytes) {
             Ok(()) => Ok(temporary),
             Err(source) => {

@@ -1,6 +1,6 @@
 //! Replace, remove, rename and modes when nobody interferes.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, sync::Arc};
 
 use ostk_files::{Expected, FilesError, MAX_FILE_BYTES, Observation, Replaced};
 use ostk_log::Hash;
@@ -50,6 +50,21 @@ fn a_replaced_file_keeps_its_mode_and_owner_unless_told_otherwise() {
     f.ws.set_executable(&path, false).unwrap();
     assert!(!f.version("tool").executable);
     assert_eq!(f.bytes("tool"), b"4");
+}
+
+#[test]
+fn a_private_files_new_bytes_are_private_at_every_moment() {
+    let f = Fixture::new();
+    f.outside("secret", "old");
+    f.set_mode("secret", 0o600);
+    let root = f.at("");
+    let ws = f.ws.clone().with_failpoint(Arc::new(move |step| {
+        for entry in fs::read_dir(&root).unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().mode() & 0o077, 0, "at {step}");
+        }
+    }));
+    let expected = Expected::Hash(Hash::of(b"old"));
+    assert_eq!(ws.replace(&f.path("secret"), expected, b"new", None).unwrap(), Replaced::Done);
 }
 
 #[test]
