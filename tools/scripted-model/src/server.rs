@@ -27,6 +27,9 @@ const MAX_REQUEST_BYTES: usize = 64 << 20;
 /// Pieces of a body queued for a slow client.
 const PIECES_IN_FLIGHT: usize = 16;
 
+/// Before a cut: the connection drops what it has not yet written, and the script promises the bytes before the cut.
+const FLUSH: Duration = Duration::from_millis(20);
+
 type Body = BoxBody<Bytes, std::io::Error>;
 
 #[derive(Debug)]
@@ -201,6 +204,7 @@ impl Server {
                 return;
             }
             if budget == Some(0) {
+                tokio::time::sleep(FLUSH).await;
                 sender.abort(std::io::Error::other("cut by the script"));
                 return;
             }
