@@ -30,7 +30,7 @@ pub struct Documents {
     pub pins: BTreeMap<String, String>,
     /// The operator's own rules, in Cedar: `.ostk/policy.cedar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cedar: Option<String>,
+    pub custom: Option<String>,
 }
 
 /// The document name of a pin: `pins/fix-bug/pin.caps`.
@@ -38,9 +38,9 @@ pub fn pin_document(name: &str) -> String {
     format!("pins/{name}/pin.caps")
 }
 
-/// One thing wrong with one document. Prints as `document:line:column: message`.
+/// One thing wrong with one document. Prints as `document:line:column: message (hint)`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
-#[error("{document}:{line}:{column}: {message}")]
+#[error("{document}:{line}:{column}: {message}{}", .hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
 pub struct LoadError {
     /// Which document, relative to `.ostk/`.
     pub document: String,
@@ -75,6 +75,12 @@ impl LoadErrors {
     }
 }
 
+impl From<LoadError> for LoadErrors {
+    fn from(error: LoadError) -> Self {
+        Self(vec![error])
+    }
+}
+
 impl<'a> IntoIterator for &'a LoadErrors {
     type Item = &'a LoadError;
     type IntoIter = std::slice::Iter<'a, LoadError>;
@@ -89,9 +95,6 @@ impl fmt::Display for LoadErrors {
         for (at, error) in self.0.iter().enumerate() {
             let separator = if at == 0 { "" } else { "\n" };
             write!(f, "{separator}{error}")?;
-            if let Some(hint) = &error.hint {
-                write!(f, " ({hint})")?;
-            }
         }
         Ok(())
     }

@@ -6,18 +6,33 @@
 //!
 //! Reading the documents from disk, asking a person, and enforcing a verdict on a process are done elsewhere.
 
+mod bounds;
+mod cedar;
+mod command;
+mod defaults;
 mod documents;
+mod facts;
+mod gate;
 mod grant;
+mod index;
 mod path;
+mod pin;
+mod pin_parse;
+mod policy;
 mod request;
 mod suggest;
 mod verdict;
 
+pub use bounds::Bounds;
+pub use defaults::{DEFAULT_DOCUMENT, DEFAULT_POLICY};
 pub use documents::{
     CUSTOM_DOCUMENT, Documents, Lint, LoadError, LoadErrors, MAX_LINES, MAX_PINS, MAX_TEXT_BYTES,
     pin_document,
 };
-pub use grant::{GrantError, ToolGrant};
+pub use gate::Gate;
+pub use grant::ToolGrant;
 pub use path::{MAX_PATTERN_BYTES, PathPattern, PatternError};
+pub use pin::{DenyToken, Execute, Pin, scaffold};
+pub use policy::{Policy, SEMANTICS_VERSION};
 pub use request::{Actor, ActorKind, Class, Request, Resource};
 pub use verdict::{Effect, RuleRef, Verdict};

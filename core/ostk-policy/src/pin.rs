@@ -1,33 +1,45 @@
-//! `pin.caps`: a capability boundary, one key a line.
+//! A pin: a named boundary, written in `.ostk/pins/<name>/pin.caps`, that can only take rights away.
 //!
-//! `line = key ":" value { value }`; a value with spaces is quoted. A pin narrows and never widens: an `allow:` line is
-//! read, and does nothing.
+//! ```text
+//! # reads, writes and commands are restricted to what these three lines say; reading and writing keep the defaults
+//! # when their line is left out, executing only when all three are
+//! read: src docs tests
+//! write: src/parser              # `write: none` takes writing away
+//! execute: shell(readonly)       # shell, shell(readonly) or none
+//! deny: modify-governance write-kernel
+//! deny-path: deploy/ .env **/*.pem
+//! deny-verb: "git push"
+//! ```
+//!
+//! Here are the parsed form and what it says about paths, for the sandbox; `pin_parse` reads the text, `index` and
+//! `cedar` turn it into rules.
 
-use crate::{load::LoadError, path, verdict::RuleRef};
+use crate::{
+    documents::{Lint, pin_document},
+    path::PathPattern,
+    verdict::RuleRef,
+};
 
-const MAX_BYTES: usize = 256 * 1024;
-const MAX_LINES: usize = 10_000;
-const KEYS: &[&str] = &["read", "write", "execute", "deny", "deny-path", "deny-verb", "allow"];
-
-/// A class of things that a pin forbids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token {
-    /// Anything in `.ostk/`.
+/// What a `deny:` line may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DenyToken {
+    /// Writing anything in `.ostk/`.
     WriteKernel,
-    /// The documents that govern.
+    /// Writing a document that governs: HUMANFILE, ENTITYFILE, .primefile, Agentfile, ostk.toml, pins, agents.
     ModifyGovernance,
-    /// The project's sources: every write.
+    /// Writing anything outside `docs/`, `tests/` and `target/`.
     WriteSrc,
-    /// Files that hold secrets.
+    /// Reading `.env*`, `*.pem`, `id_*` or `.ostk/keys`, and every class that sees a secret.
     ReadSecrets,
-    /// Starting processes.
+    /// Starting or signalling an agent.
     SpawnAgent,
-    /// The network.
+    /// Reaching the network from a command. The sandbox enforces it: no system call of its own stands for it.
     Network,
 }
 
-impl Token {
-    const ALL: [(&'static str, Self); 6] = [
+impl DenyToken {
+    /// Every token with its spelling.
+    pub(crate) const ALL: [(&'static str, Self); 6] = [
         ("write-kernel", Self::WriteKernel),
         ("modify-governance", Self::ModifyGovernance),
         ("write-src", Self::WriteSrc),
@@ -35,157 +47,168 @@ impl Token {
         ("spawn-agent", Self::SpawnAgent),
         ("network", Self::Network),
     ];
+
+    /// As written in a pin.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, token)| *token == self).map_or("", |(name, _)| name)
+    }
 }
 
-/// A parsed pin. Each entry keeps the rule it came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pin {
-    pub(crate) document: String,
-    pub(crate) read: Option<Vec<(String, RuleRef)>>,
-    pub(crate) write: Option<Vec<(String, RuleRef)>>,
-    pub(crate) execute: Option<Vec<(String, RuleRef)>>,
-    pub(crate) deny: Vec<(Token, RuleRef)>,
-    pub(crate) deny_path: Vec<(String, RuleRef)>,
-    pub(crate) deny_verb: Vec<(String, RuleRef)>,
-    /// Lines that do nothing, for `lint`.
-    pub(crate) warnings: Vec<String>,
+/// What an `execute:` line says about commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Execute {
+    /// Commands may run.
+    Shell,
+    /// Commands may run in a sandbox where nothing of the workspace can be written.
+    ReadonlyShell,
+    /// No command may run.
+    None,
 }
+
+impl Execute {
+    /// As written in a pin.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::ReadonlyShell => "shell(readonly)",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A value with the line it stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct At<T> {
+    pub(crate) line: usize,
+    pub(crate) value: T,
+}
+
+/// The paths of all `read:` or all `write:` lines. No paths means none at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathList {
+    pub(crate) line: usize,
+    pub(crate) paths: Vec<PathPattern>,
+}
+
+/// A parsed `pin.caps`. Made by [`Pin::parse`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    pub(crate) name: String,
+    pub(crate) read: Option<PathList>,
+    pub(crate) write: Option<PathList>,
+    pub(crate) execute: Option<At<Execute>>,
+    pub(crate) deny: Vec<At<DenyToken>>,
+    pub(crate) deny_paths: Vec<At<PathPattern>>,
+    pub(crate) deny_verbs: Vec<At<String>>,
+    pub(crate) lints: Vec<Lint>,
+}
+
+/// Longest rule text quoted, in characters: a `write:` list can be long.
+const MAX_RULE_TEXT: usize = 160;
 
 impl Pin {
-    /// Parses the text of `pins/<name>/pin.caps`.
-    ///
-    /// # Errors
-    /// Every mistake, with its line.
-    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<LoadError>> {
-        let document = format!("pins/{name}/pin.caps");
-        if text.len() > MAX_BYTES || text.lines().count() > MAX_LINES {
-            let message = format!("larger than {MAX_BYTES} bytes or {MAX_LINES} lines");
-            return Err(vec![LoadError::new(&document, 0, message, None)]);
+    /// The pin's name, that of its directory.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What may be read; `None` when the pin does not say.
+    pub fn readable(&self) -> Option<&[PathPattern]> {
+        self.read.as_ref().map(|list| list.paths.as_slice())
+    }
+
+    /// What may be written; `None` when the pin does not say.
+    pub fn writable(&self) -> Option<&[PathPattern]> {
+        self.write.as_ref().map(|list| list.paths.as_slice())
+    }
+
+    /// What may be neither read nor written, whatever else says so.
+    pub fn denied(&self) -> impl Iterator<Item = &PathPattern> {
+        self.deny_paths.iter().map(|at| &at.value)
+    }
+
+    /// What it says about commands; `None` when it does not say. Nothing may run when there is no `execute:` line and a
+    /// `read:` or `write:` line.
+    pub fn execute(&self) -> Option<Execute> {
+        self.execute_rule().map(|(mode, _)| mode)
+    }
+
+    /// Whether a `deny:` line names the token.
+    pub fn denies(&self, token: DenyToken) -> bool {
+        self.deny.iter().any(|at| at.value == token)
+    }
+
+    /// What was accepted and probably means something else than its author thinks.
+    pub fn lints(&self) -> &[Lint] {
+        &self.lints
+    }
+
+    /// A reference to a line of this pin.
+    fn rule(&self, line: usize, text: &str) -> RuleRef {
+        RuleRef { document: pin_document(&self.name), line, text: text.chars().take(MAX_RULE_TEXT).collect() }
+    }
+
+    pub(crate) fn list_rule(&self, key: &str, list: &PathList) -> RuleRef {
+        let mut text = key.to_owned();
+        for path in &list.paths {
+            text.push(' ');
+            text.push_str(path.as_str());
         }
-        let (mut pin, mut errors) = (Self { document: document.clone(), ..Self::default() }, Vec::new());
-        for (number, line) in text.lines().enumerate() {
-            let trimmed = line.trim();
-            if trimmed.is_empty() || trimmed.starts_with('#') {
-                continue;
-            }
-            if let Err((message, hint)) = pin.line(number + 1, trimmed) {
-                errors.push(LoadError::new(&document, number + 1, message, hint));
-            }
+        if list.paths.is_empty() {
+            text.push_str(" none");
         }
-        if errors.is_empty() { Ok(pin) } else { Err(errors) }
+        self.rule(list.line, &text)
     }
 
-    /// Paths that may be written, or `None` for wherever the built-in rules allow.
-    pub fn writable(&self) -> Option<Vec<&str>> {
-        self.write.as_ref().map(|paths| paths.iter().map(|(path, _)| path.as_str()).collect())
-    }
-
-    /// Paths that may be read, or `None` for wherever the built-in rules allow.
-    pub fn readable(&self) -> Option<Vec<&str>> {
-        self.read.as_ref().map(|paths| paths.iter().map(|(path, _)| path.as_str()).collect())
-    }
-
-    /// Paths that may be neither read nor written.
-    pub fn denied(&self) -> Vec<&str> {
-        self.deny_path.iter().map(|(path, _)| path.as_str()).collect()
-    }
-
-    /// Lines without effect.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    fn line(&mut self, number: usize, line: &str) -> Result<(), (String, Option<String>)> {
-        let Some((key, rest)) = line.split_once(':') else {
-            return Err(("no `key: value`".to_owned(), Some(format!("keys: {}", KEYS.join(", ")))));
-        };
-        let values = values(rest).map_err(|message| (message, None))?;
-        if values.is_empty() {
-            return Err((format!("`{key}` needs a value"), None));
+    /// Where no line says so, no command may run once the pin says what may be read or written: a command could read
+    /// and write anything that the sandbox lets it.
+    pub(crate) fn execute_rule(&self) -> Option<(Execute, RuleRef)> {
+        match &self.execute {
+            Some(at) => Some((at.value, self.rule(at.line, &format!("execute {}", at.value.as_str())))),
+            None if self.read.is_some() || self.write.is_some() => {
+                Some((Execute::None, self.rule(0, "has no execute line")))
+            }
+            None => None,
         }
-        for value in values {
-            let rule =
-                RuleRef { document: self.document.clone(), line: number, text: format!("{key} {value}") };
-            self.entry(key, value, rule)?;
-        }
-        Ok(())
     }
 
-    fn entry(&mut self, key: &str, value: String, rule: RuleRef) -> Result<(), (String, Option<String>)> {
-        let path = |value: &String| path::check(value).map_err(|message| (message, None));
-        match key {
-            "read" => {
-                path(&value)?;
-                self.read.get_or_insert_default().push((value, rule));
-            }
-            "write" => {
-                path(&value)?;
-                self.write.get_or_insert_default().push((value, rule));
-            }
-            "deny-path" => {
-                path(&value)?;
-                self.deny_path.push((value, rule));
-            }
-            "deny-verb" => self.deny_verb.push((value, rule)),
-            "execute" if matches!(value.as_str(), "shell" | "shell(readonly)") => {
-                self.execute.get_or_insert_default().push((value, rule));
-            }
-            "execute" => {
-                return Err((
-                    format!("{value:?} cannot be executed"),
-                    Some("shell or shell(readonly)".to_owned()),
-                ));
-            }
-            "deny" => {
-                let known = Token::ALL.iter().find(|(name, _)| *name == value);
-                let names: Vec<&str> = Token::ALL.iter().map(|(name, _)| *name).collect();
-                let (_, token) = known.ok_or_else(|| {
-                    (format!("{value:?} is no token"), Some(format!("one of: {}", names.join(", "))))
-                })?;
-                self.deny.push((*token, rule));
-            }
-            "allow" => self
-                .warnings
-                .push(format!("{rule}: a pin cannot allow what is denied; the line does nothing")),
-            other => {
-                return Err((format!("{other:?} is no key"), Some(format!("keys: {}", KEYS.join(", ")))));
-            }
+    pub(crate) fn token_rule(&self, at: &At<DenyToken>) -> RuleRef {
+        self.rule(at.line, &format!("deny {}", at.value.as_str()))
+    }
+
+    pub(crate) fn deny_path_rule(&self, at: &At<PathPattern>) -> RuleRef {
+        RuleRef {
+            document: pin_document(&self.name),
+            line: at.line,
+            text: format!("deny-path {}", at.value.as_str()),
         }
-        Ok(())
+    }
+
+    pub(crate) fn deny_verb_rule(&self, at: &At<String>) -> RuleRef {
+        RuleRef { document: pin_document(&self.name), line: at.line, text: format!("deny-verb {}", at.value) }
     }
 }
 
-/// Words, or texts in double quotes.
-fn values(text: &str) -> Result<Vec<String>, String> {
-    let (mut values, mut rest) = (Vec::new(), text.trim_start());
-    while !rest.is_empty() {
-        let (value, tail) = match rest.strip_prefix('"') {
-            Some(inside) => inside.split_once('"').ok_or("a quote is not closed")?,
-            None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
-        };
-        values.push(value.to_owned());
-        rest = tail.trim_start();
-    }
-    Ok(values)
-}
-
-/// The text of a new pin to edit. `caps` names what it may do: words of `read write execute`.
+/// The text of a new `pin.caps` that holds the capabilities `caps`, any of the words `read`, `write` and `execute`,
+/// and no others. Another word gives nothing, and the text says so.
 pub fn scaffold(name: &str, caps: &str) -> String {
+    let words: Vec<&str> = caps.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()).collect();
+    let line = |key: &str, held: &'static str| if words.contains(&key) { held } else { "none" };
     let mut text = format!(
-        "# {name}: what a lineage under this pin may do. It can only narrow what the built-in rules allow.\n"
+        "# The pin {name}. It only takes rights away; what it leaves is what the built-in policy gives.\n\
+         # Narrow the paths: `read: src docs`, `write: src/parser`, `execute: shell(readonly)`.\n\
+         read: {}\n\
+         write: {}\n\
+         execute: {}\n\
+         deny: write-kernel modify-governance\n\
+         # deny-path: deploy/ .env **/*.pem\n\
+         # deny-verb: \"git push\"\n",
+        line("read", "."),
+        line("write", "."),
+        line("execute", "shell"),
     );
-    let has = |cap: &str| caps.split_whitespace().any(|word| word == cap);
-    text.push_str(if has("read") { "read: .\n" } else { "read: .ostk/store\n" });
-    if has("write") {
-        text.push_str("write: .\n");
-    } else {
-        text.push_str("deny: write-src\n");
+    for word in words.into_iter().filter(|word| !["read", "write", "execute"].contains(word)) {
+        text.push_str(&format!("# not a capability: {word:?}\n"));
     }
-    if has("execute") {
-        text.push_str("execute: shell\n");
-    } else {
-        text.push_str("deny-verb: \"\"\n");
-    }
-    text.push_str("deny: write-kernel modify-governance\n");
     text
 }

@@ -137,7 +137,7 @@ impl Class {
 
 /// What the call acts on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+#[serde(tag = "kind", content = "name", rename_all = "snake_case")]
 pub enum Resource {
     /// Nothing in particular.
     None,

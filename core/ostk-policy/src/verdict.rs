@@ -29,7 +29,7 @@ pub enum Effect {
 pub struct RuleRef {
     /// The document, relative to `.ostk/`; `default.cedar` is built in.
     pub document: String,
-    /// 1-based line in it.
+    /// 1-based line in it; 0 is the document as a whole.
     pub line: usize,
     /// The rule as written, or its `@id`.
     pub text: String,
@@ -37,7 +37,10 @@ pub struct RuleRef {
 
 impl fmt::Display for RuleRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} {}", self.document, self.line, self.text)
+        match self.line {
+            0 => write!(f, "{} {}", self.document, self.text),
+            line => write!(f, "{}:{line} {}", self.document, self.text),
+        }
     }
 }
 

@@ -1,0 +1,391 @@
+//! The one Cedar policy set that all documents compile to, and its evaluation.
+//!
+//! Every line of a pin becomes one `forbid`; the built-in policy and the operator's rules are Cedar already. A
+//! policy's id is its [`RuleRef`] as text, so that Cedar's diagnostics lead back to a line of a document. This is the
+//! meaning of the documents: the index in `index` and `defaults` is only a faster way to the same answer.
+
+use std::{collections::HashMap, str::FromStr, sync::Arc};
+
+use cedar_policy::{
+    AuthorizationError, Authorizer, Context, Decision, Effect as CedarEffect, Entities, EntityId,
+    EntityTypeName, EntityUid, Policy as CedarPolicy, PolicyId, PolicySet, Request as CedarRequest,
+    RestrictedExpression,
+};
+use miette::Diagnostic;
+
+use crate::{
+    command,
+    defaults::GOVERNANCE,
+    documents::LoadError,
+    facts::Facts,
+    grant,
+    index::{MORE_GOVERNANCE, NOT_SOURCE},
+    path::{PathPattern, components, fold},
+    pin::{At, DenyToken, Execute, PathList, Pin},
+    request::{ActorKind, Class, Resource},
+    verdict::RuleRef,
+};
+
+/// Longest text of a rule without an `@id`, in characters.
+const MAX_RULE_TEXT: usize = 160;
+
+const READ: &str = r#"Action::"file_read""#;
+const WRITES: &str = r#"Action::"file_edit", Action::"file_write""#;
+
+/// A Cedar policy with the line it comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) at: Arc<RuleRef>,
+    /// A permit that needs a person's consent.
+    ask: bool,
+    policy: CedarPolicy,
+}
+
+/// What Cedar says about a request.
+#[derive(Debug)]
+pub(crate) struct Evaluation {
+    pub(crate) allowed: bool,
+    /// One of the permits asks for a person.
+    pub(crate) ask: bool,
+    /// The permits, when allowed; otherwise the forbids, of which there may be none.
+    pub(crate) rules: Vec<Arc<RuleRef>>,
+    /// A rule that could not be evaluated, with the reason. Such a request is denied.
+    pub(crate) error: Option<(RuleRef, String)>,
+}
+
+/// A policy set that can be asked.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    set: PolicySet,
+    rules: HashMap<PolicyId, (Arc<RuleRef>, bool)>,
+    types: HashMap<&'static str, EntityTypeName>,
+    authorizer: Authorizer,
+    entities: Entities,
+}
+
+const TYPES: [&str; 9] = ["Human", "Agent", "World", "Kernel", "Action", "Path", "Command", "Model", "Tool"];
+const NOTHING: &str = "Nothing";
+
+impl Engine {
+    /// # Errors
+    /// Two rules of one name, or more than Cedar takes.
+    pub(crate) fn new(rules: &[Rule]) -> Result<Self, String> {
+        let set = PolicySet::from_policies(rules.iter().map(|rule| rule.policy.clone()));
+        let mut types = HashMap::new();
+        for name in TYPES.into_iter().chain([NOTHING]) {
+            types.insert(name, EntityTypeName::from_str(name).map_err(|e| e.to_string())?);
+        }
+        Ok(Self {
+            set: set.map_err(|e| e.to_string())?,
+            rules: rules.iter().map(|r| (r.policy.id().clone(), (Arc::clone(&r.at), r.ask))).collect(),
+            types,
+            authorizer: Authorizer::new(),
+            entities: Entities::empty(),
+        })
+    }
+
+    /// Evaluates every policy of the set. `pin` is that of the actor.
+    pub(crate) fn evaluate(&self, facts: &Facts<'_>, pin: Option<&Pin>) -> Evaluation {
+        let request = match self.request(facts, pin) {
+            Ok(request) => request,
+            Err(problem) => return Evaluation::failed("the request", problem),
+        };
+        let response = self.authorizer.is_authorized(&request, &self.set, &self.entities);
+        if let Some(AuthorizationError::PolicyEvaluationError(error)) = response.diagnostics().errors().next()
+        {
+            let rule = self.rules.get(error.policy_id()).map(|(rule, _)| RuleRef::clone(rule));
+            let error = rule.map(|rule| (rule, error.inner().to_string()));
+            return match error {
+                Some(error) => {
+                    Evaluation { allowed: false, ask: false, rules: Vec::new(), error: Some(error) }
+                }
+                None => Evaluation::failed("a rule", "it could not be evaluated".to_owned()),
+            };
+        }
+        let found: Vec<_> = response.diagnostics().reason().filter_map(|id| self.rules.get(id)).collect();
+        Evaluation {
+            allowed: response.decision() == Decision::Allow,
+            ask: found.iter().any(|(_, ask)| *ask),
+            rules: found.into_iter().map(|(rule, _)| Arc::clone(rule)).collect(),
+            error: None,
+        }
+    }
+
+    fn uid(&self, kind: &str, id: &str) -> Result<EntityUid, String> {
+        let kind = self.types.get(kind).cloned().ok_or_else(|| format!("bug: no entity type {kind}"))?;
+        Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+    }
+
+    fn request(&self, facts: &Facts<'_>, pin: Option<&Pin>) -> Result<CedarRequest, String> {
+        let request = facts.request;
+        let principal = match request.actor.kind {
+            ActorKind::Human => "Human",
+            ActorKind::Agent => "Agent",
+            ActorKind::World => "World",
+            ActorKind::Kernel => "Kernel",
+        };
+        let (kind, id) = match &request.resource {
+            Resource::None => (NOTHING, ""),
+            Resource::Path(path) => ("Path", path.as_str()),
+            Resource::Command(command) => ("Command", command.as_str()),
+            Resource::Model(model) => ("Model", model.as_str()),
+            Resource::Agent(agent) => ("Agent", agent.as_str()),
+            Resource::Tool(tool) => ("Tool", tool.as_str()),
+        };
+        let context = Context::from_pairs(context(facts, pin)).map_err(|e| e.to_string())?;
+        CedarRequest::new(
+            self.uid(principal, &request.actor.lineage)?,
+            self.uid("Action", request.class.as_str())?,
+            self.uid(kind, id)?,
+            context,
+            None,
+        )
+        .map_err(|e| e.to_string())
+    }
+}
+
+impl Evaluation {
+    fn failed(what: &str, problem: String) -> Self {
+        let rule = RuleRef { document: "cedar".to_owned(), line: 0, text: what.to_owned() };
+        Self { allowed: false, ask: false, rules: Vec::new(), error: Some((rule, problem)) }
+    }
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn set<'a>(values: impl IntoIterator<Item = &'a str>) -> RestrictedExpression {
+    RestrictedExpression::new_set(values.into_iter().map(text))
+}
+
+/// The context of a request, as the head of `default.cedar` describes it.
+fn context(facts: &Facts<'_>, pin: Option<&Pin>) -> Vec<(String, RestrictedExpression)> {
+    let request = facts.request;
+    let verbs = request.command().map(command::verbs).unwrap_or_default();
+    let flag = RestrictedExpression::new_bool;
+    let mut pairs = vec![
+        ("call", text(&request.call)),
+        ("class", text(request.class.as_str())),
+        ("lineage", text(&request.actor.lineage)),
+        ("labels", set(request.labels.iter().map(String::as_str))),
+        ("under", set(facts.under())),
+        ("under_folded", set(facts.under_folded())),
+        ("names_folded", set(facts.names_folded())),
+        ("verbs", set(verbs.iter().map(String::as_str))),
+        ("malformed", flag(facts.malformed)),
+        ("pin_missing", flag(facts.pin_missing)),
+        ("secret", flag(facts.secret())),
+        ("beyond_limits", flag(facts.beyond_limits())),
+        ("globs", set(matching_globs(facts, pin))),
+        ("deny_globs", set(matching_deny_globs(facts, pin))),
+    ];
+    pairs.extend(facts.path.map(|path| ("path", text(path))));
+    pairs.extend(facts.folded.as_deref().map(|path| ("folded", text(path))));
+    pairs.extend(request.actor.pin.as_deref().map(|pin| ("pin", text(pin))));
+    pairs.extend(request.stack.as_deref().map(|stack| ("stack", text(stack))));
+    if let Some(tools) = &request.actor.tools {
+        let granted = Class::ALL.into_iter().filter(|class| grant::grants(tools, *class, facts.path));
+        pairs.push(("tools", set(granted.map(Class::as_str))));
+    }
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The permitting globs of the pin that match the path. Cedar's `like` knows no components, so a glob is a fact.
+fn matching_globs<'a>(facts: &Facts<'_>, pin: Option<&'a Pin>) -> Vec<&'a str> {
+    let Some((path, pin)) = facts.path.zip(pin) else { return Vec::new() };
+    let parts = components(path);
+    let lists = pin.read.iter().chain(&pin.write).flat_map(|list| &list.paths);
+    let globs = lists.filter(|path| path.literal().is_none());
+    globs.filter(|glob| glob.glob().matches(&parts)).map(PathPattern::as_str).collect()
+}
+
+/// The denying globs of the pin that match the path.
+fn matching_deny_globs<'a>(facts: &Facts<'_>, pin: Option<&'a Pin>) -> Vec<&'a str> {
+    let Some(pin) = pin.filter(|_| facts.path.is_some()) else { return Vec::new() };
+    let parts = facts.components_folded();
+    let globs = pin.denied().filter(|path| path.literal().is_none());
+    globs.filter(|glob| glob.deny_glob().matches(&parts)).map(PathPattern::as_str).collect()
+}
+
+/// The `forbid`s that a pin stands for.
+///
+/// # Errors
+/// A bug: a line of the pin that Cedar does not take.
+pub(crate) fn pin_rules(pin: &Pin) -> Result<Vec<Rule>, LoadError> {
+    let mut made = Vec::new();
+    for (key, actions, list) in [("read", READ, &pin.read), ("write", WRITES, &pin.write)] {
+        made.extend(
+            list.as_ref().map(|l| (pin.list_rule(key, l), actions.to_owned(), format!("!({})", covered(l)))),
+        );
+    }
+    made.extend(pin.execute_rule().map(|(mode, rule)| (rule, denied_shells(mode), String::new())));
+    for at in &pin.deny {
+        made.extend(
+            token_conditions(at).into_iter().map(|(actions, when)| (pin.token_rule(at), actions, when)),
+        );
+    }
+    made.extend(
+        pin.deny_paths.iter().map(|at| (pin.deny_path_rule(at), String::new(), denied_path(&at.value))),
+    );
+    made.extend(
+        pin.deny_verbs.iter().map(|at| (pin.deny_verb_rule(at), String::new(), denied_verb(&at.value))),
+    );
+    made.into_iter()
+        .enumerate()
+        .map(|(nth, (rule, actions, when))| forbid(pin, nth, rule, &actions, &when))
+        .collect()
+}
+
+/// `forbid` for those under the pin, on some actions or all, under a condition or always.
+fn forbid(pin: &Pin, nth: usize, rule: RuleRef, actions: &str, when: &str) -> Result<Rule, LoadError> {
+    let action = if actions.is_empty() { "action".to_owned() } else { format!("action in [{actions}]") };
+    let and = if when.is_empty() { String::new() } else { format!(" && ({when})") };
+    let source = format!(
+        "forbid (principal, {action}, resource) when {{ context has pin && context.pin == {}{and} }};",
+        quote(&pin.name)
+    );
+    // The number tells apart the two policies that one token may become.
+    let id = PolicyId::new(format!("{rule} [{nth}]"));
+    match CedarPolicy::parse(Some(id), source) {
+        Ok(policy) => Ok(Rule { at: Arc::new(rule), ask: false, policy }),
+        Err(problem) => Err(LoadError {
+            message: format!("bug: not accepted by Cedar: {problem}"),
+            document: rule.document,
+            line: rule.line,
+            column: 1,
+            hint: None,
+        }),
+    }
+}
+
+fn covered(list: &PathList) -> String {
+    let literals = list.paths.iter().filter_map(PathPattern::literal);
+    let globs = list.paths.iter().filter(|path| path.literal().is_none()).map(PathPattern::as_str);
+    format!("context.under.containsAny({}) || context.globs.containsAny({})", quoted(literals), quoted(globs))
+}
+
+fn denied_shells(mode: Execute) -> String {
+    let denied: &[Class] = match mode {
+        Execute::Shell => &[Class::ShellSecret],
+        Execute::ReadonlyShell => &[Class::ShellWrite, Class::ShellSecret],
+        Execute::None => &[Class::ShellRead, Class::ShellWrite, Class::ShellExec, Class::ShellSecret],
+    };
+    let actions: Vec<String> = denied.iter().map(|class| format!("Action::\"{}\"", class.as_str())).collect();
+    actions.join(", ")
+}
+
+/// The actions and the condition of each `forbid` that a token stands for.
+fn token_conditions(at: &At<DenyToken>) -> Vec<(String, String)> {
+    let writes = WRITES.to_owned();
+    match at.value {
+        DenyToken::WriteKernel => vec![(writes, r#"context.under_folded.contains(".ostk")"#.to_owned())],
+        DenyToken::ModifyGovernance => {
+            let names = GOVERNANCE.into_iter().chain(MORE_GOVERNANCE);
+            vec![(writes, format!("context.under_folded.containsAny({})", quoted(names)))]
+        }
+        DenyToken::WriteSrc => vec![(writes, format!("!context.under.containsAny({})", quoted(NOT_SOURCE)))],
+        DenyToken::ReadSecrets => vec![
+            (READ.to_owned(), "context.secret".to_owned()),
+            (r#"Action::"shell_secret", Action::"kernel_secret""#.to_owned(), String::new()),
+        ],
+        DenyToken::SpawnAgent => vec![(r#"Action::"kernel_spawn""#.to_owned(), String::new())],
+        DenyToken::Network => Vec::new(),
+    }
+}
+
+fn denied_path(pattern: &PathPattern) -> String {
+    match pattern.literal() {
+        Some(literal) => format!("context.under_folded.contains({})", quote(&fold(literal))),
+        None => format!("context.deny_globs.contains({})", quote(pattern.as_str())),
+    }
+}
+
+fn denied_verb(verb: &str) -> String {
+    let quoted = quote(verb);
+    let family = quote(&format!("{verb}.")).trim_end_matches('"').replace('*', "\\*");
+    format!("context.verbs.contains({quoted}) || context.call == {quoted} || context.call like {family}*\"")
+}
+
+/// A Cedar string literal.
+fn quote(value: &str) -> String {
+    format!("\"{}\"", value.escape_default())
+}
+
+/// A Cedar set of string literals.
+fn quoted<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    let values: Vec<String> = values.into_iter().map(quote).collect();
+    format!("[{}]", values.join(", "))
+}
+
+/// Reads a Cedar text, with the line of each of its rules.
+///
+/// # Errors
+/// What Cedar says, with line and column; a template; an `@effect` that is not `"ask"` on a `permit`.
+pub(crate) fn read(document: &str, source: &str) -> Result<Vec<Rule>, Vec<LoadError>> {
+    let parsed = PolicySet::from_str(source).map_err(|errors| {
+        errors.iter().map(|error| parse_error(document, source, error)).collect::<Vec<_>>()
+    })?;
+    if parsed.num_of_templates() > 0 {
+        return Err(vec![at(document, source, 0, "templates (`?principal`) are not used here".to_owned())]);
+    }
+    let mut policies: Vec<&CedarPolicy> = parsed.policies().collect();
+    policies.sort_by_key(|policy| policy.id().to_string().trim_start_matches("policy").parse::<usize>().ok());
+    let mut rules = Vec::new();
+    let mut offset = 0;
+    for policy in policies {
+        let text = policy.to_string();
+        let start = find_policy(source, &text, offset);
+        let (line, _) = line_column(source, start);
+        offset = start + text.len();
+        rules.push(located(document, line, &text, policy).map_err(|error| vec![error])?);
+    }
+    Ok(rules)
+}
+
+/// Where `text` begins in `source` at or after `from`, outside a comment line.
+fn find_policy(source: &str, text: &str, from: usize) -> usize {
+    let mut hits = source.get(from..).unwrap_or_default().match_indices(text).map(|(at, _)| from + at);
+    let commented = |at: usize| {
+        let before = source.get(..at).unwrap_or_default();
+        before.rsplit('\n').next().is_some_and(|line| line.contains("//"))
+    };
+    hits.find(|at| !commented(*at)).unwrap_or(from)
+}
+
+fn located(document: &str, line: usize, source: &str, policy: &CedarPolicy) -> Result<Rule, LoadError> {
+    let named = policy.annotation("id").filter(|id| !id.is_empty());
+    let text = named.unwrap_or_else(|| source.lines().next().unwrap_or_default().trim());
+    let rule =
+        RuleRef { document: document.to_owned(), line, text: text.chars().take(MAX_RULE_TEXT).collect() };
+    let ask = match (policy.annotation("effect"), policy.effect()) {
+        (None, _) => false,
+        (Some("ask"), CedarEffect::Permit) => true,
+        _ => {
+            let message = "`@effect` can only be \"ask\", on a permit".to_owned();
+            return Err(LoadError { document: rule.document, line, column: 1, message, hint: None });
+        }
+    };
+    let policy = policy.new_id(PolicyId::new(rule.to_string()));
+    Ok(Rule { at: Arc::new(rule), ask, policy })
+}
+
+fn parse_error(document: &str, source: &str, error: &cedar_policy::ParseError) -> LoadError {
+    let offset = error.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
+    let mut problem = at(document, source, offset, error.to_string());
+    problem.hint = error.help().map(|help| help.to_string());
+    problem
+}
+
+fn at(document: &str, source: &str, offset: usize, message: String) -> LoadError {
+    let (line, column) = line_column(source, offset);
+    LoadError { document: document.to_owned(), line, column, message, hint: None }
+}
+
+/// 1-based line and column, in characters, of a byte offset.
+fn line_column(source: &str, offset: usize) -> (usize, usize) {
+    let before = source.get(..offset).unwrap_or(source);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    (line, column)
+}

@@ -1,0 +1,242 @@
+//! The documents compiled: one Cedar policy set that says what they mean, and an index that says it faster.
+//!
+//! [`Policy::decide`] asks the index for the built-in rules and the pins, and Cedar only for the operator's own rules.
+//! [`Policy::decide_by_cedar`] asks Cedar for everything: slower, the same answer, for tests and for whoever replays
+//! the verdicts of a log. Both are pure. A rule that cannot be evaluated denies.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ostk_log::Hash;
+
+use crate::{
+    bounds::{Bounds, bounds},
+    cedar::{self, Engine, Evaluation},
+    defaults::{DEFAULT_DOCUMENT, DEFAULT_POLICY, Defaults},
+    documents::{
+        CUSTOM_DOCUMENT, Documents, Lint, LoadError, LoadErrors, MAX_LINES, MAX_PINS, MAX_TEXT_BYTES,
+        pin_document,
+    },
+    facts::Facts,
+    index::PinIndex,
+    pin::Pin,
+    request::{Actor, Request},
+    verdict::{Effect, RuleRef, Verdict},
+};
+
+/// Version of what the rules mean. Part of the fingerprint; raised whenever equal texts and an equal request could get
+/// another verdict.
+pub const SEMANTICS_VERSION: u32 = 1;
+
+/// A pin in both forms.
+#[derive(Debug)]
+struct LoadedPin {
+    pin: Pin,
+    index: PinIndex,
+}
+
+/// Compiled documents. Immutable; a change of a document makes a new one.
+#[derive(Debug)]
+pub struct Policy {
+    defaults: Defaults,
+    pins: HashMap<String, LoadedPin>,
+    /// The operator's own rules, when there are any.
+    custom: Option<Engine>,
+    /// Every rule.
+    all: Engine,
+    fingerprint: Hash,
+}
+
+/// What was found before it is put into words.
+#[derive(Debug, Default)]
+struct Findings {
+    forbids: Vec<Arc<RuleRef>>,
+    permits: Vec<Arc<RuleRef>>,
+    ask: bool,
+    error: Option<(RuleRef, String)>,
+}
+
+impl Findings {
+    fn add(&mut self, evaluation: Evaluation) {
+        let rules = if evaluation.allowed { &mut self.permits } else { &mut self.forbids };
+        rules.extend(evaluation.rules);
+        self.ask |= evaluation.ask;
+        self.error = evaluation.error;
+    }
+}
+
+impl Policy {
+    /// Compiles the documents. All or nothing.
+    ///
+    /// # Errors
+    /// Everything that is malformed, up to twenty problems.
+    pub fn load(documents: &Documents) -> Result<Self, LoadErrors> {
+        let mut errors = Vec::new();
+        let mut rules = keep(cedar::read(DEFAULT_DOCUMENT, DEFAULT_POLICY), &mut errors);
+        let defaults = Defaults::new(rules.iter().map(|rule| Arc::clone(&rule.at)));
+        let mut pins = HashMap::new();
+        for (name, text) in &documents.pins {
+            let Some(pin) = load_pin(name, text, &mut errors) else { continue };
+            match cedar::pin_rules(&pin) {
+                Ok(made) => rules.extend(made),
+                Err(error) => errors.push(error),
+            }
+            pins.insert(name.clone(), LoadedPin { index: PinIndex::new(&pin), pin });
+        }
+        if documents.pins.len() > MAX_PINS {
+            errors.push(whole(".ostk/pins", format!("more than {MAX_PINS} pins")));
+        }
+        let own =
+            documents.custom.as_deref().map(|text| keep(load_custom(text), &mut errors)).unwrap_or_default();
+        let engine = |rules: &[cedar::Rule], errors: &mut Vec<LoadError>| {
+            Engine::new(rules).map_err(|problem| errors.push(whole(CUSTOM_DOCUMENT, problem))).ok()
+        };
+        let custom = if own.is_empty() { None } else { engine(&own, &mut errors) };
+        rules.extend(own);
+        let all = engine(&rules, &mut errors);
+        match (LoadErrors::from_list(errors), all) {
+            (None, Some(all)) => {
+                Ok(Self { defaults, pins, custom, all, fingerprint: fingerprint(documents) })
+            }
+            (Some(errors), _) => Err(errors),
+            (None, None) => Err(whole(CUSTOM_DOCUMENT, "bug: no policy set".to_owned()).into()),
+        }
+    }
+
+    /// The digest of all effective texts, the built-in policy included, and of [`SEMANTICS_VERSION`].
+    pub const fn fingerprint(&self) -> Hash {
+        self.fingerprint
+    }
+
+    /// The verdict on a request. Cost does not grow with the number of pins or of their rules; with the operator's own
+    /// rules it grows by Cedar's cost per rule.
+    pub fn decide(&self, request: &Request) -> Verdict {
+        let (facts, pin) = self.facts(request);
+        let mut findings = Findings::default();
+        self.defaults.forbids(&facts, &mut findings.forbids);
+        if let Some(pin) = pin {
+            pin.index.forbids(&facts, &mut findings.forbids);
+        }
+        findings.permits.extend(self.defaults.permits(&facts));
+        if let Some(custom) = &self.custom {
+            findings.add(custom.evaluate(&facts, pin.map(|pin| &pin.pin)));
+        }
+        conclude(request, findings)
+    }
+
+    /// The same verdict from Cedar alone: the oracle of the index, and the slow and independent way to replay a log.
+    pub fn decide_by_cedar(&self, request: &Request) -> Verdict {
+        let (facts, pin) = self.facts(request);
+        let mut findings = Findings::default();
+        findings.add(self.all.evaluate(&facts, pin.map(|pin| &pin.pin)));
+        conclude(request, findings)
+    }
+
+    /// Whether every verdict needs Cedar, so that keeping verdicts pays.
+    pub(crate) const fn is_costly(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    /// What the sandbox of a process of this actor must keep to: the same documents, the other enforcement point.
+    pub fn bounds(&self, actor: &Actor) -> Bounds {
+        let pin = actor.pin.as_ref().map(|name| self.pins.get(name).map(|loaded| &loaded.pin));
+        bounds(actor, pin)
+    }
+
+    /// A pin, for display.
+    pub fn pin(&self, name: &str) -> Option<&Pin> {
+        self.pins.get(name).map(|loaded| &loaded.pin)
+    }
+
+    /// What was accepted and probably means something else than its author thinks, by document and line.
+    pub fn lints(&self) -> Vec<Lint> {
+        let mut lints: Vec<Lint> =
+            self.pins.values().flat_map(|loaded| loaded.pin.lints()).cloned().collect();
+        lints.sort_by(|a, b| (&a.document, a.line).cmp(&(&b.document, b.line)));
+        lints
+    }
+
+    fn facts<'a>(&'a self, request: &'a Request) -> (Facts<'a>, Option<&'a LoadedPin>) {
+        let pin = request.actor.pin.as_ref().and_then(|name| self.pins.get(name));
+        (Facts::new(request, request.actor.pin.is_some() && pin.is_none()), pin)
+    }
+}
+
+/// A rule that failed denies; then a forbid; then a permit allows or asks; otherwise the default is to deny.
+fn conclude(request: &Request, mut findings: Findings) -> Verdict {
+    // Cedar names rules in no order; the reason must not depend on it.
+    findings.forbids.sort_unstable();
+    let plain = |rules: Vec<Arc<RuleRef>>| rules.into_iter().map(Arc::unwrap_or_clone).collect::<Vec<_>>();
+    if let Some((rule, problem)) = findings.error {
+        let because = format!("a rule could not be evaluated: {problem}");
+        return Verdict::word(request, Effect::Deny, vec![rule], Some(&because));
+    }
+    if !findings.forbids.is_empty() {
+        let because = because(request, &findings.forbids);
+        return Verdict::word(request, Effect::Deny, plain(findings.forbids), because.as_deref());
+    }
+    if findings.permits.is_empty() {
+        return Verdict::word(request, Effect::Deny, Vec::new(), Some("no rule permits it"));
+    }
+    let effect = if findings.ask { Effect::Ask } else { Effect::Allow };
+    Verdict::word(request, effect, plain(findings.permits), None)
+}
+
+/// Words for the built-in rules whose name does not say it all.
+fn because(request: &Request, forbids: &[Arc<RuleRef>]) -> Option<String> {
+    let mut built_in = forbids.iter().filter(|rule| rule.document == DEFAULT_DOCUMENT);
+    built_in.find_map(|rule| match rule.text.as_str() {
+        "a-resource-must-be-well-formed" => {
+            Some("a path is relative to the workspace and has no `..`".to_owned())
+        }
+        "a-pin-must-exist" => {
+            Some(format!("there is no pin {:?} in force", request.actor.pin.as_deref().unwrap_or_default()))
+        }
+        "a-tool-must-be-granted" => Some("no TOOL of its Agentfile grants it".to_owned()),
+        "stay-within-the-agentfile-limits" => Some("it lies beyond the LIMITs of its Agentfile".to_owned()),
+        _ => None,
+    })
+}
+
+fn fingerprint(documents: &Documents) -> Hash {
+    let mut text = format!("ostk-policy/{SEMANTICS_VERSION}\0");
+    for (name, body) in [(DEFAULT_DOCUMENT.to_owned(), DEFAULT_POLICY)]
+        .into_iter()
+        .chain(documents.pins.iter().map(|(name, text)| (pin_document(name), text.as_str())))
+        .chain(documents.custom.as_deref().map(|text| (CUSTOM_DOCUMENT.to_owned(), text)))
+    {
+        // The length goes before each text, so that no text can look like two.
+        text.push_str(&format!("{name}\0{}\0{body}", body.len()));
+    }
+    Hash::of(text.as_bytes())
+}
+
+/// What is left of a result when its errors are set aside.
+fn keep<T>(result: Result<Vec<T>, Vec<LoadError>>, errors: &mut Vec<LoadError>) -> Vec<T> {
+    result.unwrap_or_else(|found| {
+        errors.extend(found);
+        Vec::new()
+    })
+}
+
+fn load_pin(name: &str, text: &str, errors: &mut Vec<LoadError>) -> Option<Pin> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain) {
+        let shown: String = name.chars().take(80).collect();
+        errors.push(whole(".ostk/pins", format!("not a name for a pin: {shown:?}")));
+        return None;
+    }
+    Pin::parse(name, text).map_err(|found| errors.extend(found.into_list())).ok()
+}
+
+fn load_custom(text: &str) -> Result<Vec<cedar::Rule>, Vec<LoadError>> {
+    if text.len() > MAX_TEXT_BYTES || text.lines().nth(MAX_LINES).is_some() {
+        let message = format!("the rules have at most {MAX_TEXT_BYTES} bytes and {MAX_LINES} lines");
+        return Err(vec![whole(CUSTOM_DOCUMENT, message)]);
+    }
+    cedar::read(CUSTOM_DOCUMENT, text)
+}
+
+/// A problem of a document as a whole.
+fn whole(document: &str, message: String) -> LoadError {
+    LoadError { document: document.to_owned(), line: 1, column: 1, message, hint: None }
+}
