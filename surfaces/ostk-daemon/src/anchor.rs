@@ -166,9 +166,7 @@ fn open_journal(
     state_dir: &Path,
     sender: mpsc::SyncSender<Message>,
 ) -> Result<(Journal, Recovery), AnchorError> {
-    let dir = KeyStore::default_dir(|name| std::env::var_os(name))
-        .map_err(|error| AnchorError::Part(error.to_string()))?;
-    let key = KeyStore::open(dir).and_then(|store| store.instance_key());
+    let key = KeyStore::open(keys_dir()?).and_then(|store| store.instance_key());
     let signer: Arc<dyn Signer> = Arc::new(key.map_err(|error| AnchorError::Part(error.to_string()))?);
     let on_durable = Box::new(move |progress: Result<u64, Arc<ostk_journal::PoisonError>>| {
         let message = match progress {
@@ -180,6 +178,10 @@ fn open_journal(
     });
     let options = ostk_journal::Options::new(signer, origin(state_dir), on_durable);
     Journal::open(state_dir, options).map_err(|error| AnchorError::Part(error.to_string()))
+}
+
+fn keys_dir() -> Result<PathBuf, AnchorError> {
+    KeyStore::default_dir(|name| std::env::var_os(name)).map_err(|error| AnchorError::Part(error.to_string()))
 }
 
 /// The log's name in its checkpoints: the repository's directory name.
@@ -230,8 +232,9 @@ fn hands(
         workspace,
         blobs: Arc::clone(journal.blobs()),
         scanner: Mutex::new(scanner),
-        models: ostk_models::Models::new(ostk_models::Config::from_env()),
-        processes: Processes::new(root, state_dir).map_err(AnchorError::part("sandbox"))?,
+        models: ostk_models::Models::new(ostk_models::Config::from_env())
+            .map_err(|error| AnchorError::Part(error.to_string()))?,
+        processes: Processes::new(root, state_dir, &keys_dir()?).map_err(AnchorError::part("sandbox"))?,
         state_dir: state_dir.to_owned(),
         root: root.to_owned(),
         runtime: runtime.handle().clone(),

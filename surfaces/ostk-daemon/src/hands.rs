@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ostk_agent::AgentState;
@@ -18,7 +18,7 @@ use ostk_kernel::{
 };
 use ostk_log::{Hash, Timestamp};
 use ostk_models::Models;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     documents,
@@ -113,14 +113,8 @@ impl Hands {
             Op::Scan => Outcome::Scanned(self.scan()),
             Op::Start { alias, command, writable, protected, wait_for, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);
-                Outcome::Json(self.processes.start(
-                    &alias,
-                    &command,
-                    &writable,
-                    &protected,
-                    wait_for.as_deref(),
-                    wait,
-                ))
+                let bounds = (writable.as_slice(), protected.as_slice());
+                Outcome::Json(self.processes.start(&alias, &command, bounds, wait_for.as_deref(), wait))
             }
             Op::Interact { alias, action, input, lines, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);
@@ -224,8 +218,7 @@ impl Hands {
     }
 
     fn search(&self, query: &Value, timeout_ms: u64) -> Result<Value, CallError> {
-        let _ = (query, timeout_ms);
-        Ok(json!({"matches": []}))
+        crate::lookup::search(&self.root, query, Duration::from_millis(timeout_ms))
     }
 
     fn start_model(self: Arc<Self>, id: OpId, agent: AgentState, deadline: Timestamp, host: HostHandle) {
@@ -248,14 +241,14 @@ impl Hands {
                 return Outcome::Model(Err(ModelFailure { message: error.to_string(), retryable: false }));
             }
         };
-        let patience = Duration::from_millis(deadline.millis_since(now()));
-        match self.models.call(&request, patience, |_| {}).await {
+        let until = Instant::now() + Duration::from_millis(deadline.millis_since(now()));
+        match self.models.call(&request, until, |_| {}).await {
             Ok(reply) => {
-                let price = ostk_models::price(&request.model, &reply.usage);
+                let price = ostk_models::price(&request.model, &reply.usage).map(|price| price.0);
                 Outcome::Model(Ok((reply, price)))
             }
             Err(error) => Outcome::Model(Err(ModelFailure {
-                retryable: error.is_retryable(),
+                retryable: error.is_transient(),
                 message: error.to_string(),
             })),
         }
@@ -272,10 +265,4 @@ fn is_outside(error: &PathError) -> bool {
 /// A lock whose holder panicked still guards consistent data: every critical section here is one insertion or removal.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The answer to a question that no process can answer.
-pub(crate) fn no_process(alias: &str) -> CallError {
-    CallError::new(Code::NotFound, format!("no background process {alias:?} runs"))
-        .data(json!({ "alive": false }))
 }

@@ -1,6 +1,14 @@
 //! Small translations between the kernel's words and the drivers': the tools a model is shown, a search, an Agentfile.
 
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
 use ostk_agent::{AgentState, Agentfile, model::ToolSpec};
+use ostk_kernel::{CallError, Code};
+use ostk_search::{Mode, Query, Truncation};
+use serde_json::{Value, json};
 
 /// The tools that an agent's model is shown: the project's own names, in the order of the table. The list is the same
 /// for every call of an agent, so a vendor's prompt cache keeps working.
@@ -23,4 +31,45 @@ pub fn check_agentfile(text: &str) -> Result<(), String> {
     let lookup = |name: &str| std::env::var(name).ok();
     let parsed = Agentfile::parse(text, &lookup).map(|_| ());
     parsed.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// Carries out a `search`; `args` are its arguments, checked against the table.
+pub(crate) fn search(root: &Path, args: &Value, patience: Duration) -> Result<Value, CallError> {
+    let usage = |message: String| CallError::new(Code::Usage, message).hint("ostk abi show search");
+    let query = query(args).map_err(usage)?;
+    let found = ostk_search::search(root, &query, Instant::now() + patience)
+        .map_err(|error| usage(error.to_string()))?;
+    if found.truncated == Some(Truncation::Deadline) && found.matches.is_empty() {
+        return Err(CallError::new(Code::Deadline, "the search found nothing before its deadline")
+            .hint("narrow it with globs, or pass a longer timeout_ms"));
+    }
+    Ok(
+        json!({ "matches": found.matches, "files_searched": found.files_searched, "truncated": found.truncated }),
+    )
+}
+
+fn query(args: &Value) -> Result<Query, String> {
+    let text = |name: &str| args.get(name).and_then(Value::as_str);
+    let number =
+        |name: &str| args.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+    let mode = match text("mode") {
+        None | Some("literal") => Mode::Literal,
+        Some("word" | "symbol") => Mode::Word,
+        Some("regex") => Mode::Regex,
+        Some("glob") => Mode::Glob,
+        Some(other) => return Err(format!("no search mode {other:?}; literal, word, regex or glob")),
+    };
+    let globs = args.get("globs").and_then(Value::as_array).into_iter().flatten();
+    let mut query = Query {
+        pattern: text("pattern").unwrap_or_default().to_owned(),
+        mode,
+        globs: globs.filter_map(Value::as_str).map(str::to_owned).collect(),
+        case_insensitive: args.get("ignore_case").and_then(Value::as_bool).unwrap_or(false),
+        context_lines: number("context").unwrap_or(0).min(ostk_search::MAX_CONTEXT_LINES),
+        ..Query::default()
+    };
+    if let Some(limit) = number("limit") {
+        query.max_results = limit.clamp(1, ostk_search::MAX_RESULTS);
+    }
+    Ok(query)
 }
