@@ -23,23 +23,48 @@ pub(crate) fn normalise(verb: &str) -> String {
     words.join(" ")
 }
 
-/// Calls `seen` with each verb of the command line, shortest first: for `cd x && git push -f` it sees `cd`, `cd x`,
-/// `git`, `git push`, `git push -f`.
+/// Calls `seen` with each verb of the command line: for `cd x && sudo git push` it sees `cd`, `cd x`, `sudo`,
+/// `sudo git`, `sudo git push`, `git`, `git push`.
 pub(crate) fn each_verb(command: &str, mut seen: impl FnMut(&str)) {
     let joined = command.replace("\\\n", " ");
     let bare: String = joined.chars().filter(|c| !is_quote(*c)).collect();
     for segment in bare.to_lowercase().split([';', '&', '|', '\n', '(', ')', '{', '}', '`']) {
-        let mut verb = String::new();
-        for word in run_words(segment).take(MAX_VERB_WORDS) {
-            if verb.is_empty() {
-                verb.push_str(word.rsplit('/').next().unwrap_or(word));
-            } else {
-                verb.push(' ');
-                verb.push_str(word);
+        let words: Vec<&str> = segment.split_whitespace().collect();
+        let mut rest = words.as_slice();
+        let mut wrapped = false;
+        while let [first, after @ ..] = rest {
+            prefixes(rest, &mut seen);
+            if !stands_before(program(first), wrapped) && !is_assignment(first) {
+                break;
             }
-            seen(&verb);
+            wrapped |= WRAPPERS.contains(&program(first));
+            rest = after;
         }
     }
+}
+
+/// Calls `seen` with the first word, the first two, and so on.
+fn prefixes(words: &[&str], seen: &mut impl FnMut(&str)) {
+    let mut verb = String::new();
+    for word in words.iter().take(MAX_VERB_WORDS) {
+        if verb.is_empty() {
+            verb.push_str(program(word));
+        } else {
+            verb.push(' ');
+            verb.push_str(word);
+        }
+        seen(&verb);
+    }
+}
+
+/// The name of a program without its directory.
+fn program(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+/// Whether the program that runs is still to come: this is a wrapper, or an option or a number of one.
+fn stands_before(word: &str, wrapped: bool) -> bool {
+    WRAPPERS.contains(&word) || wrapped && word.starts_with(|c: char| c == '-' || c.is_ascii_digit())
 }
 
 /// Every verb of the command line.
@@ -49,18 +74,6 @@ pub(crate) fn verbs(command: &str) -> BTreeSet<String> {
         all.insert(verb.to_owned());
     });
     all
-}
-
-/// The words of a simple command without what stands before the program: assignments, wrappers and their options.
-fn run_words(segment: &str) -> impl Iterator<Item = &str> {
-    let mut wrapped = false;
-    segment.split_whitespace().skip_while(move |word| {
-        let program = word.rsplit('/').next().unwrap_or(word);
-        let is_wrapper = WRAPPERS.contains(&program);
-        let is_option = wrapped && word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        wrapped |= is_wrapper;
-        is_wrapper || is_option || is_assignment(word)
-    })
 }
 
 const fn is_quote(c: char) -> bool {

@@ -103,6 +103,7 @@ fn a_denied_verb_is_found_in_a_compound_command_and_not_in_a_longer_word() {
     for line in ["git pushy", "git status", "rmdir a", "echo git push", "git commit -m 'rm a'"] {
         assert!(allows(&under_pin(pin, Class::ShellExec, command(line))), "{line}");
     }
+    assert!(!allows(&under_pin("deny-verb: sudo\n", Class::ShellExec, command("A=1 sudo -u x ls"))));
     let policy = load(&pinned(pin));
     let mut request = ask(Class::FileWrite, path("a"));
     request.actor.pin = Some("fix-bug".to_owned());
