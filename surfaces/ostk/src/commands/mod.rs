@@ -1,10 +1,16 @@
 //! One module for each family of commands; this one only says which command lives where.
 
 mod act;
+mod attach;
+mod audit;
+mod bench;
 mod demo;
+mod health;
 mod inspect;
+mod pin;
 mod project;
 mod run;
+mod show;
 
 use std::process::ExitCode;
 
@@ -18,6 +24,12 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
     match command {
         Command::Init(args) => project::init(&args, output),
         Command::Listen(args) => project::listen(&args),
+        Command::Boot(args) => health::boot(&args, output),
+        Command::Doctor => health::doctor(output),
+        Command::Audit(args) => audit::audit(&args.action, output),
+        Command::Pin(args) => pin::pin(&args.action, output),
+        Command::Show(args) => show::show(&args, output),
+        Command::Attach(args) => attach::attach(&args, output),
         Command::Shutdown => project::shutdown(output),
         Command::Ps => inspect::ps(output),
         Command::Pstree => inspect::pstree(output),
@@ -32,6 +44,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Call(args) => act::call(&args, output),
         Command::Run(args) => run::run(&args, output),
         Command::Demo(args) => demo::demo(&args, output),
+        Command::Bench(args) => bench::bench(&args, output),
         _ => Err(Failure::usage("not there yet")),
     }
 }
