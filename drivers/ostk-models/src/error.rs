@@ -102,6 +102,14 @@ pub enum ModelError {
         /// What the network said.
         message: String,
     },
+    /// The server's certificate is not one this machine trusts. Another try would not change that.
+    #[error(
+        "the provider's certificate is not trusted: {message}; a company's own authority goes into SSL_CERT_FILE"
+    )]
+    Untrusted {
+        /// What is wrong with it.
+        message: String,
+    },
     /// Waited long enough.
     #[error("timed out {phase}")]
     Timeout {
@@ -237,6 +245,7 @@ impl ModelError {
             | Self::ContextOverflow { message }
             | Self::BadRequest { message, .. }
             | Self::Connect { message }
+            | Self::Untrusted { message }
             | Self::Stream { message }
             | Self::Malformed { message } => Some(message),
             Self::UnknownModel { .. }

@@ -129,7 +129,29 @@ pub(crate) fn is_loopback(uri: &Uri) -> bool {
 
 fn of_client(error: &ClientError) -> ModelError {
     let message = chain(error);
-    if error.is_connect() { ModelError::Connect { message } } else { ModelError::Stream { message } }
+    if is_untrusted(error) {
+        ModelError::Untrusted { message }
+    } else if error.is_connect() {
+        ModelError::Connect { message }
+    } else {
+        ModelError::Stream { message }
+    }
+}
+
+/// Whether an invalid certificate is among the causes. `io::Error` hides what it wraps from `source`.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return matches!(tls, rustls::Error::InvalidCertificate(_));
+        }
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// An error with its causes: the outermost says only that a request failed.
@@ -204,6 +226,14 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_certificate_is_found_however_deep_it_is_wrapped() {
+        let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(is_untrusted(&std::io::Error::other(std::io::Error::other(bad))));
+        assert!(!is_untrusted(&std::io::Error::other(rustls::Error::DecryptError)));
+        assert!(!is_untrusted(&std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+    }
 
     #[test]
     fn only_this_machine_is_loopback() {

@@ -162,6 +162,7 @@ impl super::Assembler for Assembler {
     }
 
     fn finish(&mut self) -> Option<Value> {
+        self.stop_block();
         let mut message = self.message.take().filter(|_| self.complete)?;
         message.insert("content".into(), Value::Array(std::mem::take(&mut self.blocks)));
         Some(Value::Object(message))
@@ -197,9 +198,12 @@ impl Assembler {
             return Err(ModelError::malformed("a part of a block came before the block"));
         };
         let mut append = |key: &str| {
-            let more = str_of(&delta, key).to_owned();
-            insert(block, key, format!("{}{more}", str_of(block, key)).into());
-            more
+            let more = str_of(&delta, key);
+            match block.get_mut(key) {
+                Some(Value::String(text)) => text.push_str(more),
+                _ => insert(block, key, more.into()),
+            }
+            more.to_owned()
         };
         Ok(match str_of(&delta, "type") {
             "text_delta" => Some(Delta::Text(append("text"))),
@@ -238,5 +242,94 @@ impl Assembler {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Assembler as _;
+    use super::*;
+
+    fn message(content: Value, stop: &str) -> Value {
+        json!({"type": "message", "id": "m", "model": "c", "content": content, "stop_reason": stop})
+    }
+
+    /// The reply of a stream of these events.
+    fn streamed(events: &[Value]) -> Result<ModelReply, ModelError> {
+        let mut assembler = Assembler::default();
+        for data in events {
+            assembler.take(&Event { name: String::new(), data: data.to_string() })?;
+        }
+        decode(&assembler.finish().ok_or_else(|| ModelError::stream("incomplete"))?, "asked")
+    }
+
+    #[test]
+    fn each_reason_to_stop_has_its_meaning_and_an_unknown_one_follows_the_content() {
+        let call = json!([{"type": "tool_use", "id": "t", "name": "n", "input": {}}]);
+        let text = json!([{"type": "text", "text": "x"}]);
+        for (content, reason, expected) in [
+            (&text, "end_turn", StopReason::EndTurn),
+            (&call, "tool_use", StopReason::ToolUse),
+            (&text, "max_tokens", StopReason::MaxTokens),
+            (&text, "model_context_window_exceeded", StopReason::MaxTokens),
+            (&text, "stop_sequence", StopReason::Pause),
+            (&text, "pause_turn", StopReason::Pause),
+            (&text, "refusal", StopReason::Refusal),
+            (&text, "of_the_future", StopReason::EndTurn),
+            (&call, "of_the_future", StopReason::ToolUse),
+        ] {
+            assert_eq!(decode(&message(content.clone(), reason), "c").unwrap().stop, expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn blocks_this_driver_does_not_know_are_kept_as_they_came() {
+        let redacted = json!({"type": "redacted_thinking", "data": "xyz"});
+        let reply = decode(&message(json!([redacted]), "end_turn"), "c").unwrap();
+        assert_eq!(reply.content, [Block::Opaque { wire: WIRE.into(), value: redacted.clone() }]);
+        let back = Message { role: Role::Assistant, content: reply.content };
+        assert_eq!(super::message(&back).unwrap()["content"], json!([redacted]));
+    }
+
+    #[test]
+    fn the_counts_at_the_end_of_a_stream_replace_those_at_its_start() {
+        let mut begun = message(json!([]), "");
+        begun["usage"] = json!({"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 1});
+        let end = json!({"input_tokens": 12, "cache_read_input_tokens": null, "output_tokens": 99});
+        let reply = streamed(&[
+            json!({"type": "message_start", "message": begun}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": end}),
+            json!({"type": "message_stop"}),
+        ]);
+        assert_eq!(reply.unwrap().usage, Usage { input: 12, output: 99, cache_read: 5, cache_write: 0 });
+    }
+
+    #[test]
+    fn a_call_torn_by_the_token_limit_is_dropped_even_if_it_had_not_begun() {
+        let open = |n: usize| {
+            let call = json!({"type": "tool_use", "id": n.to_string(), "name": "n", "input": {}});
+            json!({"type": "content_block_start", "index": n, "content_block": call})
+        };
+        let input = |text: &str| json!({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": text}});
+        let end = |stop: &str| json!({"type": "message_delta", "delta": {"stop_reason": stop}});
+        let begin = json!({"type": "message_start", "message": message(json!([]), "")});
+        let whole = [begin, open(0), input("{\"a\":1}"), json!({"type": "content_block_stop"}), open(1)];
+        let calls_after = |rest: &[Value]| streamed(&[&whole[..], rest].concat()).unwrap().content.len();
+        let stop = json!({"type": "message_stop"});
+        assert_eq!(calls_after(&[input("{\"a\":"), end("max_tokens"), stop.clone()]), 1);
+        assert_eq!(calls_after(&[end("max_tokens"), stop.clone()]), 1);
+        assert_eq!(calls_after(&[end("tool_use"), stop]), 2, "a tool may want no arguments");
+    }
+
+    #[test]
+    fn events_in_an_impossible_order_are_malformed() {
+        let delta =
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x"}});
+        let skipped =
+            json!({"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}});
+        for event in [delta, skipped] {
+            assert!(matches!(streamed(&[event]), Err(ModelError::Malformed { .. })));
+        }
+        assert!(matches!(streamed(&[json!({"type": "message_stop"})]), Err(ModelError::Stream { .. })));
     }
 }

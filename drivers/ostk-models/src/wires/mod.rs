@@ -127,10 +127,17 @@ fn arguments(text: &str) -> Value {
     }
 }
 
-/// A cut reply may end in half a tool call, which must not run: calls with incomplete arguments are dropped.
+/// A reply cut by the token limit may end in half a tool call, which must not run.
+///
+/// Calls with incomplete arguments are dropped, and one without any at the very end: they had perhaps not begun.
 fn without_torn_calls(mut content: Vec<Block>, stop: StopReason) -> Vec<Block> {
-    if stop == StopReason::MaxTokens {
-        content.retain(|block| !matches!(block, Block::ToolUse { input: Value::String(_), .. }));
+    if stop != StopReason::MaxTokens {
+        return content;
+    }
+    content.retain(|block| !matches!(block, Block::ToolUse { input: Value::String(_), .. }));
+    let is_bare = |input: &Value| input.as_object().is_some_and(serde_json::Map::is_empty);
+    if matches!(content.last(), Some(Block::ToolUse { input, .. }) if is_bare(input)) {
+        content.pop();
     }
     content
 }

@@ -122,6 +122,16 @@ async fn silence_is_a_timeout_and_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_a_timeout() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config(&format!("http://{}", silent.local_addr().unwrap()));
+    config.timeouts.first_byte = Duration::from_millis(50);
+    config.retry.max_retries = 0;
+    let error = ask(&Models::new(config).unwrap(), &hello(WIRES[1])).await.unwrap_err();
+    assert_eq!(error, ModelError::Timeout { phase: Phase::FirstByte });
+}
+
+#[tokio::test]
 async fn the_deadline_ends_a_call_whatever_it_waits_for() {
     let server = serve(json!([{"reply": [{"text": "x"}], "stall_ms": 60_000}]));
     let deadline = Instant::now() + Duration::from_millis(50);
@@ -135,6 +145,37 @@ async fn a_provider_that_is_not_there_is_named_unreachable() {
     let models = Models::new(config(&format!("http://{closed}"))).unwrap();
     let error = ask(&models, &hello(WIRES[0])).await.unwrap_err();
     assert!(matches!(&error, ModelError::Connect { message } if message.contains("refused")), "{error:?}");
+}
+
+/// What a proxy that refuses everything was asked when a call went to `https://api.invalid`.
+async fn asked_of_a_proxy(no_proxy: Option<&str>) -> Option<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = vec![0; 4096];
+        let length = stream.read(&mut head).unwrap();
+        tell.send(String::from_utf8_lossy(&head[..length]).into_owned()).unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").unwrap();
+    });
+    let mut config = config("https://api.invalid");
+    config.https_proxy = Some(format!("http://user:pass@{address}"));
+    config.no_proxy = no_proxy.map(str::to_owned);
+    config.retry.max_retries = 0;
+    let error = ask(&Models::new(config).unwrap(), &hello(WIRES[0])).await.unwrap_err();
+    assert!(matches!(error, ModelError::Connect { .. }), "{error:?}");
+    assert!(!format!("{error:?}").contains("pass"), "{error:?}");
+    told.try_recv().ok()
+}
+
+#[tokio::test]
+async fn https_to_another_machine_goes_through_the_proxy_unless_it_is_exempt() {
+    let asked = asked_of_a_proxy(None).await.unwrap();
+    assert!(asked.starts_with("CONNECT api.invalid:443 "), "{asked}");
+    assert!(asked.to_ascii_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz"), "{asked}");
+    assert!(!asked.contains(KEY), "the key is for the other end of the tunnel: {asked}");
+    assert_eq!(asked_of_a_proxy(Some("api.invalid")).await, None);
 }
 
 #[tokio::test]
