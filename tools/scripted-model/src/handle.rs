@@ -111,6 +111,13 @@ impl Handle {
         served.filter(|(_, count)| count.replied > 1).map(|(turn, _)| turn).collect()
     }
 
+    /// Turns of the script, by conversation and index, that no client has got in full.
+    pub fn unserved(&self) -> Vec<(String, usize)> {
+        let served = self.served();
+        let replied = |turn: &(String, usize)| served.get(turn).is_some_and(|count| count.replied > 0);
+        self.server.script().turns().filter(|turn| !replied(turn)).collect()
+    }
+
     /// Requests that did not fit the script, in words.
     pub fn unmet(&self) -> Vec<String> {
         self.server.ledger().complaints()

@@ -277,6 +277,12 @@ impl Script {
         Ok(script)
     }
 
+    /// Every turn, by conversation and index.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = (String, usize)> {
+        let of = |c: &Conversation| (0..c.turns.len()).map(|n| (c.name.clone(), n)).collect::<Vec<_>>();
+        self.conversations.iter().flat_map(of)
+    }
+
     /// Refuses names used twice and patterns that do not compile.
     pub(crate) fn check(&self) -> Result<(), ScriptError> {
         let mut names = std::collections::BTreeSet::new();

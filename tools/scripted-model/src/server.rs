@@ -73,6 +73,10 @@ impl Server {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) const fn script(&self) -> &Script {
+        &self.script
+    }
+
     /// Accepts until the future is dropped.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
         loop {

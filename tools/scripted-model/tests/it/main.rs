@@ -93,11 +93,12 @@ fn the_first_requests_fail_and_say_when_to_come_back() {
 }
 
 #[test]
-fn a_call_that_is_repeated_is_seen() {
-    let server = start(json!([{"name": "a", "turns": [{"reply": [{"text": "hi"}]}]}]));
+fn a_call_that_is_repeated_and_one_that_is_never_made_are_seen() {
+    let server = start(json!([{"name": "a", "turns": [{"reply": [{"text": "hi"}]}, {"reply": []}]}]));
     let first = post(&server, "/v1/messages", &says("x")).1;
     assert_eq!(first, post(&server, "/v1/messages", &says("x")).1, "the same call gets the same reply");
     assert_eq!(server.repeated(), [("a".to_owned(), 0)]);
+    assert_eq!(server.unserved(), [("a".to_owned(), 1)]);
 }
 
 #[test]
