@@ -150,7 +150,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 120, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 80, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn a_pin_only_narrows(pin in a_pin(), requests in prop::collection::vec(a_request(), 30)) {
