@@ -1,1 +1,76 @@
-//! Start and contain processes. The only crate with unsafe code.
+//! Starts processes and contains them. The only crate with `unsafe` code.
+//!
+//! A [`Spec`] says everything about one command: arguments, whole environment, what it may read and write, limits.
+//! [`run`] carries it out to its end; [`start`] returns a [`Process`] that keeps running. Nothing here decides what a
+//! command may do: the kernel does, from the pins, and the daemon fills in the spec.
+//!
+//! Every command gets its own session and process group, `no_new_privs`, resource limits, no capabilities beyond those
+//! that file ownership needs, no inherited descriptor, a Landlock domain, and, where the machine offers namespaces, a
+//! private view of the file system in which the protected paths are read-only mounts. [`Probe`] tells what this
+//! machine offers.
+//!
+//! What the first layer does not contain: the network; system calls; a descendant that calls `setsid` outlives its
+//! command (it stays inside the file rules); memory and process counts are per process and per user, not per command.
+
+mod capture;
+mod child;
+mod error;
+mod paths;
+mod plan;
+mod probe;
+mod process;
+mod ruleset;
+mod spec;
+mod supervise;
+
+use std::sync::OnceLock;
+
+pub use capture::Output;
+pub use error::SandboxError;
+pub use plan::{Containment, Protection};
+pub use probe::{Namespaces, Probe, probe};
+pub use process::{Outcome, Process, Stream, Waited};
+pub use spec::{Landlock, Limits, Readable, Spec};
+pub use supervise::Exit;
+
+/// Starts processes on a machine with known abilities.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    probe: Probe,
+}
+
+impl Sandbox {
+    /// A sandbox that relies on what `probe` says and uses nothing else.
+    pub fn new(probe: Probe) -> Self {
+        Self { probe }
+    }
+
+    /// Runs a command to its end, at the latest its wall-clock limit, the grace after it, and a few seconds.
+    ///
+    /// Blocks the calling thread. A command that fails, is killed or times out is an [`Outcome`]; an error means that
+    /// the command was not started, or that it could not be contained or ended.
+    pub fn run(&self, spec: &Spec) -> Result<Outcome, SandboxError> {
+        process::run(&self.probe, spec)
+    }
+
+    /// Starts a command and returns at once. The wall-clock limit holds for it as well.
+    pub fn start(&self, spec: &Spec) -> Result<Process, SandboxError> {
+        process::start(&self.probe, spec)
+    }
+}
+
+/// [`Sandbox::run`] with what this machine offers.
+pub fn run(spec: &Spec) -> Result<Outcome, SandboxError> {
+    this_machine().run(spec)
+}
+
+/// [`Sandbox::start`] with what this machine offers.
+pub fn start(spec: &Spec) -> Result<Process, SandboxError> {
+    this_machine().start(spec)
+}
+
+/// The machine is probed once: what it offers does not change while a daemon runs.
+fn this_machine() -> &'static Sandbox {
+    static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
+    SANDBOX.get_or_init(|| Sandbox::new(probe()))
+}

@@ -1,0 +1,277 @@
+//! A started command, as its caller sees it: run it to the end, or hold on to it while it runs.
+//!
+//! The work is done by the supervisor thread (`supervise.rs`); the functions here start that thread, talk to it
+//! through the shared state, and turn its findings into results.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::pipe::PipeFlags;
+
+use crate::{
+    Containment, Exit, Output, Probe, SandboxError, Spec, child,
+    plan::{self, Plan},
+    supervise::{End, Shared, State, Stop, Supervisor, later},
+};
+
+/// Bytes of input that may wait for a process that does not read.
+const MAX_PENDING_INPUT: usize = 1 << 20;
+
+/// How much longer than limit and grace a supervisor may take. It bounds itself at half of this.
+const SUPERVISOR_SLACK: Duration = Duration::from_secs(30);
+
+/// A command that has ended.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub exit: Exit,
+    /// It reached its wall-clock limit and was ended.
+    pub timed_out: bool,
+    /// Standard output.
+    pub stdout: Output,
+    /// Standard error.
+    pub stderr: Output,
+    /// From its start until its end was noticed.
+    pub duration: Duration,
+    /// What held it.
+    pub containment: Containment,
+}
+
+/// An output stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Why a wait for output came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// The text was there.
+    Found,
+    /// The process ended without it.
+    Ended,
+    /// The time was over.
+    TimedOut,
+}
+
+/// A running command. Dropping it kills its process group, without waiting for it to be gone.
+pub struct Process {
+    pid: i32,
+    shared: Arc<Shared>,
+    containment: Containment,
+}
+
+/// What the supervisor thread is given.
+struct Job {
+    plan: Plan,
+    spec: Spec,
+    shared: Arc<Shared>,
+}
+
+pub(crate) fn run(probe: &Probe, spec: &Spec) -> Result<Outcome, SandboxError> {
+    let process = launch(probe, spec, true)?;
+    let bound = spec.limits.wall.saturating_add(spec.limits.grace).saturating_add(SUPERVISOR_SLACK);
+    process.wait(bound)?.ok_or(SandboxError::Unkillable { pid: process.pid })
+}
+
+pub(crate) fn start(probe: &Probe, spec: &Spec) -> Result<Process, SandboxError> {
+    launch(probe, spec, spec.stdin.is_some())
+}
+
+/// Starts the command on a thread of its own, which lives as long as it does.
+fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, SandboxError> {
+    let plan = plan::plan(probe, spec)?;
+    let containment = plan.containment.clone();
+    let shared = Arc::new(Shared::new(spec.limits.output_bytes, spec.stdin.as_deref(), stdin_ends)?);
+    let job = Job { plan, spec: spec.clone(), shared: Arc::clone(&shared) };
+    let (tell, told) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("sandbox".into()).spawn(move || supervise(job, &tell));
+    thread.map_err(SandboxError::io("start a thread"))?;
+    let pid = told.recv().map_err(|_| SandboxError::io("start a thread")(io::Error::other("it ended")))??;
+    Ok(Process { pid, shared, containment })
+}
+
+/// The supervisor thread: tells whether the command was started, then sees it through.
+fn supervise(job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
+    let limits = job.spec.limits.clone();
+    let child = spawn(job.plan, &job.spec);
+    let supervisor = child.and_then(|child| {
+        let pid = child.id().cast_signed();
+        Ok((pid, Supervisor::new(&job.shared, child, &limits)?))
+    });
+    // `launch` waits for the answer, so it can always be given.
+    match supervisor {
+        Ok((pid, supervisor)) => {
+            let _ = tell.send(Ok(pid));
+            supervisor.supervise();
+        }
+        Err(error) => drop(tell.send(Err(error))),
+    }
+}
+
+fn spawn(plan: Plan, spec: &Spec) -> Result<Child, SandboxError> {
+    let Some((program, arguments)) = spec.argv.split_first() else {
+        return Err(SandboxError::InvalidSpec("there is no program".into()));
+    };
+    let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK);
+    let (read, write) = pipe.map_err(|errno| SandboxError::io("create a pipe")(errno.into()))?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(plan.env);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    child::contain(&mut command, plan.child, write);
+    command.spawn().map_err(|source| not_started(program, source, &read))
+}
+
+/// Tells a failed step of containment from a program that cannot be executed.
+fn not_started(program: &OsString, source: io::Error, report: &OwnedFd) -> SandboxError {
+    let mut step = [0];
+    let program = PathBuf::from(program);
+    match rustix::io::read(report, &mut step) {
+        Ok(1) => SandboxError::Setup { step: child::step_name(step[0]), source },
+        _ if source.kind() == io::ErrorKind::NotFound => SandboxError::NoSuchProgram { program },
+        _ => SandboxError::CannotExecute { program, source },
+    }
+}
+
+impl Process {
+    /// Its process id, which is also the id of its process group and session.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// What holds it.
+    pub fn containment(&self) -> &Containment {
+        &self.containment
+    }
+
+    /// Queues input. Returns at once; at most 1 MiB may wait to be read.
+    pub fn write_stdin(&self, bytes: &[u8]) -> Result<(), SandboxError> {
+        let mut state = self.shared.lock();
+        if state.stdin_ends || state.end.is_some() {
+            return Err(SandboxError::InputClosed);
+        }
+        if state.stdin.len() + bytes.len() > MAX_PENDING_INPUT {
+            return Err(SandboxError::InputFull { pending: state.stdin.len() });
+        }
+        state.stdin.extend(bytes);
+        drop(state);
+        self.shared.wake();
+        Ok(())
+    }
+
+    /// Ends the input once what is queued has been read.
+    pub fn close_stdin(&self) {
+        self.shared.lock().stdin_ends = true;
+        self.shared.wake();
+    }
+
+    /// What is kept of an output stream so far.
+    pub fn output(&self, stream: Stream) -> Output {
+        let state = self.shared.lock();
+        capture(&state, stream).output()
+    }
+
+    /// The last lines of an output stream, as far as they are kept.
+    pub fn tail(&self, stream: Stream, lines: usize) -> Vec<u8> {
+        let state = self.shared.lock();
+        capture(&state, stream).last_lines(lines)
+    }
+
+    /// Waits until `text` occurs in either output stream, from the start of the process on, at most `timeout`.
+    pub fn wait_for(&self, text: &[u8], timeout: Duration) -> Waited {
+        let deadline = later(Instant::now(), timeout);
+        let overlap = (text.len() as u64).saturating_sub(1);
+        let mut searched = [0, 0];
+        let mut state = self.shared.lock();
+        loop {
+            for (capture, searched) in [&state.stdout, &state.stderr].into_iter().zip(&mut searched) {
+                if capture.contains(text, *searched) {
+                    return Waited::Found;
+                }
+                *searched = capture.total().saturating_sub(overlap);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match state.end {
+                Some(_) => return Waited::Ended,
+                None if left.is_zero() => return Waited::TimedOut,
+                None => state = self.shared.wait(state, left),
+            }
+        }
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub fn try_wait(&self) -> Result<Option<Outcome>, SandboxError> {
+        let state = self.shared.lock();
+        state.end.map(|end| self.outcome(&state, end)).transpose()
+    }
+
+    /// Waits for its end, at most `timeout`; `None` when it still runs then.
+    pub fn wait(&self, timeout: Duration) -> Result<Option<Outcome>, SandboxError> {
+        let deadline = later(Instant::now(), timeout);
+        let mut state = self.shared.lock();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match state.end {
+                Some(end) => return self.outcome(&state, end).map(Some),
+                None if left.is_zero() => return Ok(None),
+                None => state = self.shared.wait(state, left),
+            }
+        }
+    }
+
+    /// SIGTERM to its process group, and SIGKILL after the grace of its limits. Returns at once.
+    pub fn terminate(&self) {
+        self.stop(Stop::Terminate);
+    }
+
+    /// SIGKILL to its process group. Returns at once; see [`Process::wait`].
+    pub fn kill(&self) {
+        self.stop(Stop::Kill);
+    }
+
+    fn stop(&self, stop: Stop) {
+        let mut state = self.shared.lock();
+        state.stop = state.stop.max(Some(stop));
+        drop(state);
+        self.shared.wake();
+    }
+
+    fn outcome(&self, state: &State, end: Result<End, i32>) -> Result<Outcome, SandboxError> {
+        let End { exit, timed_out, duration } = end.map_err(|pid| SandboxError::Unkillable { pid })?;
+        let (stdout, stderr) = (state.stdout.output(), state.stderr.output());
+        Ok(Outcome { exit, timed_out, stdout, stderr, duration, containment: self.containment.clone() })
+    }
+}
+
+fn capture(state: &State, stream: Stream) -> &crate::capture::Capture {
+    match stream {
+        Stream::Stdout => &state.stdout,
+        Stream::Stderr => &state.stderr,
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process")
+            .field("pid", &self.pid)
+            .field("containment", &self.containment)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! What to run and inside which bounds: plain data, filled in by the daemon, checked in `plan.rs`.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+
+/// One command and its bounds. All paths are absolute, without `.` and `..`.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Program and arguments. A program without `/` is looked up in the `PATH` of `env`.
+    pub argv: Vec<OsString>,
+    /// The directory it starts in.
+    pub cwd: PathBuf,
+    /// The whole environment; nothing is inherited. `TMPDIR` (the scratch directory) and `HOME` (`home` in the scratch
+    /// directory) are added when they are not given.
+    pub env: BTreeMap<OsString, OsString>,
+    /// What it may read and execute, beside everything writable. A path that does not exist is left out.
+    pub readable: Readable,
+    /// Files and directory trees that it may change. Each must exist.
+    pub writable: Vec<PathBuf>,
+    /// Paths inside writable trees that it may not change all the same. A writable path inside a protected one is
+    /// writable: the more specific of the two holds.
+    ///
+    /// A path that does not exist cannot be protected, and is listed in
+    /// [`Containment::unprotected`](crate::Containment::unprotected), except for `.git/hooks`, which is created empty.
+    pub protected: Vec<PathBuf>,
+    /// Paths that it cannot see into although they are readable: private keys. Those that do not exist are left out.
+    pub hidden: Vec<PathBuf>,
+    /// Its own directory for temporary files, writable, created when missing and never removed here.
+    pub scratch: PathBuf,
+    /// Bounds on time, memory and output.
+    pub limits: Limits,
+    /// Standard input: these bytes and then its end. `None` is an empty input for [`run`](crate::run) and an open
+    /// pipe for [`start`](crate::start).
+    pub stdin: Option<Vec<u8>>,
+    /// What to do on a machine without Landlock.
+    pub landlock: Landlock,
+}
+
+impl Spec {
+    /// A command that may read everything and write its scratch directory, with the default limits and an empty
+    /// environment.
+    pub fn new(
+        argv: impl IntoIterator<Item = impl Into<OsString>>,
+        cwd: impl Into<PathBuf>,
+        scratch: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            cwd: cwd.into(),
+            env: BTreeMap::new(),
+            readable: Readable::All,
+            writable: Vec::new(),
+            protected: Vec::new(),
+            hidden: Vec::new(),
+            scratch: scratch.into(),
+            limits: Limits::default(),
+            stdin: None,
+            landlock: Landlock::Required,
+        }
+    }
+}
+
+/// What a command may read and execute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readable {
+    /// Whatever the user may read.
+    All,
+    /// These files and trees only. Programs, libraries and `/dev/null` count as well.
+    Only(Vec<PathBuf>),
+}
+
+/// Whether a command may run without Landlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landlock {
+    /// A machine without Landlock refuses the command.
+    Required,
+    /// The operator accepted, in `ostk.toml`, that a machine without Landlock runs it unconfined. Where Landlock is
+    /// there it is used all the same.
+    OperatorWaived,
+}
+
+/// Bounds on a command. `None` leaves what the daemon itself has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall-clock time until the process group gets SIGTERM.
+    pub wall: Duration,
+    /// Time from SIGTERM to SIGKILL.
+    pub grace: Duration,
+    /// Processor seconds of each process (`RLIMIT_CPU`).
+    pub cpu_s: Option<u64>,
+    /// Address space of each process (`RLIMIT_AS`). Off by default: runtimes reserve far more than they use.
+    pub memory_bytes: Option<u64>,
+    /// Size of a file it writes (`RLIMIT_FSIZE`).
+    pub file_bytes: Option<u64>,
+    /// Processes and threads (`RLIMIT_NPROC`): those of the command in a user namespace, otherwise those of the user;
+    /// not enforced by Linux for root.
+    pub processes: Option<u64>,
+    /// Open descriptors of each process (`RLIMIT_NOFILE`).
+    pub open_files: Option<u64>,
+    /// Bytes kept of each of standard output and standard error: half from the beginning, half from the end.
+    pub output_bytes: usize,
+}
+
+impl Default for Limits {
+    /// Two minutes, 1 MiB of each output stream, files up to 4 GiB, 4,096 open files.
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(120),
+            grace: Duration::from_secs(5),
+            cpu_s: None,
+            memory_bytes: None,
+            file_bytes: Some(4 << 30),
+            processes: None,
+            open_files: Some(4096),
+            output_bytes: 1 << 20,
+        }
+    }
+}

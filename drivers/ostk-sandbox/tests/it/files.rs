@@ -1,0 +1,210 @@
+//! What a command can and cannot change.
+
+use std::fs;
+
+use ostk_sandbox::{Exit, Landlock, Namespaces, Probe, Protection, Readable, Sandbox, SandboxError, probe};
+
+use crate::yard::{Yard, every_way, said, text};
+
+/// Ways to change what is protected. `$W` is the workspace, `$OUT` a directory beside it, `$DAEMON` the process
+/// outside the sandbox. Each must leave everything guarded as it is.
+const ATTACKS: [&str; 42] = [
+    "echo x > .ostk/journal.jsonl",
+    "echo x >> .ostk/journal.jsonl",
+    "echo x > .ostk/new",
+    "truncate -s 0 .ostk/journal.jsonl",
+    "rm -rf .ostk",
+    "mv .ostk elsewhere",
+    "mv .ostk/pins src/pins",
+    "mv src/main.rs .ostk/main.rs",
+    "mv -T src .ostk/pins",
+    "echo x > .git/hooks/pre-commit",
+    "echo x > .git/hooks/post-commit",
+    "rm -rf .git/hooks",
+    "mv .git/hooks .git/old && mkdir .git/hooks && echo x > .git/hooks/pre-commit",
+    "mv .git old; mkdir -p .git/hooks && echo x > .git/hooks/pre-commit",
+    "cp -r .git copy; rm -rf .git; mv copy .git; echo x > .git/hooks/pre-commit",
+    "echo x > .git/config",
+    "git config core.hooksPath /tmp",
+    "cp .git/config c && echo x >> c && mv c .git/config",
+    "rm -f HUMANFILE && echo x > HUMANFILE",
+    "echo x > h; mv h HUMANFILE",
+    "ln -sf .ostk link && echo x > link/new",
+    "ln -s $OUT link; echo x > link/file; echo x > link/new",
+    "ln -sfn src/main.rs HUMANFILE",
+    "ln .ostk/journal.jsonl h && echo x > h",
+    "ln HUMANFILE src/h && echo x > src/h",
+    "ln .git/config .git/c && echo x > .git/c",
+    "ln $OUT/file src/h && echo x > src/h",
+    "mv $OUT/file src/taken",
+    "mv src/main.rs $OUT/given",
+    "rm -f $OUT/file; rmdir $OUT",
+    "truncate -s 0 $OUT/file",
+    "echo x > $OUT/file; mkdir $OUT/d; ln -s a $OUT/l; mkfifo $OUT/p",
+    "echo x > /proc/self/root$W/.ostk/new; echo x > /proc/self/root$OUT/file",
+    "echo x > /proc/self/cwd/.ostk/new; echo x > /proc/self/cwd/../outside/file",
+    "echo x > /proc/$DAEMON/root$W/.ostk/new; echo x > /proc/$DAEMON/root$OUT/file",
+    "for fd in /proc/$DAEMON/fd/*; do echo x > $fd/.ostk/new; done",
+    "umount .ostk; umount -l .git/hooks; echo x > .ostk/new; echo x > .git/hooks/new",
+    "mount -o remount,rw,bind .ostk; mount -o remount,rw,bind HUMANFILE; echo x > .ostk/new; echo x > HUMANFILE",
+    "mount --bind $W/src $W/.ostk && echo x > .ostk/new; mkdir m; mount --bind $W m && echo x > m/.ostk/new",
+    "unshare --user --map-root-user --mount sh -c 'umount .ostk; mount -o remount,rw,bind .ostk; echo x > .ostk/new'",
+    "unshare --mount sh -c 'umount -l .ostk; echo x > .ostk/new'",
+    "nsenter --target $DAEMON --mount sh -c \"echo x > $W/.ostk/new\"",
+];
+
+#[test]
+fn no_known_way_changes_what_is_protected_or_outside() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        // Creates scratch and whatever else the first start creates.
+        sandbox.run(&yard.shell("true")).unwrap();
+        for attack in ATTACKS {
+            let before = yard.guarded();
+            let mut spec = yard.shell(attack);
+            spec.env.insert("W".into(), yard.workspace.clone().into());
+            spec.env.insert("OUT".into(), yard.outside.clone().into());
+            spec.env.insert("DAEMON".into(), std::process::id().to_string().into());
+            let outcome = sandbox.run(&spec).unwrap();
+            assert_eq!(outcome.containment.protection, protection);
+            assert!(before == yard.guarded(), "{protection:?}: {attack}: {}", said(&outcome));
+        }
+    }
+}
+
+#[test]
+fn the_attacks_would_succeed_without_a_sandbox() {
+    let succeeds = |attack: &str| {
+        let yard = Yard::new();
+        let before = yard.guarded();
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell
+            .args(["-c", attack])
+            .current_dir(&yard.workspace)
+            .env("W", &yard.workspace)
+            .env("OUT", &yard.outside);
+        shell.env("DAEMON", std::process::id().to_string()).output().unwrap();
+        before != yard.guarded()
+    };
+    // Those that take mounts or other processes need rights that the tests may not have.
+    let plain = ATTACKS.iter().filter(|attack| !attack.contains("mount") && !attack.contains("/fd/"));
+    let harmless: Vec<_> = plain.filter(|attack| !succeeds(attack)).collect();
+    assert!(harmless.is_empty(), "{harmless:?}");
+}
+
+#[test]
+fn work_in_the_workspace_and_in_scratch_goes_on() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        let script = "set -e; echo new > src/new.rs; mv src/new.rs src/moved.rs; mkdir src/d; rm src/main.rs
+            ln -s moved.rs src/link; echo t > $TMPDIR/t; echo h > $HOME/h; echo n > /dev/null; cat .ostk/journal.jsonl";
+        let outcome = sandbox.run(&yard.shell(script)).unwrap();
+        assert_eq!(outcome.exit, Exit::Code(0), "{protection:?} {}", said(&outcome));
+        assert_eq!(fs::read_to_string(yard.workspace.join("src/moved.rs")).unwrap(), "new\n");
+        assert!(yard.scratch().join("t").exists() && yard.scratch().join("home/h").exists());
+        assert!(!yard.workspace.join("src/main.rs").exists());
+    }
+}
+
+#[test]
+fn git_commits_where_there_are_namespaces() {
+    for (protection, sandbox) in every_way().into_iter().filter(|way| way.0 == Protection::Namespace) {
+        let yard = Yard::new();
+        let script =
+            "git add src && git -c user.name=a -c user.email=a@b commit -q -m one && git log --oneline";
+        let outcome = sandbox.run(&yard.shell(script)).unwrap();
+        assert_eq!(outcome.exit, Exit::Code(0), "{protection:?} {}", said(&outcome));
+        assert!(text(&outcome.stdout).contains("one"));
+    }
+}
+
+#[test]
+fn modes_and_times_of_protected_files_stay_where_there_are_namespaces() {
+    for (_, sandbox) in every_way().into_iter().filter(|way| way.0 == Protection::Namespace) {
+        let yard = Yard::new();
+        let outcome = sandbox.run(&yard.shell("chmod 777 HUMANFILE || touch -d 2001-01-01 .ostk")).unwrap();
+        assert_eq!(outcome.exit, Exit::Code(1), "{}", said(&outcome));
+    }
+}
+
+#[test]
+fn missing_hooks_are_created_empty_and_guarded() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        fs::remove_dir_all(yard.workspace.join(".git/hooks")).unwrap();
+        let outcome =
+            sandbox.run(&yard.shell("mkdir -p .git/hooks; echo x > .git/hooks/pre-commit")).unwrap();
+        let hooks = fs::read_dir(yard.workspace.join(".git/hooks")).unwrap();
+        assert_eq!(hooks.count(), 0, "{protection:?} {}", said(&outcome));
+    }
+}
+
+#[test]
+fn a_protected_path_that_does_not_exist_is_reported() {
+    let yard = Yard::new();
+    let missing = yard.workspace.join("Agentfile");
+    let mut spec = yard.shell("true");
+    spec.protected.push(missing.clone());
+    let outcome = ostk_sandbox::run(&spec).unwrap();
+    assert_eq!(outcome.containment.unprotected, [missing]);
+}
+
+#[test]
+fn a_protected_path_behind_a_link_is_refused() {
+    let yard = Yard::new();
+    fs::rename(yard.workspace.join("HUMANFILE"), yard.workspace.join("src/real")).unwrap();
+    std::os::unix::fs::symlink("src/real", yard.workspace.join("HUMANFILE")).unwrap();
+    assert!(matches!(ostk_sandbox::run(&yard.shell("true")), Err(SandboxError::ProtectedLink { .. })));
+}
+
+#[test]
+fn only_readable_paths_can_be_read() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("cat src/main.rs && ! cat ../outside/file");
+    spec.readable = Readable::Only(["/usr", "/bin", "/lib", "/lib64", "/etc"].map(Into::into).to_vec());
+    let outcome = ostk_sandbox::run(&spec).unwrap();
+    assert_eq!(outcome.exit, Exit::Code(0), "{}", said(&outcome));
+}
+
+#[test]
+fn hidden_files_and_directories_cannot_be_read() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        let keys = yard.outside.join("keys");
+        fs::create_dir(&keys).unwrap();
+        fs::write(keys.join("signing.key"), "secret").unwrap();
+        let script =
+            "cat ../outside/keys/signing.key ../outside/file; umount ../outside/keys; cat ../outside/keys/*";
+        let mut spec = yard.shell(script);
+        spec.hidden = vec![keys, yard.outside.join("file"), yard.outside.join("missing")];
+        match sandbox.run(&spec) {
+            Ok(outcome) => assert_eq!(text(&outcome.stdout), "", "{protection:?}"),
+            Err(error) => {
+                assert_eq!(protection, Protection::Enumerated);
+                assert!(matches!(error, SandboxError::CannotHide { .. }), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_machine_without_landlock_refuses_and_says_what_to_do() {
+    let yard = Yard::new();
+    let without = |landlock_abi| Sandbox::new(Probe { landlock_abi, ..probe() });
+    let error = without(None).run(&yard.shell("touch src/ran")).unwrap_err().to_string();
+    assert!(error.contains("no Landlock") && error.contains("ostk.toml"), "{error}");
+    assert!(matches!(without(Some(2)).run(&yard.shell("true")), Err(SandboxError::LandlockTooOld { .. })));
+    assert!(!yard.workspace.join("src/ran").exists());
+}
+
+#[test]
+fn an_operator_can_waive_landlock_and_the_outcome_says_so() {
+    let yard = Yard::new();
+    let bare = Sandbox::new(Probe { landlock_abi: None, namespaces: Namespaces::Unavailable });
+    let mut spec = yard.shell("echo ran");
+    spec.landlock = Landlock::OperatorWaived;
+    let outcome = bare.run(&spec).unwrap();
+    assert_eq!(text(&outcome.stdout), "ran\n");
+    assert_eq!(outcome.containment.landlock_abi, None);
+    assert_eq!(outcome.containment.protection, Protection::Missing);
+}

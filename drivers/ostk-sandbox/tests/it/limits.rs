@@ -1,0 +1,150 @@
+//! Time, output, memory and the other bounds.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use ostk_sandbox::{Exit, run};
+
+use crate::yard::{Yard, said, text};
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+const SIGXCPU: i32 = 24;
+const SIGXFSZ: i32 = 25;
+
+/// Whether a process runs, and is no zombie.
+fn lives(pid: &str) -> bool {
+    fs::read_to_string(Path::new("/proc").join(pid).join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Whether a process is gone, at the latest in a few seconds.
+fn goes_away(pid: &str) -> bool {
+    (0..500).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        !lives(pid)
+    })
+}
+
+#[test]
+fn exit_codes_and_signals_are_told_apart() {
+    let yard = Yard::new();
+    let exit = |script| run(&yard.shell(script)).unwrap().exit;
+    assert_eq!(exit("exit 0"), Exit::Code(0));
+    assert_eq!(exit("exit 42"), Exit::Code(42));
+    assert_eq!(exit("kill -TERM $$"), Exit::Signal(SIGTERM));
+}
+
+#[test]
+fn at_the_deadline_the_whole_group_is_ended() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("sleep 60 & echo $!; echo $$; wait");
+    spec.limits.wall = Duration::from_millis(300);
+    let outcome = run(&spec).unwrap();
+    assert!(outcome.timed_out);
+    assert_eq!(outcome.exit, Exit::Signal(SIGTERM), "{}", said(&outcome));
+    let pids = text(&outcome.stdout);
+    assert_eq!(pids.lines().count(), 2);
+    assert!(pids.lines().all(goes_away), "{pids}");
+}
+
+#[test]
+fn a_command_that_ignores_the_deadline_is_killed_after_the_grace() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("trap '' TERM; while :; do sleep 1; done");
+    spec.limits.wall = Duration::from_millis(200);
+    spec.limits.grace = Duration::from_millis(200);
+    let outcome = run(&spec).unwrap();
+    assert_eq!((outcome.timed_out, outcome.exit), (true, Exit::Signal(SIGKILL)));
+}
+
+#[test]
+fn a_command_may_tidy_up_within_the_grace() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("trap 'echo tidy; exit 7' TERM; while :; do sleep 0.05; done");
+    spec.limits.wall = Duration::from_millis(300);
+    let outcome = run(&spec).unwrap();
+    assert_eq!((outcome.timed_out, outcome.exit), (true, Exit::Code(7)), "{}", said(&outcome));
+    // The signal reaches the group, so `sleep` may say that it was terminated as well.
+    assert!(text(&outcome.stdout).contains("tidy"));
+}
+
+#[test]
+fn what_a_command_leaves_in_the_background_is_killed_with_it() {
+    let yard = Yard::new();
+    let outcome = run(&yard.shell("sleep 60 & echo $!")).unwrap();
+    assert_eq!((outcome.exit, outcome.timed_out), (Exit::Code(0), false));
+    assert!(goes_away(text(&outcome.stdout).trim()));
+}
+
+#[test]
+fn a_descendant_in_another_session_does_not_keep_the_run_open() {
+    let yard = Yard::new();
+    let outcome = run(&yard.shell("setsid sh -c 'echo $$; exec sleep 20' & sleep 0.3; echo done")).unwrap();
+    let said = text(&outcome.stdout);
+    assert!(said.contains("done") && !outcome.timed_out, "{said}");
+    assert!(outcome.duration < Duration::from_secs(15));
+    let escaped = said.lines().next().unwrap().parse().unwrap();
+    // It did leave the group: the known gap of the first layer. Its end is ours to bring about.
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(escaped).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+}
+
+#[test]
+fn long_output_keeps_its_beginning_its_end_and_its_length() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("echo first; head -c 3000000 /dev/zero; echo; echo last; echo problem >&2");
+    spec.limits.output_bytes = 10_000;
+    let outcome = run(&spec).unwrap();
+    assert_eq!(outcome.stdout.total, 3_000_012);
+    assert_eq!(outcome.stdout.head.len() + outcome.stdout.tail.len(), 10_000);
+    assert!(outcome.stdout.head.starts_with(b"first\n") && outcome.stdout.tail.ends_with(b"\nlast\n"));
+    assert_eq!(text(&outcome.stderr), "problem\n");
+}
+
+#[test]
+fn a_file_cannot_grow_beyond_its_limit() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("exec head -c 100000 /dev/zero > src/big");
+    spec.limits.file_bytes = Some(4096);
+    let outcome = run(&spec).unwrap();
+    assert_eq!(outcome.exit, Exit::Signal(SIGXFSZ), "{}", said(&outcome));
+    assert_eq!(fs::metadata(yard.workspace.join("src/big")).unwrap().len(), 4096);
+}
+
+#[test]
+fn processor_time_is_bounded() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("while :; do :; done");
+    spec.limits.cpu_s = Some(1);
+    let outcome = run(&spec).unwrap();
+    assert!(matches!(outcome.exit, Exit::Signal(SIGXCPU | SIGKILL)), "{}", said(&outcome));
+}
+
+#[test]
+fn limits_reach_the_command() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("cat /proc/self/limits");
+    spec.limits.open_files = Some(77);
+    spec.limits.processes = Some(55);
+    spec.limits.memory_bytes = Some(1 << 30);
+    let limits = text(&run(&spec).unwrap().stdout);
+    let limit = |name: &str| {
+        let values = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        values.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(limit("Max open files"), ["77", "77"]);
+    assert_eq!(limit("Max processes"), ["55", "55"]);
+    assert_eq!(limit("Max address space"), ["1073741824", "1073741824"]);
+    assert_eq!(limit("Max core file size"), ["0", "0"]);
+}
+
+#[test]
+fn a_command_without_memory_fails_by_itself() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("exec head -c 300m /dev/zero | tail -n 1 > /dev/null");
+    spec.limits.memory_bytes = Some(64 << 20);
+    let outcome = run(&spec).unwrap();
+    assert_ne!(outcome.exit, Exit::Code(0), "{}", said(&outcome));
+}

@@ -1,0 +1,10 @@
+//! Real processes in the sandbox of this machine, in every way of protection that it offers.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected must stop")]
+
+mod files;
+mod limits;
+mod ordinary_user;
+mod running;
+mod start;
+mod yard;

@@ -1,0 +1,28 @@
+//! The tests as root say little about an ordinary user, whose sandbox takes a user namespace. So when they run as root,
+//! the file tests run once more in a process of another user.
+
+use std::{
+    env, fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    process::Command,
+};
+
+/// `nobody`.
+const OTHER_USER: u32 = 65534;
+
+#[test]
+fn an_ordinary_user_is_contained_as_well() {
+    if !rustix::process::geteuid().is_root() {
+        return; // Then every other test is this test.
+    }
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let tests = place.path().join("tests");
+    fs::copy(env::current_exe().unwrap(), &tests).unwrap();
+    let mut command = Command::new(&tests);
+    command.args(["files::", "start::"]).uid(OTHER_USER).gid(OTHER_USER).current_dir(place.path());
+    command.env("TMPDIR", place.path()).env("HOME", place.path());
+    let output = command.output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && report.contains("no_known_way"), "{report}");
+}
