@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostk_files::{WatchEvent, Watcher, Workspace};
+use ostk_files::{FileVersion, WatchEvent, Watcher, Workspace, WorkspacePath};
 use ostk_journal::{Journal, Reader, Recovery};
 use ostk_kernel::{Config, Kernel, State};
 use ostk_keys::KeyStore;
@@ -136,7 +136,7 @@ fn start(
 ) -> Result<(), AnchorError> {
     let (sender, inbox) = mpsc::sync_channel(MAX_MESSAGES);
     let (journal, recovery) = open_journal(state_dir, sender.clone())?;
-    let state = fold(state_dir, recovery.next_seq)?;
+    let (state, clean) = fold(state_dir, recovery.next_seq)?;
     let documents = documents::load(state_dir);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -150,6 +150,9 @@ fn start(
         context_window: CONTEXT_WINDOW,
     };
     let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime)?);
+    if !clean {
+        sweep(&hands)?;
+    }
     let workspace = hands.workspace.clone();
     let handle = HostHandle::new(sender, epoch);
     let kernel = Kernel::new(config, state, gate);
@@ -191,8 +194,9 @@ fn origin(state_dir: &Path) -> String {
     format!("ostk/{}", name.unwrap_or_default().chars().map(plain).collect::<String>())
 }
 
-fn fold(state_dir: &Path, next_seq: u64) -> Result<State, AnchorError> {
-    let mut state = State::default();
+/// The state after the last record, and whether the last daemon stopped in good order.
+fn fold(state_dir: &Path, next_seq: u64) -> Result<(State, bool), AnchorError> {
+    let (mut state, mut clean) = (State::default(), true);
     for entry in Reader::open(state_dir).map_err(|error| AnchorError::Part(error.to_string()))? {
         let entry = entry.map_err(|error| AnchorError::Part(error.to_string()))?;
         let record =
@@ -205,10 +209,28 @@ fn fold(state_dir: &Path, next_seq: u64) -> Result<State, AnchorError> {
             event: record.event,
             body: record.body,
         };
+        clean = draft.event == "anchor.stopped";
         ostk_kernel::fold(&mut state, &draft).map_err(|error| AnchorError::Part(error.to_string()))?;
     }
     debug_assert_eq!(state.next_seq, next_seq, "recovery and replay saw the same records");
-    Ok(state)
+    Ok((state, clean))
+}
+
+/// Clears away what a crash left between two renames. A temporary file can hold the only copy of an outside edit: what
+/// the packs do not know is put aside under `recovered/`.
+fn sweep(hands: &Hands) -> Result<(), AnchorError> {
+    let aside = hands.state_dir.join("recovered");
+    let mut keep = |_: &WorkspacePath, version: &FileVersion| {
+        if hands.blobs.contains(&version.hash) {
+            return Ok(());
+        }
+        fs::create_dir_all(&aside)?;
+        let file = aside.join(version.hash.to_string());
+        let _ = writeln!(io::stderr(), "an outside edit was saved from a crash: {}", file.display());
+        fs::write(file, &version.bytes)
+    };
+    let swept = hands.workspace.sweep_temporaries(&mut keep);
+    swept.map(|_| ()).map_err(|error| AnchorError::Part(error.to_string()))
 }
 
 fn recovered(recovery: &Recovery) -> Option<Value> {
