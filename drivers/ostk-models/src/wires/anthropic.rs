@@ -4,7 +4,7 @@
 //! are set here, at most the four that the vendor allows: tools, system, the end of the conversation, and the user's
 //! message before that, from which the previous call's cache is found.
 
-use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, StopReason, Usage};
+use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, StopReason, ToolSpec, Usage};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -33,12 +33,15 @@ pub(super) fn encode(request: &ModelRequest, model: &str) -> Value {
         insert(&mut body, "system", system);
     }
     if !request.tools.is_empty() {
-        let tool = |t: &ostk_agent::model::ToolSpec| json!({"name": t.name, "description": t.description, "input_schema": t.input_schema});
         let mut tools: Value = request.tools.iter().map(tool).collect();
         cache_last(Some(&mut tools));
         insert(&mut body, "tools", tools);
     }
     body
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    json!({"name": tool.name, "description": tool.description, "input_schema": tool.input_schema})
 }
 
 fn insert(object: &mut Value, key: &str, value: Value) {
@@ -310,7 +313,10 @@ mod tests {
             let call = json!({"type": "tool_use", "id": n.to_string(), "name": "n", "input": {}});
             json!({"type": "content_block_start", "index": n, "content_block": call})
         };
-        let input = |text: &str| json!({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": text}});
+        let input = |text: &str| {
+            let delta = json!({"type": "input_json_delta", "partial_json": text});
+            json!({"type": "content_block_delta", "delta": delta})
+        };
         let end = |stop: &str| json!({"type": "message_delta", "delta": {"stop_reason": stop}});
         let begin = json!({"type": "message_start", "message": message(json!([]), "")});
         let whole = [begin, open(0), input("{\"a\":1}"), json!({"type": "content_block_stop"}), open(1)];

@@ -3,7 +3,7 @@
 //! Shapes: <https://platform.openai.com/docs/api-reference/chat> and `…/chat-streaming`. Lenient where local servers
 //! differ: missing identifiers, `stop` where calls were made, several calls under one index, no `[DONE]`.
 
-use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, StopReason, Usage};
+use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, StopReason, ToolSpec, Usage};
 use serde_json::{Map, Value, json};
 
 use super::{arguments, count_of, has_calls, items_of, json_of, model_of, str_of, without_torn_calls};
@@ -28,12 +28,17 @@ pub(super) fn encode(request: &ModelRequest, route: &Route) -> Value {
     body.insert(limit.into(), request.max_tokens.into());
     body.insert("messages".into(), messages.into());
     if !request.tools.is_empty() {
-        let tool = |t: &ostk_agent::model::ToolSpec| json!({"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.input_schema}});
         body.insert("tools".into(), request.tools.iter().map(tool).collect());
     }
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({"include_usage": true}));
     Value::Object(body)
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    let function =
+        json!({"name": tool.name, "description": tool.description, "parameters": tool.input_schema});
+    json!({"type": "function", "function": function})
 }
 
 fn push_message(messages: &mut Vec<Value>, message: &Message) {

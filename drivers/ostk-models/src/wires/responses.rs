@@ -3,7 +3,7 @@
 //! Shapes: <https://platform.openai.com/docs/api-reference/responses> and `…/responses-streaming`. Nothing is stored
 //! at the vendor (`store: false`): the whole conversation goes along, reasoning in its encrypted form.
 
-use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, StopReason, Usage};
+use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, StopReason, ToolSpec, Usage};
 use serde_json::{Map, Value, json};
 
 use super::chat::argument_text;
@@ -27,7 +27,6 @@ pub(super) fn encode(request: &ModelRequest, model: &str) -> Value {
     let input: Vec<Value> = request.messages.iter().flat_map(items).collect();
     body.insert("input".into(), input.into());
     if !request.tools.is_empty() {
-        let tool = |t: &ostk_agent::model::ToolSpec| json!({"type": "function", "name": t.name, "description": t.description, "parameters": t.input_schema, "strict": false});
         body.insert("tools".into(), request.tools.iter().map(tool).collect());
     }
     body.insert("max_output_tokens".into(), request.max_tokens.into());
@@ -38,6 +37,13 @@ pub(super) fn encode(request: &ModelRequest, model: &str) -> Value {
     body.insert("store".into(), false.into());
     body.insert("stream".into(), true.into());
     Value::Object(body)
+}
+
+fn tool(tool: &ToolSpec) -> Value {
+    json!({
+        "type": "function", "name": tool.name, "description": tool.description, "parameters": tool.input_schema,
+        "strict": false,
+    })
 }
 
 fn is_reasoning(model: &str) -> bool {
