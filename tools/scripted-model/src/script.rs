@@ -115,7 +115,7 @@ pub struct Expect {
     pub last_user_contains: Option<Pattern>,
     /// Of at least one of the tool results after the last assistant turn.
     pub tool_result_contains: Option<Pattern>,
-    /// Whether one of those results is marked as an error. OpenAI's wires have no such mark: there it must be absent.
+    /// Whether one of those results is marked as an error. OpenAI's wires have no such mark: there it never is.
     pub tool_result_is_error: Option<bool>,
     /// How many tool results follow the last assistant turn.
     pub tool_results: Option<usize>,
