@@ -5,7 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{path::PathPattern, request::Class};
+use crate::{
+    path::{PathPattern, PatternError},
+    request::Class,
+    suggest::nearest,
+};
 
 /// A TOOL grant or a path LIMIT of an Agentfile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,7 +27,69 @@ pub struct ToolGrant {
 /// The only pattern of `shell`: commands run, and may write nothing of the workspace.
 const READONLY: &str = "readonly";
 
+/// Every class of a grant. Starting an agent needs none, so `kernel:spawn` may be written and changes nothing.
+const CLASSES: [&str; 8] = [
+    "shell",
+    "file:read",
+    "file:edit",
+    "file:write",
+    "kernel:spawn",
+    "kernel:secret",
+    "limit:read",
+    "limit:write",
+];
+
+/// Why a text is no grant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// No such class.
+    #[error("no such tool: {name:?}{}", .nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    Unknown {
+        /// As written.
+        name: String,
+        /// The closest one there is.
+        nearest: Option<&'static str>,
+    },
+    /// `(` without `)` at the end.
+    #[error("a pattern stands in parentheses at the end")]
+    Parentheses,
+    /// A pattern where none is understood.
+    #[error("{0} takes no path; shell takes `readonly`, files and limits take a path")]
+    NoPattern(String),
+    /// A limit without a path.
+    #[error("{0} needs a path in parentheses")]
+    NeedsPattern(String),
+    /// A bad path.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
 impl ToolGrant {
+    /// Reads a grant as an Agentfile writes it after `TOOL`: `shell`, `shell(readonly)`, `file:edit(src/**/*.rs)`.
+    ///
+    /// # Errors
+    /// What would give nothing, or would not be the limit its author meant.
+    pub fn parse(text: &str) -> Result<Self, GrantError> {
+        let text = text.trim();
+        let (class, pattern) = match text.split_once('(') {
+            None => (text, None),
+            Some((class, rest)) => (class, Some(rest.strip_suffix(')').ok_or(GrantError::Parentheses)?)),
+        };
+        if !CLASSES.contains(&class) {
+            let name = class.chars().take(80).collect();
+            return Err(GrantError::Unknown { name, nearest: nearest(class, CLASSES) });
+        }
+        match (class, pattern) {
+            ("limit:read" | "limit:write", None) => return Err(GrantError::NeedsPattern(class.to_owned())),
+            (_, None) | ("shell", Some(READONLY)) => {}
+            ("shell" | "kernel:spawn" | "kernel:secret", Some(_)) => {
+                return Err(GrantError::NoPattern(class.to_owned()));
+            }
+            (_, Some(path)) => drop(PathPattern::parse(path)?),
+        }
+        Ok(Self { class: class.to_owned(), pattern: pattern.map(str::to_owned) })
+    }
+
     /// Whether this grant gives `class` on `path`.
     fn covers(&self, class: Class, path: Option<&str>) -> bool {
         match (self.class.as_str(), class) {
@@ -33,7 +99,7 @@ impl ToolGrant {
             ("shell", Class::ShellRead | Class::ShellExec) => {
                 self.pattern.is_none() || self.is_readonly_shell()
             }
-            ("shell", Class::ShellWrite) => self.pattern.is_none(),
+            ("shell", Class::ShellWrite) | ("kernel:secret", Class::KernelSecret) => self.pattern.is_none(),
             _ => false,
         }
     }

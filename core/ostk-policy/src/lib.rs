@@ -30,7 +30,7 @@ pub use documents::{
     pin_document,
 };
 pub use gate::Gate;
-pub use grant::ToolGrant;
+pub use grant::{GrantError, ToolGrant};
 pub use path::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use pin::{DenyToken, Execute, Pin, scaffold};
 pub use policy::{Policy, SEMANTICS_VERSION};

@@ -53,6 +53,22 @@ fn a_shell_that_only_reads_does_not_write() {
 }
 
 #[test]
+fn a_grant_is_read_as_an_agentfile_writes_it_or_refused_by_name() {
+    assert_eq!(ToolGrant::parse("file:edit(src/parser)"), Ok(tool("file:edit", Some("src/parser"))));
+    assert_eq!(ToolGrant::parse("shell(readonly)"), Ok(tool("shell", Some("readonly"))));
+    assert_eq!(ToolGrant::parse(" limit:write(out) "), Ok(tool("limit:write", Some("out"))));
+    for (text, message) in [
+        ("file:wirte", "no such tool: \"file:wirte\"; did you mean file:write?"),
+        ("file:edit(src", "a pattern stands in parentheses at the end"),
+        ("shell(git *)", "shell takes no path; shell takes `readonly`, files and limits take a path"),
+        ("limit:read", "limit:read needs a path in parentheses"),
+        ("file:edit(../a)", "a path may not contain `..`"),
+    ] {
+        assert_eq!(ToolGrant::parse(text).map_err(|error| error.to_string()), Err(message.to_owned()));
+    }
+}
+
+#[test]
 fn a_grant_does_not_lift_what_is_forbidden() {
     assert!(!with(&[tool("file:write", None)], Class::FileWrite, path(".ostk/x")));
 }

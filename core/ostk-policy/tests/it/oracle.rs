@@ -106,7 +106,16 @@ fn an_actor() -> impl Strategy<Value = Actor> {
         6 => Just(ActorKind::Agent), 1 => Just(ActorKind::Human), 1 => Just(ActorKind::World), 1 => Just(ActorKind::Kernel)
     ];
     let grant = (
-        select(vec!["shell", "file:read", "file:edit", "file:write", "limit:read", "limit:write", "frob"]),
+        select(vec![
+            "shell",
+            "file:read",
+            "file:edit",
+            "file:write",
+            "limit:read",
+            "limit:write",
+            "kernel:secret",
+            "frob",
+        ]),
         select(vec![None, None, Some("readonly"), Some("src"), Some("src/**/*.rs"), Some("../x"), Some(".")]),
     );
     let tools = prop::option::weighted(
