@@ -1,16 +1,11 @@
 //! Starts processes and contains them. The only crate with `unsafe` code.
 //!
-//! A [`Spec`] says everything about one command: arguments, whole environment, what it may read and write, limits.
-//! [`run`] carries it out to its end; [`start`] returns a [`Process`] that keeps running. Nothing here decides what a
-//! command may do: the kernel does, from the pins, and the daemon fills in the spec.
+//! A [`Spec`] says everything about one command; [`run`] carries it out to its end, [`start`] returns a [`Process`]
+//! that keeps running. Nothing here decides what a command may do: the kernel does, and the daemon fills in the spec.
 //!
-//! Every command gets its own session and process group, `no_new_privs`, resource limits, no capabilities beyond those
-//! that file ownership needs, no inherited descriptor, a Landlock domain, and, where the machine offers namespaces, a
-//! private view of the file system in which the protected paths are read-only mounts. [`Probe`] tells what this
-//! machine offers.
-//!
-//! What the first layer does not contain: the network; system calls; a descendant that calls `setsid` outlives its
-//! command (it stays inside the file rules); memory and process counts are per process and per user, not per command.
+//! Every command gets its own session and process group, `no_new_privs`, resource limits, a deadline, almost no
+//! capabilities, no inherited descriptor, a Landlock domain, and read-only mounts of the protected paths where the
+//! machine offers namespaces ([`Probe`]). [`Containment`] lists what this layer does not hold.
 
 mod capture;
 mod child;

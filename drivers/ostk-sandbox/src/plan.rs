@@ -40,6 +40,17 @@ pub enum Protection {
 }
 
 /// What holds a command, for the record of its run.
+///
+/// What this layer does not hold:
+/// * the network, and system calls as such;
+/// * a descendant that calls `setsid`: it outlives its command, still inside the file rules;
+/// * memory and processors of the command as a whole: limits are per process, that on processes per user;
+/// * mode, owner, times and extended attributes of files outside the writable trees, which Landlock does not cover
+///   (protected paths under [`Protection::Namespace`] are covered by their mounts);
+/// * sockets that the user may connect to;
+/// * a protected *file* that somebody outside replaces by rename while a command runs: the mount goes with the old
+///   file, and the command can write the new one. What lies inside a protected directory is not affected;
+/// * a hard link into a writable tree that existed before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Containment {
     /// The Landlock ABI that confines it; `None` when the operator waived Landlock and there is none.
