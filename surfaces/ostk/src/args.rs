@@ -225,10 +225,10 @@ pub(crate) enum AuditAction {
     ReplayVerdicts,
 }
 
-/// Filters of `ostk audit query`; all must match.
-#[derive(Debug, clap::Args)]
+/// Filters of `ostk audit query`. All must match; of `--writes`, `--conflicts` and `--denied`, one of those given.
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Query {
-    /// Only this lineage or actor.
+    /// Only what this lineage or actor did or what was done to it.
     #[arg(long)]
     pub(crate) agent: Option<String>,
     /// Only events with this name or prefix, such as `file.` or `gate.denied`.

@@ -91,7 +91,8 @@ fn no_start(error: &ClientError, log: &std::path::Path) -> Failure {
         .hint("ostk listen runs it in the foreground; ostk doctor looks for what is wrong")
 }
 
-fn socket(project: &Project) -> PathBuf {
+/// The daemon's socket: where the environment says, else in the project.
+pub(crate) fn socket(project: &Project) -> PathBuf {
     let named = env::var_os("OSTK_SOCKET").or_else(|| env::var_os("OSTK_KERNEL_SOCKET"));
     named.map_or_else(|| project.socket(), PathBuf::from)
 }

@@ -76,6 +76,12 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl From<libostk::ReadError> for Failure {
+    fn from(error: libostk::ReadError) -> Self {
+        Self::check(error).hint("ostk audit verify --deep says what is wrong with the log")
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::check(error)

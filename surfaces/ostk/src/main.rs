@@ -6,8 +6,10 @@
 mod args;
 mod commands;
 mod connect;
+mod documents;
 mod failure;
 mod output;
+mod record;
 
 use std::process::ExitCode;
 

@@ -46,7 +46,12 @@ impl Output {
 
     /// Prints one line. A reader that went away (`| head`) is no error.
     pub(crate) fn line(&self, text: &str) {
-        let _ = writeln!(std::io::stdout(), "{text}");
+        self.try_line(text);
+    }
+
+    /// Prints one line; false when nobody reads any more.
+    pub(crate) fn try_line(&self, text: &str) -> bool {
+        writeln!(std::io::stdout(), "{text}").is_ok()
     }
 
     pub(crate) fn paint(&self, paint: Paint, text: &str) -> String {

@@ -26,7 +26,7 @@ pub(crate) fn ps(output: &Output) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn process_table(output: &Output, rows: &Value) -> String {
+pub(crate) fn process_table(output: &Output, rows: &Value) -> String {
     let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
     if rows.is_empty() {
         return "no process yet; start an agent: ostk run worker.af".to_owned();

@@ -1,0 +1,120 @@
+//! `ostk audit verify`: is the log whole? Says where it is not.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use libostk::{Problem, ReadError, Report};
+use serde_json::{Value, json};
+
+use super::super::Done;
+use crate::{
+    connect,
+    failure::Failure,
+    output::{Output, Paint},
+};
+
+/// A check that takes longer says that it is still at work.
+const PATIENCE: Duration = Duration::from_millis(700);
+const BLINK: Duration = Duration::from_millis(200);
+/// Problems shown to a person; JSON has them all.
+const SHOWN: usize = 20;
+
+pub(crate) fn verify(deep: bool, output: &Output) -> Done {
+    let state_dir = connect::project()?.state_dir();
+    let report = watched(&state_dir, deep, output)?;
+    output.show(&to_json(&report), |output| human(&report, deep, output));
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Checks on a thread of its own, so that a person at a terminal sees how long it has been at work.
+fn watched(state_dir: &Path, deep: bool, output: &Output) -> Result<Report, Failure> {
+    let (sender, done) = mpsc::channel::<Result<Report, ReadError>>();
+    let dir = state_dir.to_owned();
+    thread::spawn(move || sender.send(libostk::verify(&dir, deep)));
+    let (started, mut patience) = (Instant::now(), PATIENCE);
+    let show = !output.is_json() && std::io::stderr().is_terminal();
+    loop {
+        match done.recv_timeout(patience) {
+            Ok(report) => {
+                if show && patience == BLINK {
+                    let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+                }
+                return Ok(report?);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Failure::check("bug: the check panicked"));
+            }
+        }
+        patience = BLINK;
+        if show {
+            let _ = write!(
+                std::io::stderr(),
+                "\r\u{1b}[Kchecking the log, {:.1} s",
+                started.elapsed().as_secs_f32()
+            );
+        }
+    }
+}
+
+pub(crate) fn to_json(report: &Report) -> Value {
+    let problem = |problem: &Problem| {
+        let mut value = json!({ "file": problem.file, "offset": problem.offset, "what": problem.what });
+        if let Some(seq) = problem.seq {
+            value["seq"] = json!(seq);
+        }
+        value
+    };
+    json!({ "ok": report.ok, "records": report.records, "head": report.head, "root": report.root,
+        "checkpoint_size": report.checkpoint_size, "signatures_checked": report.signatures_checked,
+        "problems": report.problems.iter().map(problem).collect::<Vec<_>>() })
+}
+
+fn human(report: &Report, deep: bool, output: &Output) -> String {
+    let mut lines = Vec::new();
+    if report.ok {
+        let checked =
+            if deep { "chain, tree, tiles, blobs, every signature" } else { "chain, tree head, packs" };
+        lines.push(format!(
+            "{} {} records are whole: {checked}",
+            output.paint(Paint::Green, "✓"),
+            report.records
+        ));
+    } else {
+        let what = format!(
+            "{} {} problems in {} records",
+            output.paint(Paint::Red, "✗"),
+            report.problem_count,
+            report.records
+        );
+        lines.push(what);
+        lines.extend(report.problems.iter().take(SHOWN).map(|problem| located(problem, output)));
+        let more = usize::try_from(report.problem_count).unwrap_or(usize::MAX).saturating_sub(SHOWN);
+        if more > 0 {
+            lines.push(format!("  and {more} more; --json lists them"));
+        }
+    }
+    let covered = report.checkpoint_size.map_or("none".to_owned(), |size| format!("over {size} records"));
+    lines.push(format!("  head        {}", report.head));
+    lines.push(format!("  root        {}", report.root));
+    lines.push(format!("  checkpoint  {covered}"));
+    lines.push(format!(
+        "  signatures  {} checked{}",
+        report.signatures_checked,
+        if deep { "" } else { "; --deep checks all" }
+    ));
+    lines.extend(report.keys.iter().map(|key| format!("  signed by   {key}")));
+    lines.join("\n")
+}
+
+fn located(problem: &Problem, output: &Output) -> String {
+    let seq = problem.seq.map(|seq| format!("record {seq}, ")).unwrap_or_default();
+    let place = format!("{seq}{} at byte {}", problem.file.display(), problem.offset);
+    format!("  {}: {}", output.paint(Paint::Yellow, &place), problem.what)
+}

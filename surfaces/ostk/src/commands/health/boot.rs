@@ -1,0 +1,86 @@
+//! `ostk boot`: one screen that says who and where this is, whether it is sound, and what it guarantees.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::{
+    super::Done,
+    check::{Check, guarantees, tally},
+    counts,
+    daemon::Daemon,
+    machine, project,
+};
+use crate::{
+    args::Boot,
+    connect,
+    output::{Output, Paint},
+};
+
+pub(crate) fn boot(args: &Boot, output: &Output) -> Done {
+    let project = connect::project()?;
+    let state_dir = project.state_dir();
+    let daemon = Daemon::look(&project);
+    let (key, key_id) = project::key();
+    let (journal, last) = project::journal(&state_dir);
+    let mut checks =
+        vec![project::git(&project), project::state_dir(&state_dir), key, project::documents(&state_dir)];
+    checks.extend([journal, project::checkpoint(&state_dir, last.as_ref())]);
+    checks.extend(machine::sandbox());
+    checks.extend([machine::disk(&state_dir), daemon.check(), daemon.version()]);
+    let (_, failed) = tally(&checks);
+    let (active, inactive) = guarantees(&checks);
+    let screen = json!({
+        "healthy": failed == 0, "user": connect::user(), "key": key_id, "project": project.root(),
+        "daemon": daemon.to_json(), "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
+        "counts": counts::counts(&state_dir, &daemon), "guarantees": { "active": active, "inactive": inactive },
+    });
+    output.show(&screen, |output| human(output, &screen, &daemon, &checks));
+    Ok(if args.bail && failed > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn human(output: &Output, screen: &Value, daemon: &Daemon, checks: &[Check]) -> String {
+    let text = |name: &str| screen[name].as_str().unwrap_or("none yet").to_owned();
+    let (passed, failed) = tally(checks);
+    let paint = if failed == 0 { Paint::Green } else { Paint::Red };
+    let post = output.paint(paint, &format!("POST {passed}/{}", checks.len()));
+    let title = output.paint(Paint::Bold, &format!("ostk {}", env!("CARGO_PKG_VERSION")));
+    let mut lines = vec![
+        format!("{title}  {post}"),
+        format!("  operator  {}", text("user")),
+        format!("  key       {}", text("key")),
+        format!("  project   {}", text("project")),
+        format!("  daemon    {}", daemon.words()),
+        format!("  so far    {}", totals(&screen["counts"])),
+        String::new(),
+    ];
+    lines.extend(checks.iter().map(|check| check.lines(output)));
+    for (title, list) in
+        [("active", &screen["guarantees"]["active"]), ("not active", &screen["guarantees"]["inactive"])]
+    {
+        let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        if !list.is_empty() {
+            lines.push(format!("\n{}", output.paint(Paint::Bold, title)));
+            lines.extend(list.iter().filter_map(Value::as_str).map(|text| format!("  {text}")));
+        }
+    }
+    lines.join("\n")
+}
+
+fn totals(counts: &Value) -> String {
+    if counts.is_null() {
+        return "the log is large or cannot be folded; a running daemon tells: ostk show status".to_owned();
+    }
+    format!(
+        "{} records, {} agents and people ({} running), {} files, {} writes ({} merged), {} conflicts ({} open), {} denied",
+        counts["records"],
+        counts["lineages"],
+        counts["running"],
+        counts["files"],
+        counts["writes"],
+        counts["merged"],
+        counts["conflicts"],
+        counts["open_conflicts"],
+        counts["denied"]
+    )
+}

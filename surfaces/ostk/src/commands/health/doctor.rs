@@ -1,0 +1,58 @@
+//! `ostk doctor`: every check that boot makes and some more, each with what to do about it. Also works where there is
+//! no project yet.
+
+use std::process::ExitCode;
+
+use libostk::Project;
+use serde_json::json;
+
+use super::{
+    super::Done,
+    check::{Check, tally},
+    daemon::Daemon,
+    machine, project,
+};
+use crate::{
+    connect,
+    output::{Output, Paint},
+};
+
+pub(crate) fn doctor(output: &Output) -> Done {
+    let mut checks = vec![machine::git_program()];
+    checks.extend(machine::sandbox());
+    checks.extend([machine::provider_keys(), project::key().0]);
+    match connect::project() {
+        Ok(project) => checks.extend(of_project(&project)),
+        Err(failure) => {
+            checks.push(Check::fail("project", failure.message(), "ostk init, in a git repository"))
+        }
+    }
+    let (passed, failed) = tally(&checks);
+    let value = json!({ "ok": failed == 0, "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>() });
+    output.show(&value, |output| {
+        let mut lines: Vec<String> = checks.iter().map(|check| check.lines(output)).collect();
+        let paint = if failed == 0 { Paint::Green } else { Paint::Red };
+        let warned = checks.len() - passed - failed;
+        lines.push(output.paint(paint, &format!("{passed} good, {warned} to know about, {failed} failed")));
+        lines.join("\n")
+    });
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn of_project(project: &Project) -> Vec<Check> {
+    let state_dir = project.state_dir();
+    let daemon = Daemon::look(project);
+    let (journal, last) = project::journal(&state_dir);
+    vec![
+        project::git(project),
+        project::state_dir(&state_dir),
+        project::documents(&state_dir),
+        journal,
+        project::checkpoint(&state_dir, last.as_ref()),
+        project::clock(last.as_ref()),
+        machine::disk(&state_dir),
+        project::socket(&connect::socket(project)),
+        daemon.check(),
+        daemon.version(),
+    ]
+}

@@ -1,0 +1,38 @@
+//! The governance documents as they are on disk, for commands that look at them without a daemon.
+//!
+//! The daemon reads its own; both hand the texts to `ostk-policy`, which alone knows what they mean.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+use ostk_policy::{CUSTOM_DOCUMENT, Documents, MAX_PINS, MAX_TEXT_BYTES};
+
+/// Every document of the project. One that is too long or no text is passed on as a text that does not parse.
+pub(crate) fn read(state_dir: &Path) -> Documents {
+    let mut pins = BTreeMap::new();
+    let entries = fs::read_dir(state_dir.join("pins")).into_iter().flatten().flatten();
+    for entry in entries.take(MAX_PINS + 1) {
+        let (Ok(name), file) = (entry.file_name().into_string(), entry.path().join("pin.caps")) else {
+            continue;
+        };
+        if file.is_file() {
+            pins.insert(name, text(&file));
+        }
+    }
+    let custom = state_dir.join(CUSTOM_DOCUMENT);
+    Documents { pins, custom: custom.is_file().then(|| text(&custom)) }
+}
+
+fn text(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    // One byte beyond the limit, so that the parser sees and refuses a text that is too long.
+    let read = File::open(file).and_then(|file| file.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => String::from_utf8(bytes).unwrap_or_else(|_| "the document is not UTF-8".to_owned()),
+        Err(error) => format!("the document cannot be read: {error}"),
+    }
+}
