@@ -20,8 +20,10 @@ use crate::{
     call::{Call, CallError, Caller, Code},
     event::Event,
     kernel::{Job, Kernel, ReplyTo, Stage, Target},
+    limits,
     shell::blob,
     state::{LineageKind, LineageState, State},
+    table::Effect,
     tools,
     work::{check_name, no_lineage},
 };
@@ -30,8 +32,19 @@ use crate::{
 const MODEL_DEADLINE_MS: u64 = 600_000;
 /// Deadline of one tool call; a command may ask for less.
 const TOOL_DEADLINE_MS: u64 = 3_700_000;
+/// How long a background process may take to die.
+const KILL_MS: u64 = 10_000;
 /// Longest wait for an agent's end.
 const MAX_WAIT_MS: u64 = 24 * 3_600_000;
+
+/// Tool calls of one turn; a model that asks for more gets the first ones answered.
+const MAX_TOOLS: usize = 128;
+/// Longest identifier of a tool call that is kept as the vendor gave it.
+const MAX_TOOL_ID: usize = 128;
+/// What a tool grant may give when an Agentfile names none.
+const EVERY_TOOL: [&str; 5] = ["shell", "file:read", "file:edit", "file:write", "kernel:spawn"];
+/// Signals and what they do is in [`Kernel::signal`].
+const SIGNALS: [&str; 5] = ["SIGSTOP", "SIGCONT", "SIGTERM", "SIGCANCEL", "SIGKILL"];
 
 /// What is in flight for an agent.
 #[derive(Debug, Default)]
@@ -62,7 +75,7 @@ impl Kernel {
                 self.drive(&target);
             }
             "agent.signal" => {
-                let result = self.signal(&job.caller, &target, job.text("signal").unwrap_or_default());
+                let result = self.signal(&job, &target, job.text("signal").unwrap_or_default());
                 let after = Some(self.state.next_seq);
                 self.finish(job, result, after);
             }
@@ -82,6 +95,7 @@ impl Kernel {
                 let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 CallError::new(Code::Usage, lines.join("\n"))
             })?;
+        let pin = self.inherited_pin(&job.caller, file.pin.as_deref(), &name)?;
         let generation = self.state.lineages.get(&name).map_or(1, |known| known.generation + 1);
         let task = job.text("task").map(str::to_owned).or_else(|| file.task.clone());
         let Some(task) = task else {
@@ -92,20 +106,75 @@ impl Kernel {
         let (system_blob, system) = blob(file.system_prompt().as_bytes());
         let (task_blob, task) = blob(task.as_bytes());
         let window = job.number("context_window").unwrap_or(self.config.context_window);
-        let config = AgentConfig::from_agentfile(&file, &name, generation, system_blob, task_blob, window);
+        let mut config =
+            AgentConfig::from_agentfile(&file, &name, generation, system_blob, task_blob, window);
+        config.tools = self.bounded_tools(&job.caller, &file)?;
         let event = Event::SessionStarted {
             lineage: name.clone(),
             kind: LineageKind::Native,
-            pin: file.pin.clone(),
-            client: Some(file.from.clone()),
+            pin,
+            client: Some(limits::clip(&file.from)),
+            key: job.key.clone(),
         };
+        let step = AgentEvent::Spawned { config: Box::new(config) };
+        let spawned = Event::AgentStep { lineage: name.clone(), step: Box::new(step.clone()) };
+        limits::check_record(&spawned)?;
         self.record(&job.caller, &event);
-        self.step(
-            &name,
-            AgentEvent::Spawned { config: Box::new(config) },
-            vec![(system_blob, system), (task_blob, task)],
-        );
+        self.step(&name, step, vec![(system_blob, system), (task_blob, task)]);
         Ok(json!({ "lineage": name, "generation": generation }))
+    }
+
+    /// The grants of a new agent: those of its Agentfile with its path limits, within those of the agent that starts it.
+    fn bounded_tools(&self, caller: &Caller, file: &Agentfile) -> Result<Option<Vec<ToolGrant>>, CallError> {
+        let limit = |(key, path): &(String, String)| {
+            let class = match key.as_str() {
+                "read-path" | "sandbox.read" => "limit:read",
+                "write-path" | "sandbox.readwrite" => "limit:write",
+                _ => return None,
+            };
+            Some(ToolGrant { class: class.to_owned(), pattern: Some(path.clone()) })
+        };
+        let limits: Vec<ToolGrant> = file.limits.other.iter().filter_map(limit).collect();
+        let mut tools = (!file.tools.is_empty()).then(|| file.tools.clone());
+        let own = matches!(caller, Caller::Agent(_) | Caller::World(_))
+            .then(|| self.state.agents.get(caller.lineage())?.tool_grants())
+            .flatten();
+        if let Some(own) = own {
+            let tools = tools.get_or_insert_with(|| own.to_vec());
+            if let Some(beyond) = tools.iter().find(|grant| !own.contains(grant)) {
+                let message =
+                    format!("{} may not grant {}, which it does not have", caller.lineage(), beyond.class);
+                return Err(
+                    CallError::new(Code::Denied, message).hint("name only tools of its own Agentfile")
+                );
+            }
+            let inherited = own.iter().filter(|grant| grant.class.starts_with("limit:"));
+            let missing: Vec<ToolGrant> = inherited.filter(|grant| !tools.contains(grant)).cloned().collect();
+            tools.extend(missing);
+            if !limits.is_empty() && limits.iter().any(|limit| !own.contains(limit)) {
+                let message = format!("{} may not set path limits beyond its own", caller.lineage());
+                return Err(CallError::new(Code::Denied, message));
+            }
+        }
+        if !limits.is_empty() {
+            let every =
+                || EVERY_TOOL.map(|class| ToolGrant { class: class.to_owned(), pattern: None }).to_vec();
+            tools.get_or_insert_with(every).extend(limits);
+        }
+        for grant in tools.iter().flatten() {
+            parse_grant(grant)?;
+        }
+        Ok(tools)
+    }
+
+    /// Ends the background processes of a lineage.
+    fn kill_processes(&mut self, lineage: &str) {
+        let own = self.state.processes.iter().filter(|(_, (owner, _))| owner == lineage);
+        for alias in own.map(|(alias, _)| alias.clone()).collect::<Vec<_>>() {
+            let (action, timeout_ms) = ("kill".to_owned(), KILL_MS);
+            let op = Op::Interact { alias: alias.clone(), action, input: None, lines: 0, timeout_ms };
+            self.run(op, Target::Killed { alias }, None);
+        }
     }
 
     /// Asks an agent what it needs and sees to it.
@@ -160,7 +229,8 @@ impl Kernel {
             return;
         }
         match outcome {
-            Outcome::Model(Ok((reply, cost_micro_usd))) => {
+            Outcome::Model(Ok((mut reply, cost_micro_usd))) => {
+                name_tools(&mut reply);
                 let bytes = serde_json::to_vec(&reply).unwrap_or_default();
                 let (reply_blob, bytes) = blob(&bytes);
                 let step = AgentEvent::ModelReceipt {
@@ -175,8 +245,8 @@ impl Kernel {
                 self.step(lineage, step, vec![(reply_blob, bytes)]);
             }
             Outcome::Model(Err(failure)) => {
-                let step =
-                    AgentEvent::ModelFailed { call_no, error: failure.message, retryable: failure.retryable };
+                let (error, retryable) = (limits::clip(&failure.message), failure.retryable);
+                let step = AgentEvent::ModelFailed { call_no, error, retryable };
                 self.step(lineage, step, Vec::new());
             }
             _ => return,
@@ -185,6 +255,9 @@ impl Kernel {
     }
 
     /// Makes the tool calls of a turn that have no receipt and are not under way. Their inputs are in the reply.
+    ///
+    /// Reads may run side by side; whatever has an effect runs alone and in its place, because the model means its
+    /// calls in the order in which it wrote them.
     fn call_tools(&mut self, lineage: &str, pending: Vec<PendingTool>) {
         let Some(live) = self.agents.get_mut(lineage) else { return };
         let missing =
@@ -196,8 +269,15 @@ impl Kernel {
             }
             return;
         }
+        let alone = pending.iter().position(|tool| !only_reads(&tool.name));
+        let startable = match alone {
+            Some(0) => 1,
+            Some(reads) => reads,
+            None => pending.len(),
+        };
         let fresh: Vec<(PendingTool, Value)> = pending
             .into_iter()
+            .take(startable)
             .filter(|tool| live.tools.insert(tool.id.clone()))
             .map(|tool| {
                 let input = live.replies.get(&tool.reply_blob).and_then(|reply| input_of(reply, &tool.id));
@@ -211,7 +291,9 @@ impl Kernel {
 
     fn call_tool(&mut self, lineage: &str, tool: PendingTool, input: &Value) {
         let caller = Caller::Agent(lineage.to_owned());
-        let reply_to = ReplyTo::Tool { lineage: lineage.to_owned(), call_no: tool.call_no, tool: tool.id };
+        let generation = self.generation_of(lineage);
+        let (name, call_no) = (lineage.to_owned(), tool.call_no);
+        let reply_to = ReplyTo::Tool { lineage: name, generation, call_no, tool: tool.id };
         match tools::tool_call(&tool.name, input) {
             Ok((verb, args)) => {
                 let deadline = self.now.plus_millis(TOOL_DEADLINE_MS);
@@ -239,23 +321,21 @@ impl Kernel {
     pub(crate) fn tool_done(
         &mut self,
         lineage: &str,
+        generation: u64,
         call_no: u64,
         tool: String,
         result: Result<Value, CallError>,
     ) {
+        // The result may come when the agent has been ended, or ended and started again.
+        if self.generation_of(lineage) != generation {
+            return;
+        }
         if let Some(live) = self.agents.get_mut(lineage) {
             live.tools.remove(&tool);
         }
-        if self.state.agents.get(lineage).is_none_or(AgentState::is_finished) {
-            return;
-        }
-        let call = self
-            .state
-            .agents
-            .get(lineage)
-            .and_then(|agent| agent.tool_name(call_no, &tool))
-            .map(str::to_owned);
-        let verb = call.as_deref().and_then(tools::Tool::lookup).map_or("", |tool| tool.call);
+        let agent = self.state.agents.get(lineage).filter(|agent| !agent.is_finished());
+        let Some(name) = agent.and_then(|agent| agent.tool_name(call_no, &tool)) else { return };
+        let verb = tools::Tool::lookup(name).map_or("", |tool| tool.call);
         let (text, is_error) = tools::render(verb, &result);
         let (result_blob, bytes) = blob(text.as_bytes());
         let step = AgentEvent::ToolReceipt { call_no, id: tool, result_blob, is_error };
@@ -279,6 +359,7 @@ impl Kernel {
         }
         self.step(lineage, AgentEvent::Finished { outcome }, Vec::new());
         self.agents.remove(lineage);
+        self.forget_told(lineage);
         self.answer_waiters(lineage);
     }
 
@@ -289,8 +370,11 @@ impl Kernel {
         }
     }
 
-    fn signal(&mut self, caller: &Caller, lineage: &str, signal: &str) -> Result<Value, CallError> {
-        const SIGNALS: [&str; 5] = ["SIGSTOP", "SIGCONT", "SIGTERM", "SIGCANCEL", "SIGKILL"];
+    fn generation_of(&self, lineage: &str) -> u64 {
+        self.state.lineages.get(lineage).map_or(0, |known| known.generation)
+    }
+
+    fn signal(&mut self, job: &Job, lineage: &str, signal: &str) -> Result<Value, CallError> {
         let state =
             self.state.lineages.get(lineage).map(|known| known.state).ok_or_else(|| no_lineage(lineage))?;
         if !SIGNALS.contains(&signal) {
@@ -300,8 +384,8 @@ impl Kernel {
         if state == LineageState::Exited {
             return Err(CallError::new(Code::NotFound, format!("{lineage} has ended")).hint("ostk ps"));
         }
-        let event = Event::AgentSignalled { lineage: lineage.to_owned(), signal: signal.to_owned() };
-        self.record(caller, &event);
+        let (name, key) = (lineage.to_owned(), job.key.clone());
+        self.record(&job.caller, &Event::AgentSignalled { lineage: name, signal: signal.to_owned(), key });
         match signal {
             "SIGSTOP" => {}
             "SIGCONT" => {
@@ -318,6 +402,12 @@ impl Kernel {
             self.acts.push(Act::Abort { id: op });
             self.ops.remove(&op);
         }
+        // Calls without an effect so far have none any more.
+        let waiting = |job: &Job| {
+            job.may_expire()
+                && job.caller.lineage() == lineage
+                && matches!(job.caller, Caller::Agent(_) | Caller::World(_))
+        };
         let running = self.ops.iter().filter_map(|(op, target)| match target {
             Target::Job(job) => Some((*op, *job)),
             _ => None,
@@ -332,8 +422,13 @@ impl Kernel {
             self.end_agent(lineage, Ending::Cancelled { reason: signal.to_owned() });
         } else {
             self.record(&Caller::Kernel, &Event::SessionEnded { lineage: lineage.to_owned() });
+            self.answer_waiters(lineage);
         }
-        self.release_held();
+        self.forget_told(lineage);
+        self.kill_processes(lineage);
+        self.cancel(waiting, |job| {
+            CallError::new(Code::Stopped, format!("{} was ended by {signal}", job.caller.lineage()))
+        });
     }
 
     fn wait_for_end(&mut self, mut job: Job, lineage: String) {
@@ -355,7 +450,7 @@ impl Kernel {
         }
     }
 
-    fn answer_waiters(&mut self, lineage: &str) {
+    pub(crate) fn answer_waiters(&mut self, lineage: &str) {
         let waiting = |job: &&Job| matches!(&job.stage, Stage::Agent(name) if name == lineage);
         let ids: Vec<u64> = self.jobs.values().filter(waiting).map(|job| job.id).collect();
         let after = Some(self.state.next_seq);
@@ -395,7 +490,9 @@ impl Kernel {
     /// What the Agentfile grants, if the caller has one.
     pub(crate) fn agent_tools(&self, lineage: &str) -> Option<Vec<ostk_policy::ToolGrant>> {
         let grants = self.state.agents.get(lineage)?.tool_grants()?;
-        Some(grants.iter().map(grant).collect())
+        // `spawn` has read them all; one that is not understood now could be a limit, so it grants nothing.
+        let read: Option<Vec<_>> = grants.iter().map(|grant| parse_grant(grant).ok()).collect();
+        Some(read.unwrap_or_default())
     }
 }
 
@@ -406,8 +503,34 @@ impl State {
     }
 }
 
-fn grant(grant: &ToolGrant) -> ostk_policy::ToolGrant {
-    ostk_policy::ToolGrant { class: grant.class.clone(), pattern: grant.pattern.clone() }
+/// A grant as the policy reads it.
+fn parse_grant(grant: &ToolGrant) -> Result<ostk_policy::ToolGrant, CallError> {
+    let text = match &grant.pattern {
+        Some(pattern) => format!("{}({pattern})", grant.class),
+        None => grant.class.clone(),
+    };
+    ostk_policy::ToolGrant::parse(&text)
+        .map_err(|error| CallError::new(Code::Usage, format!("TOOL {text}: {error}")))
+}
+
+/// Whether a tool changes nothing, so that it may run beside others.
+fn only_reads(tool: &str) -> bool {
+    let verb = tools::Tool::lookup(tool).map_or("", |tool| tool.call);
+    crate::table::lookup(verb).is_none_or(|syscall| syscall.effect == Effect::Read)
+}
+
+/// Gives every tool call of a reply a name of its own, as the conversation needs it: some servers leave them empty
+/// or repeat them. Calls beyond the most that one turn may make are dropped.
+fn name_tools(reply: &mut ModelReply) {
+    let mut seen = BTreeSet::new();
+    reply.content.retain_mut(|block| {
+        let Block::ToolUse { id, .. } = block else { return true };
+        if id.is_empty() || id.len() > MAX_TOOL_ID || !seen.insert(id.clone()) {
+            *id = format!("call-{}", seen.len() + 1);
+            seen.insert(id.clone());
+        }
+        seen.len() <= MAX_TOOLS
+    });
 }
 
 fn tool_calls(reply: &ModelReply) -> Vec<ToolCall> {

@@ -1,8 +1,8 @@
 //! What changed under a caller, told once and briefly with its next reply.
 //!
-//! A digest is at most 512 bytes and stands at the end of a result, never in a prompt's cacheable prefix.
+//! Messages for the caller travel the same way. A digest is at most 512 bytes and stands at the end of a result, never in a prompt's cacheable prefix.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::{
     call::{CallError, Caller},
@@ -12,6 +12,8 @@ use crate::{
 
 /// The longest digest in bytes.
 const MAX_DIGEST: usize = 512;
+/// The longest part of a path that a line shows, in characters of up to four bytes: its end.
+const MAX_SHOWN_PATH: usize = 60;
 
 impl Kernel {
     /// The result with the caller's digest, if there is something to tell.
@@ -21,27 +23,37 @@ impl Kernel {
         result: Result<Value, CallError>,
     ) -> Result<Value, CallError> {
         let Caller::Agent(name) = caller else { return result };
+        let mut told = Map::new();
         let lines = self.stale_lines(name);
-        if lines.is_empty() {
+        if !lines.is_empty() {
+            told.insert("digest".to_owned(), Value::String(lines));
+        }
+        let nudges = self.take_nudges(caller);
+        if !nudges.is_empty() {
+            told.insert("nudges".to_owned(), json!(nudges));
+        }
+        if told.is_empty() {
             return result;
         }
-        let digest = Value::String(lines);
         match result {
             Ok(Value::Object(mut fields)) => {
-                fields.insert("digest".to_owned(), digest);
+                fields.extend(told);
                 Ok(Value::Object(fields))
             }
             Err(mut error) => {
-                if error.data.is_null() {
-                    error.data = Value::Object(serde_json::Map::new());
-                }
-                if let Some(fields) = error.data.as_object_mut() {
-                    fields.insert("digest".to_owned(), digest);
+                match error.data.as_object_mut() {
+                    Some(fields) => fields.extend(told),
+                    None => error.data = Value::Object(told),
                 }
                 Err(error)
             }
             other => other,
         }
+    }
+
+    /// A lineage that ended is told nothing more.
+    pub(crate) fn forget_told(&mut self, lineage: &str) {
+        self.told.retain(|(name, _), _| name != lineage);
     }
 
     /// A caller that has just been shown a file need not be told of it again.
@@ -82,6 +94,17 @@ fn stale<'a>(state: &'a State, lineage: &'a Lineage) -> impl Iterator<Item = (&'
         }
         let writer = entry.history.last().map_or("?", |version| version.writer.as_str());
         let (mark, generation) = (if entry.image.is_some() { '✎' } else { '✗' }, entry.generation);
-        Some((path.as_str(), format!("[files] {mark} {path} gen={generation} by {writer}"), generation))
+        let shown = shorten(path);
+        Some((path.as_str(), format!("[files] {mark} {shown} gen={generation} by {writer}"), generation))
     })
+}
+
+/// The end of a long path, so that one line always fits.
+fn shorten(path: &str) -> String {
+    let chars = path.chars().count();
+    if chars <= MAX_SHOWN_PATH {
+        return path.to_owned();
+    }
+    let end: String = path.chars().skip(chars - MAX_SHOWN_PATH).collect();
+    format!("…{end}")
 }

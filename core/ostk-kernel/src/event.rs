@@ -38,6 +38,9 @@ pub struct Change {
     /// Whether another writer's change was merged in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub merged: bool,
+    /// The caller has not seen the file that it changes, so that what it believes of it stays as it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blind: bool,
 }
 
 /// How a change made outside the kernel was noticed.
@@ -100,6 +103,9 @@ pub enum Event {
         /// What the client calls itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client: Option<String>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A client went away.
     #[serde(rename = "session.ended")]
@@ -129,6 +135,20 @@ pub enum Event {
         /// The caller had seen these bytes already and got one line.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         elided: bool,
+        /// Only some of its lines were shown.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
+        /// Idempotency key of the call: its repetition is answered in full again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+    /// A caller that knew the file was told that it is gone.
+    #[serde(rename = "file.missing")]
+    FileMissing {
+        /// Workspace path.
+        path: String,
         /// The inputs of the verdict.
         request: Box<Request>,
     },
@@ -232,6 +252,9 @@ pub enum Event {
         duration_ms: u64,
         /// Files that changed meanwhile and are ascribed to it.
         changed: Vec<String>,
+        /// Changed files that did not fit into the list; each has a record of its own.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        changed_more: u64,
         /// Why it did not run or its end is unknown.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
@@ -243,6 +266,9 @@ pub enum Event {
         alias: String,
         /// The command line, as a blob.
         command_blob: Hash,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
         /// The inputs of the verdict.
         request: Box<Request>,
     },
@@ -274,12 +300,18 @@ pub enum Event {
         /// When it lapses.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A remark for the log's readers.
     #[serde(rename = "note.added")]
     NoteAdded {
         /// The remark, as a blob.
         text_blob: Hash,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A message for an agent, shown with its next tool result.
     #[serde(rename = "nudge.sent")]
@@ -288,6 +320,15 @@ pub enum Event {
         to: String,
         /// The message, as a blob.
         text_blob: Hash,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A client was handed the messages that waited for it; a native agent takes them as steps.
+    #[serde(rename = "nudge.delivered")]
+    NudgeDelivered {
+        /// The lineage.
+        to: String,
     },
     /// A step of a native agent.
     #[serde(rename = "agent.step")]
@@ -304,14 +345,20 @@ pub enum Event {
         lineage: String,
         /// The signal's name.
         signal: String,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
-    /// A call that had no effect to redo, recorded for the record's sake.
+    /// A call that leaves nothing to redo: a listing, a history, words to a background process.
     #[serde(rename = "call.receipt")]
     CallReceipt {
         /// The verb.
         verb: String,
         /// Small facts about it.
         facts: BTreeMap<String, Value>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
         /// The inputs of the verdict.
         request: Box<Request>,
     },

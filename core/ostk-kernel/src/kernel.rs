@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use crate::{
     act::{Act, BlobBytes, Op, OpId, Outcome},
     call::{Call, CallError, CallId, Caller, Code},
-    event::Event,
+    event::{Event, Via},
     files::FileStage,
-    log_view,
+    limits, log_view,
     queue::{JobId, PathQueues},
     shell::ShellStage,
     state::{LineageKind, LineageState, State},
@@ -51,6 +51,10 @@ pub struct Kernel {
     pub(crate) queues: PathQueues,
     pub(crate) ops: BTreeMap<OpId, Target>,
     pub(crate) held: VecDeque<Job>,
+    /// Idempotency keys of open calls, and who repeated them meanwhile.
+    pub(crate) open_keys: BTreeMap<String, Vec<(Caller, ReplyTo)>>,
+    /// Texts of messages that wait for a client.
+    pub(crate) nudge_texts: BTreeMap<Hash, String>,
     /// Generations that a lineage's digest has told it already, so that it is told once.
     pub(crate) told: BTreeMap<(String, String), u64>,
     pub(crate) agents: BTreeMap<String, crate::agents::Live>,
@@ -62,16 +66,27 @@ pub struct Kernel {
 #[derive(Debug)]
 pub(crate) enum Target {
     Job(JobId),
-    Model { lineage: String, call_no: u64 },
-    Replies { lineage: String },
+    Model {
+        lineage: String,
+        call_no: u64,
+    },
+    Replies {
+        lineage: String,
+    },
     Scan,
+    /// Texts of messages are loaded.
+    Nudges,
+    /// A background process is being killed.
+    Killed {
+        alias: String,
+    },
 }
 
 /// Where a job's result goes.
 #[derive(Clone, Debug)]
 pub(crate) enum ReplyTo {
     Host(CallId),
-    Tool { lineage: String, call_no: u64, tool: String },
+    Tool { lineage: String, generation: u64, call_no: u64, tool: String },
     Shell(JobId),
     Nobody,
 }
@@ -103,9 +118,34 @@ pub(crate) enum Stage {
     Agent(String),
     /// Waits for documents from disk.
     Documents,
+    /// Loads what the result of the call with this key needs.
+    Repeat(String),
 }
 
 impl Job {
+    /// A job that has done nothing yet.
+    pub(crate) fn new(
+        id: JobId,
+        caller: Caller,
+        syscall: &'static Syscall,
+        args: Value,
+        deadline: Timestamp,
+        reply_to: ReplyTo,
+    ) -> Self {
+        Self {
+            id,
+            caller,
+            syscall,
+            args,
+            key: None,
+            deadline,
+            reply_to,
+            paths: Vec::new(),
+            requests: Vec::new(),
+            stage: Stage::New,
+        }
+    }
+
     /// Whether it is a command of this lineage that runs now.
     pub(crate) fn is_shell_of(&self, lineage: &str) -> bool {
         matches!(self.stage, Stage::Shell(_) | Stage::Json) && self.caller.lineage() == lineage
@@ -138,6 +178,8 @@ impl Kernel {
             queues: PathQueues::default(),
             ops: BTreeMap::new(),
             held: VecDeque::new(),
+            open_keys: BTreeMap::new(),
+            nudge_texts: BTreeMap::new(),
             told: BTreeMap::new(),
             agents: BTreeMap::new(),
             next_id: 1,
@@ -162,6 +204,7 @@ impl Kernel {
         self.end_lost_processes();
         self.report_lost_shells();
         self.redo_open_writes();
+        self.load_nudges();
         for lineage in self.state.agents.keys().cloned().collect::<Vec<_>>() {
             self.drive(&lineage);
         }
@@ -196,8 +239,12 @@ impl Kernel {
             Some(Target::Replies { lineage }) => self.replies_loaded(&lineage, outcome),
             Some(Target::Scan) => {
                 if let Outcome::Scanned(Ok(paths)) = outcome {
-                    self.settle_foreign(&paths, &crate::event::Via::Watcher, None);
+                    self.settle_foreign(&paths, &Via::Watcher, None, None);
                 }
+            }
+            Some(Target::Nudges) => self.nudges_loaded(outcome),
+            Some(Target::Killed { alias }) => {
+                self.record(&Caller::Kernel, &Event::ProcessEnded { alias, outcome: "killed".to_owned() });
             }
             None => {}
         }
@@ -210,7 +257,7 @@ impl Kernel {
         if paths.is_empty() {
             self.run(Op::Scan, Target::Scan, None);
         } else {
-            self.settle_foreign(paths, &crate::event::Via::Watcher, None);
+            self.settle_foreign(paths, &Via::Watcher, None, None);
         }
         self.take_acts()
     }
@@ -219,25 +266,31 @@ impl Kernel {
     /// anything waits for a moment, the next one.
     pub fn tick(&mut self, now: Timestamp) -> (Vec<Act>, Option<Timestamp>) {
         self.clock(now);
-        let late = |job: &&Job| job.deadline <= now && job.may_expire();
-        let late: Vec<JobId> = self.jobs.values().filter(late).map(|job| job.id).collect();
-        for id in late {
-            if let Some(job) = self.jobs.remove(&id) {
-                let error = CallError::new(
-                    Code::Deadline,
-                    format!("{} did not end by its deadline", job.syscall.name),
-                )
-                .hint("nothing was changed by this call; repeat it with a longer timeout_ms");
-                self.finish(job, Err(error), None);
-            }
-        }
+        let late = |job: &Job| job.deadline <= now && job.may_expire();
+        self.cancel(late, |job| {
+            CallError::new(Code::Deadline, format!("{} did not end by its deadline", job.syscall.name))
+                .hint("nothing was changed by this call; repeat it with a longer timeout_ms")
+        });
         self.expire_locks();
         self.drive_due();
         (self.take_acts(), self.next_deadline())
     }
 
+    /// Ends the jobs that `chosen` names: such as have had no effect yet.
+    pub(crate) fn cancel(&mut self, chosen: impl Fn(&Job) -> bool, why: impl Fn(&Job) -> CallError) {
+        let open: Vec<JobId> = self.jobs.values().filter(|job| chosen(job)).map(|job| job.id).collect();
+        let (held, kept) = std::mem::take(&mut self.held).into_iter().partition::<VecDeque<_>, _>(&chosen);
+        self.held = kept;
+        let open: Vec<Job> = open.iter().filter_map(|id| self.jobs.remove(id)).collect();
+        for job in open.into_iter().chain(held) {
+            let error = why(&job);
+            self.finish(job, Err(error), None);
+        }
+    }
+
     fn next_deadline(&self) -> Option<Timestamp> {
-        let jobs = self.jobs.values().filter(|job| job.may_expire()).map(|job| job.deadline);
+        let jobs =
+            self.jobs.values().chain(&self.held).filter(|job| job.may_expire()).map(|job| job.deadline);
         let agents = self.agents.values().filter_map(|live| live.wake_at);
         let locks = self.state.locks.values().map(|lock| lock.until);
         jobs.chain(agents).chain(locks).min()
@@ -279,13 +332,15 @@ impl Kernel {
     ) -> u64 {
         let seq = self.state.next_seq;
         let draft = log_view::draft_of(seq, self.now, self.config.epoch, caller.actor(), event);
+        if let Err(what) = self.state.apply(seq, draft.ts, &draft.actor, event.clone()) {
+            // A record that cannot be folded is a bug. It must not reach the log, which could not be read any more;
+            // whatever waits for it never starts, and no further call is taken.
+            self.broken = Some(format!("bug: record {seq} ({}) does not fold: {what}", draft.event));
+            return seq;
+        }
         self.state.next_seq += 1;
         self.state.last_ts = draft.ts;
         self.state.epoch = draft.epoch;
-        if let Err(what) = self.state.apply(seq, draft.ts, &draft.actor, event.clone()) {
-            // A record that the kernel wrote but cannot fold is a bug: stop before it spreads.
-            self.broken = Some(format!("bug: record {seq} ({}) does not fold: {what}", draft.event));
-        }
         self.acts.push(Act::Append { draft, blobs, relaxed });
         seq
     }
@@ -316,32 +371,27 @@ impl Kernel {
                 CallError::new(Code::Usage, format!("no such system call: {verb}")).hint("ostk abi list");
             return refuse(self, error);
         };
-        if let Err(error) = syscall.check(&args) {
+        let sized = limits::check_size(syscall, &caller, &args, idempotency.as_deref());
+        if let Err(error) = syscall.check(&args).and(sized) {
             return refuse(self, error);
         }
-        if self.jobs.len() + self.held.len() >= MAX_JOBS {
+        if self.is_full() {
             let error = CallError::new(Code::Busy, format!("{MAX_JOBS} calls are open"))
                 .hint("repeat it in a moment");
             return refuse(self, error);
         }
-        let key = idempotency;
-        if let Some(result) = key.as_ref().and_then(|key| self.repeated(key)) {
-            return self.deliver(&caller, reply_to, result, Some(self.state.next_seq));
+        let key = idempotency.map(|key| self.scoped_key(&caller, &reply_to, &key));
+        let job = Job { key, ..Job::new(self.fresh_id(), caller, syscall, args, deadline, reply_to) };
+        if let Some(job) = self.first_of_its_key(job) {
+            self.admit(job);
         }
-        let id = self.fresh_id();
-        let job = Job {
-            id,
-            caller,
-            syscall,
-            args,
-            key,
-            deadline,
-            reply_to,
-            paths: Vec::new(),
-            requests: Vec::new(),
-            stage: Stage::New,
-        };
-        self.admit(job);
+    }
+
+    /// Whether as many calls are open as may be; the kernel's own looks at files do not count.
+    fn is_full(&self) -> bool {
+        let own = |job: &&Job| matches!(job.reply_to, ReplyTo::Nobody | ReplyTo::Shell(_));
+        let open = self.jobs.len() + self.held.len();
+        open >= MAX_JOBS && open - self.jobs.values().filter(own).count() >= MAX_JOBS
     }
 
     fn admit(&mut self, job: Job) {
@@ -353,13 +403,14 @@ impl Kernel {
                     .hint("start a session: session.start");
                 self.finish(job, Err(error), None);
             }
-            (Caller::Agent(name), None) => {
-                let event = Event::SessionStarted {
-                    lineage: name.clone(),
-                    kind: LineageKind::Client,
-                    pin: None,
-                    client: None,
+            // Whoever reads files has a lineage, in which the fold keeps what it has seen.
+            (Caller::Agent(name) | Caller::Human(name), None) => {
+                let kind = match job.caller {
+                    Caller::Human(_) => LineageKind::Human,
+                    _ => LineageKind::Client,
                 };
+                let lineage = name.clone();
+                let event = Event::SessionStarted { lineage, kind, pin: None, client: None, key: None };
                 let caller = job.caller.clone();
                 self.record_with(&caller, &event, Vec::new(), true);
                 self.start(job);
@@ -394,6 +445,14 @@ impl Kernel {
             Stage::File(_) => self.resume_file(job, outcome),
             Stage::Shell(_) => self.resume_shell(job, outcome),
             Stage::Documents => self.resume_documents(job, outcome),
+            Stage::Repeat(key) => {
+                let result = match outcome {
+                    Outcome::Observed { blobs, .. } => self.repeated(key, &blobs),
+                    _ => Err(CallError::new(Code::Failed, "bug: unexpected outcome")),
+                };
+                let after = Some(self.state.next_seq);
+                self.finish(job, result, after);
+            }
             Stage::New | Stage::Json | Stage::Agent(_) => match outcome {
                 Outcome::Json(result) => self.finish_op(job, result),
                 Outcome::Listed(Ok(entries)) => {
@@ -436,7 +495,12 @@ impl Kernel {
     /// Ends a job: frees its paths, answers, and starts whoever waited behind it.
     pub(crate) fn finish(&mut self, job: Job, result: Result<Value, CallError>, after: Option<u64>) {
         let heads = self.queues.leave(job.id, &job.paths);
+        let repeatable = job.key.filter(|key| self.open_keys.contains_key(key));
+        let kept = repeatable.map(|key| (key, result.clone()));
         self.deliver(&job.caller, job.reply_to, result, after);
+        if let Some((key, result)) = kept {
+            self.answer_repetitions(&key, &result);
+        }
         for head in heads {
             self.wake(head);
         }
@@ -467,9 +531,9 @@ impl Kernel {
                 let result = self.with_digest(caller, result);
                 self.acts.push(Act::Reply { call, result, after });
             }
-            ReplyTo::Tool { lineage, call_no, tool } => {
+            ReplyTo::Tool { lineage, generation, call_no, tool } => {
                 let result = self.with_digest(caller, result);
-                self.tool_done(&lineage, call_no, tool, result);
+                self.tool_done(&lineage, generation, call_no, tool, result);
             }
             ReplyTo::Shell(job) => self.shell_settled(job, &result),
             ReplyTo::Nobody => {}
@@ -482,34 +546,15 @@ impl Kernel {
         let event = Event::AgentStep { lineage: lineage.to_owned(), step: Box::new(step) };
         self.record_with(&caller, &event, blobs, false)
     }
-
-    fn repeated(&self, key: &str) -> Option<Result<Value, CallError>> {
-        let keyed = self.state.keys.get(key)?;
-        let mut facts = keyed.facts.clone();
-        if let Some(facts) = facts.as_object_mut() {
-            facts.insert("repeated".to_owned(), Value::Bool(true));
-        }
-        if keyed.done {
-            return Some(Ok(facts));
-        }
-        let message = match keyed.kind.as_str() {
-            "shell" => {
-                "the command was interrupted by a restart; whether it finished is unknown, it was not run again"
-            }
-            "conflict" => "this call ended in a conflict; nothing was written",
-            _ => "this call ended without effect",
-        };
-        let code = if keyed.kind == "conflict" { Code::Conflict } else { Code::Failed };
-        Some(Err(CallError::new(code, message).data(facts)))
-    }
 }
 
 impl Job {
     /// Whether a deadline may end the job: not once its effect has begun, which ends by itself.
-    fn may_expire(&self) -> bool {
+    pub(crate) fn may_expire(&self) -> bool {
         match &self.stage {
             Stage::New | Stage::Agent(_) => true,
             Stage::File(stage) => stage.may_expire(),
+            Stage::Repeat(_) => true,
             Stage::Json | Stage::Shell(_) | Stage::Documents => false,
         }
     }

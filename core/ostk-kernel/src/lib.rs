@@ -7,14 +7,18 @@
 
 mod act;
 mod agents;
+mod apply;
 mod call;
 mod digest;
 mod event;
 mod files;
 mod gatekeeper;
 mod kernel;
+mod keys;
+mod limits;
 mod log_view;
-mod plan;
+mod messages;
+mod ops;
 mod queue;
 mod shell;
 mod state;
@@ -30,4 +34,4 @@ pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold,
 };
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
-pub use tools::{TOOLS, Tool, tool_call};
+pub use tools::{TOOLS, Tool, render as render_tool, tool_call};

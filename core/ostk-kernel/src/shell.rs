@@ -1,9 +1,9 @@
-//! Commands, background processes and searches: work for a process beside the kernel.
+//! Commands: work for a process beside the kernel that ends with the call.
 //!
 //! A command's intent is durable before it starts. The workspace is scanned before and after it; what changed in
 //! between is looked at behind whatever is queued on those paths, recorded, and ascribed to the caller.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ostk_log::Hash;
 use ostk_policy::Resource;
@@ -14,35 +14,51 @@ use crate::{
     call::{CallError, Code},
     event::{Event, Via},
     kernel::{Job, Kernel, Stage, Target},
+    limits,
     queue::JobId,
 };
 
 /// Deadline of a command that names none.
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 /// Longest deadline a command may ask for: one hour.
-const MAX_TIMEOUT_MS: u64 = 3_600_000;
+pub(crate) const MAX_TIMEOUT_MS: u64 = 3_600_000;
 /// Output shown in a reply; the whole kept output is in the blob.
 const MAX_SHOWN: usize = 32 * 1024;
 
 /// Where a command stands.
 #[derive(Debug)]
 pub(crate) enum ShellStage {
+    /// The directory it starts in is being resolved.
+    Resolving,
+    /// `touched` files changed meanwhile and were noticed already.
     Running {
         intent: u64,
+        touched: BTreeSet<String>,
     },
     /// The command ended; `waiting` changed files are still being looked at.
     Settling {
         intent: u64,
         end: Box<Result<ShellEnd, String>>,
-        changed: Vec<String>,
+        changed: BTreeSet<String>,
         waiting: usize,
     },
     /// A client's own command ran: the scan is under way, then its files are looked at.
     HookScan,
     HookSettling {
-        changed: Vec<String>,
+        changed: BTreeSet<String>,
         waiting: usize,
     },
+}
+
+impl Stage {
+    /// The files that are known to have changed under a command that runs.
+    pub(crate) const fn touched(&mut self) -> Option<&mut BTreeSet<String>> {
+        match self {
+            Self::Shell(ShellStage::Running { touched, .. }) => Some(touched),
+            Self::Shell(ShellStage::Settling { changed, .. }) => Some(changed),
+            _ => None,
+        }
+    }
 }
 
 impl Kernel {
@@ -53,8 +69,20 @@ impl Kernel {
             Ok(request) => request,
             Err((error, after)) => return self.finish(job, Err(error), after),
         };
+        job.requests.push(request);
+        match job.text("cwd").map(str::to_owned) {
+            Some(cwd) if !cwd.is_empty() => {
+                job.stage = Stage::Shell(ShellStage::Resolving);
+                self.run_for(job, Op::Resolve { cwd: String::new(), paths: vec![cwd] }, None);
+            }
+            _ => self.run_shell(job, String::new()),
+        }
+    }
+
+    fn run_shell(&mut self, mut job: Job, cwd: String) {
+        let Some(request) = job.requests.first().cloned() else { return };
+        let command = job.text("command").unwrap_or_default().to_owned();
         let timeout_ms = job.number("timeout_ms").unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
-        let cwd = job.text("cwd").unwrap_or("").to_owned();
         let (command_blob, bytes) = blob(command.as_bytes());
         let event = Event::ShellIntent {
             command_blob,
@@ -63,25 +91,46 @@ impl Kernel {
             key: job.key.clone(),
             request: Box::new(request.clone()),
         };
-        let intent = self.record_with(&job.caller.clone(), &event, vec![(command_blob, bytes)], false);
+        if let Err(error) = limits::check_record(&event) {
+            return self.finish(job, Err(error), None);
+        }
+        let intent = self.record_with(&job.caller, &event, vec![(command_blob, bytes)], false);
         let (writable, protected) = self.gate.bounds(&request.actor);
-        job.stage = Stage::Shell(ShellStage::Running { intent });
+        job.stage = Stage::Shell(ShellStage::Running { intent, touched: BTreeSet::new() });
         self.run_for(job, Op::Shell { command, cwd, timeout_ms, writable, protected }, Some(intent + 1));
     }
 
     pub(crate) fn resume_shell(&mut self, mut job: Job, outcome: Outcome) {
         let stage = std::mem::replace(&mut job.stage, Stage::New);
         match (stage, outcome) {
-            (Stage::Shell(ShellStage::Running { intent }), Outcome::Shell { end, before, after }) => {
-                self.settle_foreign(&before, &Via::Watcher, None);
-                self.settle_shell(job, intent, end, after);
+            (Stage::Shell(ShellStage::Resolving), Outcome::Resolved(paths)) => match paths.into_iter().next()
+            {
+                Some(Ok(cwd)) => self.run_shell(job, cwd),
+                Some(Err(unresolved)) => {
+                    let cwd = job.text("cwd").unwrap_or_default().to_owned();
+                    self.refuse_path(job, cwd, unresolved);
+                }
+                None => {
+                    let error = CallError::new(Code::Failed, "bug: the directory was not resolved");
+                    self.finish(job, Err(error), None);
+                }
+            },
+            (
+                Stage::Shell(ShellStage::Running { intent, touched }),
+                Outcome::Shell { end, mut before, after },
+            ) => {
+                // What had changed before this command began is another's; what changed again since is its own.
+                before.retain(|path| !after.contains(path));
+                let another = self.suspect(Some(intent));
+                self.settle_foreign(&before, &Via::Watcher, Some(&another), None);
+                self.settle_shell(job, intent, (end, touched), &after);
             }
             (Stage::Shell(ShellStage::HookScan), Outcome::Scanned(Ok(paths))) => {
                 let waiting = paths.len();
                 let (id, caller) = (job.id, job.caller.clone());
-                job.stage = Stage::Shell(ShellStage::HookSettling { changed: Vec::new(), waiting });
+                job.stage = Stage::Shell(ShellStage::HookSettling { changed: BTreeSet::new(), waiting });
                 self.jobs.insert(id, job);
-                self.settle_foreign(&paths, &Via::Hook, Some((id, &caller)));
+                self.settle_foreign(&paths, &Via::Hook, Some(&caller), Some(id));
                 self.finish_if_settled(id);
             }
             (_, Outcome::Scanned(Err(message))) => {
@@ -99,14 +148,13 @@ impl Kernel {
         &mut self,
         mut job: Job,
         intent: u64,
-        end: Result<ShellEnd, String>,
-        touched: Vec<String>,
+        (end, changed): (Result<ShellEnd, String>, BTreeSet<String>),
+        found: &[String],
     ) {
-        let (id, caller, waiting) = (job.id, job.caller.clone(), touched.len());
-        job.stage =
-            Stage::Shell(ShellStage::Settling { intent, end: Box::new(end), changed: Vec::new(), waiting });
+        let (id, caller, waiting) = (job.id, job.caller.clone(), found.len());
+        job.stage = Stage::Shell(ShellStage::Settling { intent, end: Box::new(end), changed, waiting });
         self.jobs.insert(id, job);
-        self.settle_foreign(&touched, &Via::Shell(intent), Some((id, &caller)));
+        self.settle_foreign(found, &Via::Shell(intent), Some(&caller), Some(id));
         self.finish_if_settled(id);
     }
 
@@ -139,7 +187,7 @@ impl Kernel {
         let Some(mut job) = self.jobs.remove(&id) else { return };
         match std::mem::replace(&mut job.stage, Stage::New) {
             Stage::Shell(ShellStage::Settling { intent, end, changed, .. }) => {
-                self.finish_shell(job, intent, *end, changed);
+                self.finish_shell(job, intent, *end, changed.into_iter().collect());
             }
             Stage::Shell(ShellStage::HookSettling { changed, .. }) => {
                 self.finish(job, Ok(json!({ "changed": changed })), None);
@@ -158,6 +206,7 @@ impl Kernel {
             })
         };
         let ended = end.as_ref().ok();
+        let (listed, changed_more) = limits::listed(&changed);
         let event = Event::ShellReceipt {
             intent,
             exit: ended.map(|end| end.exit),
@@ -166,10 +215,11 @@ impl Kernel {
             stderr_blob: ended.and_then(|end| keep(&end.stderr)),
             dropped_bytes: ended.map_or(0, |end| end.dropped_bytes),
             duration_ms: ended.map_or(0, |end| end.duration_ms),
-            changed: changed.clone(),
-            problem: end.as_ref().err().cloned(),
+            changed: listed,
+            changed_more,
+            problem: end.as_ref().err().map(|problem| limits::clip(problem)),
         };
-        self.record_with(&job.caller.clone(), &event, blobs, false);
+        self.record_with(&job.caller, &event, blobs, false);
         let after = Some(self.state.next_seq);
         let result = match end {
             Ok(end) => Ok(json!({ "intent": intent, "exit": end.exit, "timed_out": end.timed_out,
@@ -199,106 +249,13 @@ impl Kernel {
                 dropped_bytes: 0,
                 duration_ms: 0,
                 changed: Vec::new(),
+                changed_more: 0,
                 problem: Some("interrupted by a restart; how far it came is unknown".to_owned()),
             };
             self.record(&crate::files::caller_of(&actor), &event);
         }
         self.run(Op::Scan, Target::Scan, None);
     }
-
-    pub(crate) fn end_lost_processes(&mut self) {
-        for alias in self.state.processes.keys().cloned().collect::<Vec<_>>() {
-            let event = Event::ProcessEnded { alias, outcome: "lost in a restart".to_owned() };
-            self.record(&crate::call::Caller::Kernel, &event);
-        }
-    }
-
-    /// A search or a call on a background process: gate, record, run, reply with the host's JSON.
-    pub(crate) fn start_op(&mut self, mut job: Job) {
-        let name = job.syscall.name;
-        let text = |field: &str| job.text(field).unwrap_or_default().to_owned();
-        let alias = text("alias");
-        if name == "process.interact" {
-            let owner = self.state.processes.get(&alias).map(|(lineage, _)| lineage.clone());
-            if owner.as_deref() != Some(job.caller.lineage()) {
-                let error =
-                    CallError::new(Code::NotFound, format!("no background process {alias:?} of yours runs"))
-                        .hint("start one: process.start");
-                return self.finish(job, Err(error), None);
-            }
-        }
-        if name == "process.start" && self.state.processes.contains_key(&alias) {
-            let error =
-                CallError::new(Code::Conflict, format!("a background process {alias:?} runs already"));
-            return self.finish(job, Err(error), None);
-        }
-        let resource = match name {
-            "process.start" => Resource::Command(text("command")),
-            "process.interact" => Resource::Tool(alias.clone()),
-            _ => Resource::None,
-        };
-        let request = match self.pass(&job.caller, name, job.syscall.class, resource) {
-            Ok(request) => request,
-            Err((error, after)) => return self.finish(job, Err(error), after),
-        };
-        let timeout_ms = job.number("timeout_ms").unwrap_or(10_000).clamp(1, MAX_TIMEOUT_MS);
-        let mut after = None;
-        let op = match name {
-            "process.start" => {
-                let (command_blob, bytes) = blob(text("command").as_bytes());
-                let request = Box::new(request.clone());
-                let event = Event::ProcessIntent { alias: alias.clone(), command_blob, request };
-                let seq = self.record_with(&job.caller.clone(), &event, vec![(command_blob, bytes)], false);
-                after = Some(seq + 1);
-                let (writable, protected) = self.gate.bounds(&job_actor(self, &job));
-                let wait_for = job.text("wait_for").map(str::to_owned);
-                Op::Start { alias, command: text("command"), writable, protected, wait_for, timeout_ms }
-            }
-            "process.interact" => Op::Interact {
-                alias,
-                action: text("action"),
-                input: job.text("input").map(str::to_owned),
-                lines: job.number("lines").unwrap_or(100).min(10_000),
-                timeout_ms,
-            },
-            _ => Op::Search { query: job.args.clone(), timeout_ms },
-        };
-        job.requests.push(request);
-        job.stage = Stage::Json;
-        self.run_for(job, op, after);
-    }
-
-    pub(crate) fn finish_op(&mut self, job: Job, result: Result<Value, CallError>) {
-        let caller = job.caller.clone();
-        match (job.syscall.name, &result) {
-            ("search", Ok(found)) => {
-                let matches =
-                    found.get("matches").and_then(Value::as_array).map_or(0, |all| all.len() as u64);
-                if let Some(request) = job.requests.first().cloned() {
-                    let pattern: String = job.text("pattern").unwrap_or_default().chars().take(256).collect();
-                    let event = Event::SearchReceipt { pattern, matches, request: Box::new(request) };
-                    self.record_with(&caller, &event, Vec::new(), true);
-                }
-            }
-            ("process.start", Err(error)) => {
-                let alias = job.text("alias").unwrap_or_default().to_owned();
-                self.record(&caller, &Event::ProcessEnded { alias, outcome: error.message.clone() });
-            }
-            ("process.interact", Ok(answer)) if answer.get("alive") == Some(&Value::Bool(false)) => {
-                let alias = job.text("alias").unwrap_or_default().to_owned();
-                let outcome =
-                    answer.get("exit").map_or_else(|| "ended".to_owned(), |exit| format!("exit {exit}"));
-                self.record(&caller, &Event::ProcessEnded { alias, outcome });
-            }
-            _ => {}
-        }
-        let after = (job.syscall.name != "search").then_some(self.state.next_seq);
-        self.finish(job, result, after);
-    }
-}
-
-fn job_actor(kernel: &Kernel, job: &Job) -> ostk_policy::Actor {
-    kernel.request(&job.caller, job.syscall.name, job.syscall.class, Resource::None).actor
 }
 
 /// A blob of these bytes.
@@ -307,7 +264,7 @@ pub(crate) fn blob(bytes: &[u8]) -> (Hash, BlobBytes) {
 }
 
 /// Output as a reply shows it: the head and the tail if it is long.
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.len() <= MAX_SHOWN {
         return text.into_owned();

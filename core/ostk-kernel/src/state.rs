@@ -1,7 +1,8 @@
 //! The fold: everything the kernel knows, built from records and nothing else.
 //!
 //! Only ordered maps, integers and strings live here, so that the serialized state has one form and [`State::hash`]
-//! is the same on every machine. What is in flight (queues, open calls) is not state and lives in `kernel`.
+//! is the same on every machine. How each record changes it is in `apply`. What is in flight (queues, open calls) is not
+//! state and lives in `kernel`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,18 +11,7 @@ use ostk_log::{Draft, Hash, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::{Change, Event, FileImage};
-
-/// Results of calls with an idempotency key that are kept; an agent repeats a call within one turn, never 10,000 later.
-const MAX_KEYS: usize = 10_000;
-/// Versions kept for one file; older lines are blamed on the oldest version kept.
-const MAX_VERSIONS: usize = 4_096;
-/// Files that one lineage is remembered to have read; the oldest read is forgotten first.
-const MAX_READS: usize = 10_000;
-/// Open conflicts kept; the oldest is forgotten first and its token stops working.
-const MAX_CONFLICTS: usize = 1_024;
-/// Notes kept for display.
-const MAX_NOTES: usize = 256;
+use crate::event::{Change, FileImage};
 
 /// The state of the system after some record.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -99,6 +89,9 @@ pub struct Version {
     pub writer: String,
     /// What it was; `None` is deleted.
     pub image: Option<FileImage>,
+    /// It was made outside the kernel; if it is the first version, what was there before is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// A write in flight.
@@ -158,7 +151,7 @@ pub struct Lock {
 pub struct Keyed {
     /// The record that settled it; the oldest is forgotten first.
     pub seq: u64,
-    /// The kind of record: `write`, `conflict`, `shell`.
+    /// The kind of record: `write`, `conflict`, `shell`, `process`, or `call` for anything else.
     pub kind: String,
     /// Whether the effect is there.
     pub done: bool,
@@ -222,6 +215,13 @@ pub struct Read {
     pub generation: u64,
     /// When it saw them.
     pub seq: u64,
+    /// Its session then: a new session has an empty context, so that the file is sent to it again.
+    pub session: u64,
+    /// Whether it has seen all lines.
+    pub whole: bool,
+    /// Digest of the idempotency key of the call that sent them; a repetition of that call is answered in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Hash>,
 }
 
 /// A record that does not fit the state it is folded into.
@@ -262,258 +262,6 @@ impl State {
         self.files.get(path).map_or(0, |entry| entry.generation)
     }
 
-    pub(crate) fn apply(&mut self, seq: u64, ts: Timestamp, actor: &str, event: Event) -> Result<(), String> {
-        match event {
-            Event::AnchorStarted { .. } => self.forget_clients(),
-            Event::PolicyLoaded { fingerprint, documents_blob } => {
-                self.policy = Some((fingerprint, documents_blob))
-            }
-            Event::SessionStarted { lineage, kind, pin, client } => {
-                self.session(seq, lineage, kind, pin, client)
-            }
-            Event::SessionEnded { lineage } => self.set_state(&lineage, LineageState::Exited),
-            Event::GateDenied { .. } => {
-                self.counts.denied += 1;
-                if let Some(lineage) = self.lineage_of(actor) {
-                    lineage.denied += 1;
-                }
-            }
-            Event::FileRead { path, image, .. } => {
-                self.know(seq, ts, &path, Some(image), "initial");
-                self.believe(seq, name_of(actor), &path, image.blob);
-            }
-            Event::WriteIntent { changes, key, token, .. } => {
-                let lineage = name_of(actor).to_owned();
-                self.open_writes
-                    .insert(seq, OpenWrite { actor: actor.to_owned(), lineage, changes, ts, key, token });
-            }
-            Event::WriteReceipt { intent, done, problem } => self.settle(seq, intent, done, problem)?,
-            Event::FileConflict { token, path, current_blob, proposed_blob, candidate_blob, key, .. } => {
-                self.counts.conflicts += 1;
-                let facts = serde_json::json!({ "path": path, "token": token });
-                self.remember(key, seq, "conflict", false, facts);
-                if let (Some(token), Some(candidate)) = (token, candidate_blob) {
-                    let lineage = name_of(actor).to_owned();
-                    let conflict = Conflict {
-                        seq,
-                        lineage,
-                        path,
-                        current: current_blob,
-                        candidate,
-                        proposed: proposed_blob,
-                    };
-                    self.conflicts.insert(token, conflict);
-                    forget_oldest(&mut self.conflicts, MAX_CONFLICTS, |c| c.seq);
-                }
-            }
-            Event::FileForeign { change, .. } => {
-                self.counts.foreign += 1;
-                self.know(seq, ts, &change.path, change.before, "initial");
-                self.advance(seq, ts, actor, &change);
-            }
-            Event::ShellIntent { key, .. } => {
-                self.open_shells.insert(seq, OpenShell { actor: actor.to_owned(), key });
-            }
-            Event::ShellReceipt {
-                intent,
-                exit,
-                timed_out,
-                stdout_blob,
-                stderr_blob,
-                changed,
-                problem,
-                ..
-            } => {
-                let shell =
-                    self.open_shells.remove(&intent).ok_or("a command's receipt without its intent")?;
-                let facts = serde_json::json!({ "intent": intent, "exit": exit, "timed_out": timed_out,
-                    "stdout_blob": stdout_blob, "stderr_blob": stderr_blob, "changed": changed, "problem": problem });
-                self.remember(shell.key, seq, "shell", exit.is_some(), facts);
-            }
-            Event::ProcessIntent { alias, .. } => {
-                self.processes.insert(alias, (name_of(actor).to_owned(), seq));
-            }
-            Event::ProcessEnded { alias, .. } => {
-                self.processes.remove(&alias);
-            }
-            Event::LockChanged { name, holder, until } => match (holder, until) {
-                (Some(holder), Some(until)) => {
-                    self.locks.insert(name, Lock { holder, until });
-                }
-                _ => {
-                    self.locks.remove(&name);
-                }
-            },
-            Event::NoteAdded { text_blob } => {
-                self.notes.push_back((seq, actor.to_owned(), text_blob));
-                if self.notes.len() > MAX_NOTES {
-                    self.notes.pop_front();
-                }
-            }
-            Event::NudgeSent { to, text_blob } => {
-                self.nudges.entry(to).or_default().push((actor.to_owned(), text_blob));
-            }
-            Event::AgentStep { lineage, step } => self.agent_step(seq, ts, lineage, &step)?,
-            Event::AgentSignalled { lineage, signal } => self.signalled(&lineage, &signal),
-            Event::AnchorStopped { .. }
-            | Event::PolicyRejected { .. }
-            | Event::SearchReceipt { .. }
-            | Event::CallReceipt { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn forget_clients(&mut self) {
-        for lineage in self.lineages.values_mut() {
-            if lineage.kind == LineageKind::Client && lineage.state == LineageState::Running {
-                lineage.state = LineageState::Exited;
-            }
-        }
-    }
-
-    fn session(
-        &mut self,
-        seq: u64,
-        name: String,
-        kind: LineageKind,
-        pin: Option<String>,
-        client: Option<String>,
-    ) {
-        let lineage = self.lineages.entry(name).or_insert_with(|| Lineage {
-            kind,
-            generation: 0,
-            state: LineageState::Running,
-            pin: None,
-            client: None,
-            reads: BTreeMap::new(),
-            writes: 0,
-            denied: 0,
-            since: seq,
-        });
-        lineage.kind = kind;
-        lineage.generation += 1;
-        lineage.state = LineageState::Running;
-        lineage.pin = pin;
-        lineage.client = client;
-    }
-
-    fn agent_step(
-        &mut self,
-        seq: u64,
-        ts: Timestamp,
-        name: String,
-        step: &ostk_agent::AgentEvent,
-    ) -> Result<(), String> {
-        let agent = self.agents.entry(name.clone()).or_default();
-        agent.apply(seq, ts, step).map_err(|error| error.to_string())?;
-        if agent.is_finished() {
-            self.set_state(&name, LineageState::Exited);
-        }
-        if matches!(step, ostk_agent::AgentEvent::ToolReceipt { .. }) {
-            self.nudges.remove(&name);
-        }
-        Ok(())
-    }
-
-    fn signalled(&mut self, lineage: &str, signal: &str) {
-        match signal {
-            "SIGSTOP" => self.set_state(lineage, LineageState::Stopped),
-            "SIGCONT" => self.set_state(lineage, LineageState::Running),
-            _ => {}
-        }
-    }
-
-    fn set_state(&mut self, name: &str, state: LineageState) {
-        if let Some(lineage) = self.lineages.get_mut(name) {
-            lineage.state = state;
-        }
-        if state == LineageState::Exited {
-            self.locks.retain(|_, lock| lock.holder != name);
-        }
-    }
-
-    fn lineage_of(&mut self, actor: &str) -> Option<&mut Lineage> {
-        self.lineages.get_mut(name_of(actor))
-    }
-
-    /// The first sight of a file makes generation 1.
-    fn know(&mut self, seq: u64, ts: Timestamp, path: &str, image: Option<FileImage>, writer: &str) {
-        if image.is_none() || self.files.contains_key(path) {
-            return;
-        }
-        let version = Version { generation: 1, seq, ts, writer: writer.to_owned(), image };
-        let entry = FileEntry { generation: 1, image, history: vec![version] };
-        self.files.insert(path.to_owned(), entry);
-    }
-
-    fn believe(&mut self, seq: u64, lineage: &str, path: &str, blob: Hash) {
-        let generation = self.generation(path);
-        if let Some(lineage) = self.lineages.get_mut(lineage) {
-            lineage.reads.insert(path.to_owned(), Read { blob, generation, seq });
-            forget_oldest(&mut lineage.reads, MAX_READS, |read| read.seq);
-        }
-    }
-
-    fn advance(&mut self, seq: u64, ts: Timestamp, writer: &str, change: &Change) {
-        let entry = self.files.entry(change.path.clone()).or_insert_with(|| FileEntry {
-            generation: 0,
-            image: None,
-            history: Vec::new(),
-        });
-        entry.generation += 1;
-        entry.image = change.after;
-        let version =
-            Version { generation: entry.generation, seq, ts, writer: writer.to_owned(), image: change.after };
-        entry.history.push(version);
-        if entry.history.len() > MAX_VERSIONS {
-            entry.history.remove(0);
-        }
-    }
-
-    fn settle(&mut self, seq: u64, intent: u64, done: bool, problem: Option<String>) -> Result<(), String> {
-        let write = self.open_writes.remove(&intent).ok_or("a write's receipt without its intent")?;
-        let mut paths = Vec::new();
-        for change in &write.changes {
-            self.know(intent, write.ts, &change.path, change.before, "initial");
-            if !done {
-                continue;
-            }
-            self.advance(intent, write.ts, &write.actor, change);
-            match change.belief_blob.or(change.after.map(|image| image.blob)) {
-                Some(blob) => self.believe(intent, &write.lineage, &change.path, blob),
-                None => self.disbelieve(&write.lineage, &change.path),
-            }
-            paths.push(serde_json::json!({ "path": change.path, "generation": self.generation(&change.path),
-                "merged": change.merged, "blob": change.after.map(|image| image.blob) }));
-        }
-        if done {
-            if let Some(token) = &write.token {
-                self.conflicts.remove(token);
-            }
-            self.counts.writes += 1;
-            self.counts.merged += u64::from(write.changes.iter().any(|change| change.merged));
-            if let Some(lineage) = self.lineages.get_mut(&write.lineage) {
-                lineage.writes += 1;
-            }
-        }
-        let facts = serde_json::json!({ "intent": intent, "files": paths, "problem": problem });
-        self.remember(write.key, seq, "write", done, facts);
-        Ok(())
-    }
-
-    fn disbelieve(&mut self, lineage: &str, path: &str) {
-        if let Some(lineage) = self.lineages.get_mut(lineage) {
-            lineage.reads.remove(path);
-        }
-    }
-
-    fn remember(&mut self, key: Option<String>, seq: u64, kind: &str, done: bool, facts: Value) {
-        if let Some(key) = key {
-            self.keys.insert(key, Keyed { seq, kind: kind.to_owned(), done, facts });
-            forget_oldest(&mut self.keys, MAX_KEYS, |keyed| keyed.seq);
-        }
-    }
-
     /// Lineages other than `writer` that believe something else of `path` than what is there now.
     pub fn stale_readers(&self, path: &str, writer: &str) -> BTreeSet<String> {
         let current = self.files.get(path).and_then(|entry| entry.image).map(|image| image.blob);
@@ -527,15 +275,4 @@ impl State {
 /// The lineage in an actor such as `agent:worker-a`.
 pub(crate) fn name_of(actor: &str) -> &str {
     actor.split_once(':').map_or(actor, |(_, name)| name)
-}
-
-/// Removes the entry with the lowest sequence number while there are more than `limit`.
-///
-/// One insertion exceeds the limit by one, so the scan runs at most once per insertion beyond it.
-fn forget_oldest<V>(map: &mut BTreeMap<String, V>, limit: usize, seq: impl Fn(&V) -> u64) {
-    while map.len() > limit {
-        let oldest = map.iter().min_by_key(|(_, value)| seq(value)).map(|(key, _)| key.clone());
-        let Some(oldest) = oldest else { return };
-        map.remove(&oldest);
-    }
 }

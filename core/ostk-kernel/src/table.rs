@@ -159,7 +159,7 @@ pub const TABLE: &[Syscall] = &[
         name: "file.delete",
         class: Class::FileWrite,
         effect: Effect::Write,
-        doc: "Delete a file that the caller has seen in its current version.",
+        doc: "Delete a file; refused if it changed since the caller saw it.",
         args: &[PATH, CWD, REASON],
         result: &[("files", "path and generation")],
     },

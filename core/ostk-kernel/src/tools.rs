@@ -250,9 +250,9 @@ fn fs_ops_call(args: &mut Map<String, Value>) -> Result<&'static str, CallError>
 }
 
 /// A result as a model reads it: the payload first, the digest last.
-pub(crate) fn render(call: &str, result: &Result<Value, CallError>) -> (String, bool) {
-    let (mut text, digest, failed) = match result {
-        Ok(value) => (render_ok(call, value), value.get("digest"), false),
+pub fn render(call: &str, result: &Result<Value, CallError>) -> (String, bool) {
+    let (mut text, told, failed) = match result {
+        Ok(value) => (render_ok(call, value), value, false),
         Err(error) => {
             let mut text = error.to_text();
             for (label, field) in [("theirs", "theirs"), ("merge of both", "candidate")] {
@@ -260,10 +260,15 @@ pub(crate) fn render(call: &str, result: &Result<Value, CallError>) -> (String, 
                     text.push_str(&format!("\n--- {label} ---\n{version}"));
                 }
             }
-            (text, error.data.get("digest"), true)
+            (text, &error.data, true)
         }
     };
-    if let Some(digest) = digest.and_then(Value::as_str) {
+    let nudges = told.get("nudges").and_then(Value::as_array).into_iter().flatten();
+    for nudge in nudges.filter_map(Value::as_str) {
+        text.push_str("\n[message] ");
+        text.push_str(nudge);
+    }
+    if let Some(digest) = told.get("digest").and_then(Value::as_str) {
         text.push('\n');
         text.push_str(digest);
     }

@@ -1,13 +1,11 @@
-//! The calls that only read or change the kernel's own state: sessions, locks, notes, `ps`, `why`, `status`, hooks.
-
-use std::collections::BTreeMap;
+//! The calls that only read or change the kernel's own state: sessions, locks, notes, `ps`, `why`, `status`.
 
 use ostk_log::Timestamp;
 use ostk_policy::{Class, Resource, Verdict};
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Op, Seen},
+    act::Op,
     call::{CallError, Caller, Code},
     event::Event,
     kernel::{Job, Kernel, Stage},
@@ -18,6 +16,8 @@ use crate::{
 
 /// How long a lock holds when its holder does not say.
 const DEFAULT_LOCK_MS: u64 = 600_000;
+/// Longest time that a lock holds: a day. Whoever needs it longer takes it again.
+const MAX_LOCK_MS: u64 = 24 * 3_600_000;
 /// Longest name of a lineage, lock or process in bytes.
 const MAX_NAME: usize = 64;
 /// Longest note or nudge in bytes.
@@ -66,6 +66,10 @@ impl Kernel {
                 CallError::new(Code::Conflict, format!("{lineage} is a native agent of this project"));
             return (Err(error), None);
         }
+        let pin = match self.inherited_pin(&job.caller, job.text("pin"), &lineage) {
+            Ok(pin) => pin,
+            Err(error) => return (Err(error), None),
+        };
         let kind = match job.caller {
             Caller::Human(_) if !job.flag("exact") || job.text("client").is_some() => LineageKind::Client,
             Caller::Human(_) => LineageKind::Human,
@@ -74,12 +78,42 @@ impl Kernel {
         let event = Event::SessionStarted {
             lineage: lineage.clone(),
             kind,
-            pin: job.text("pin").map(str::to_owned),
+            pin,
             client: job.text("client").map(|client| client.chars().take(200).collect()),
+            key: job.key.clone(),
         };
         self.record(&Caller::Agent(lineage.clone()), &event);
         let generation = self.state.lineages.get(&lineage).map_or(1, |known| known.generation);
         (Ok(json!({ "lineage": lineage, "generation": generation })), Some(self.state.next_seq))
+    }
+
+    /// The pin of a lineage that `caller` starts. An agent cannot shed its own pin, nor take over somebody's lineage.
+    pub(crate) fn inherited_pin(
+        &self,
+        caller: &Caller,
+        wanted: Option<&str>,
+        lineage: &str,
+    ) -> Result<Option<String>, CallError> {
+        let wanted = wanted.map(str::to_owned);
+        if matches!(caller, Caller::Human(_) | Caller::Kernel) {
+            return Ok(wanted);
+        }
+        let denied = |what: String| Err(CallError::new(Code::Denied, what).hint("ask the operator"));
+        let me = caller.lineage();
+        if lineage != me
+            && self.state.lineages.get(lineage).is_some_and(|known| known.kind != LineageKind::Native)
+        {
+            return denied(format!("{me} may not start a session of {lineage}, which is not its own"));
+        }
+        let own = self.state.lineages.get(me).and_then(|known| known.pin.clone());
+        match (own, wanted) {
+            (None, wanted) => Ok(wanted),
+            (Some(own), None) => Ok(Some(own)),
+            (Some(own), Some(wanted)) if own == wanted => Ok(Some(own)),
+            (Some(own), Some(wanted)) => {
+                denied(format!("{me} is bound by the pin {own} and may not start {lineage} under {wanted}"))
+            }
+        }
     }
 
     /// `stem-1`, `stem-2`, …: the first that no lineage has had.
@@ -93,6 +127,8 @@ impl Kernel {
     fn session_end(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
         let lineage = job.caller.lineage().to_owned();
         self.record(&job.caller, &Event::SessionEnded { lineage: lineage.clone() });
+        self.forget_told(&lineage);
+        self.answer_waiters(&lineage);
         (Ok(json!({ "lineage": lineage })), Some(self.state.next_seq))
     }
 
@@ -101,6 +137,7 @@ impl Kernel {
         if let Err(error) = check_name(&name) {
             return (Err(error), None);
         }
+        self.expire_locks();
         let me = job.caller.lineage().to_owned();
         let held = self.state.locks.get(&name).map(|lock| (lock.holder.clone(), lock.until));
         match (job.text("action").unwrap_or_default(), held) {
@@ -111,17 +148,18 @@ impl Kernel {
                 (Err(error), None)
             }
             ("create", _) => {
-                let until = self.now.plus_millis(job.number("timeout_ms").unwrap_or(DEFAULT_LOCK_MS));
+                let held_ms = job.number("timeout_ms").unwrap_or(DEFAULT_LOCK_MS).min(MAX_LOCK_MS);
+                let until = self.now.plus_millis(held_ms);
+                let (lock, holder) = (name.clone(), Some(me.clone()));
                 let event =
-                    Event::LockChanged { name: name.clone(), holder: Some(me.clone()), until: Some(until) };
+                    Event::LockChanged { name: lock, holder, until: Some(until), key: job.key.clone() };
                 self.record(&job.caller, &event);
                 (Ok(json!({ "name": name, "holder": me, "until": until })), Some(self.state.next_seq))
             }
             ("release", Some((holder, _))) if holder == me || matches!(job.caller, Caller::Human(_)) => {
-                self.record(
-                    &job.caller,
-                    &Event::LockChanged { name: name.clone(), holder: None, until: None },
-                );
+                let key = job.key.clone();
+                let event = Event::LockChanged { name: name.clone(), holder: None, until: None, key };
+                self.record(&job.caller, &event);
                 (Ok(json!({ "name": name, "holder": null })), Some(self.state.next_seq))
             }
             ("release", _) => {
@@ -141,7 +179,7 @@ impl Kernel {
     pub(crate) fn expire_locks(&mut self) {
         let lapsed = self.state.locks.iter().filter(|(_, lock)| lock.until <= self.now);
         for name in lapsed.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.record(&Caller::Kernel, &Event::LockChanged { name, holder: None, until: None });
+            self.record(&Caller::Kernel, &Event::LockChanged { name, holder: None, until: None, key: None });
         }
     }
 
@@ -149,26 +187,12 @@ impl Kernel {
         match short_text(job) {
             Ok(text) => {
                 let (text_blob, bytes) = blob(text.as_bytes());
-                let event = Event::NoteAdded { text_blob };
+                let event = Event::NoteAdded { text_blob, key: job.key.clone() };
                 let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], false);
                 (Ok(json!({ "seq": seq })), Some(seq + 1))
             }
             Err(error) => (Err(error), None),
         }
-    }
-
-    fn nudge(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
-        let to = job.text("lineage").unwrap_or_default().to_owned();
-        let text = match short_text(job) {
-            Ok(text) if self.state.lineages.contains_key(&to) => text,
-            Ok(_) => return (Err(no_lineage(&to)), None),
-            Err(error) => return (Err(error), None),
-        };
-        let (text_blob, bytes) = blob(text.as_bytes());
-        let event = Event::NudgeSent { to: to.clone(), text_blob };
-        let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], false);
-        self.nudged(&to, text_blob);
-        (Ok(json!({ "seq": seq })), Some(self.state.next_seq))
     }
 
     fn processes(&self) -> Vec<Value> {
@@ -216,38 +240,6 @@ impl Kernel {
         }
         Ok(verdict_json(&self.gate.decide(&request)))
     }
-
-    // --- hooks of clients that use their own tools ---
-
-    pub(crate) fn hook_before(&self, job: &Job, files: &BTreeMap<String, Seen>) -> Result<Value, CallError> {
-        let access = job.text("access").unwrap_or_default();
-        for (path, seen) in files {
-            let Seen::File { hash, .. } = seen else { continue };
-            let believed =
-                self.state.lineages.get(job.caller.lineage()).and_then(|known| known.reads.get(path));
-            match (access, believed) {
-                ("edit" | "write", Some(read)) if read.blob != *hash => {
-                    let entry = self.state.files.get(path);
-                    let writer =
-                        entry.and_then(|entry| entry.history.last()).map_or("?", |last| &last.writer);
-                    return Err(CallError::new(
-                        Code::Conflict,
-                        format!("{path} was changed by {writer} since you read it"),
-                    )
-                    .hint(format!("read {path} again, then repeat the change")));
-                }
-                ("write", None) => {
-                    return Err(CallError::new(
-                        Code::Unread,
-                        format!("{path} exists and you have not read it"),
-                    )
-                    .hint(format!("read {path} first")));
-                }
-                _ => {}
-            }
-        }
-        Ok(json!({ "ok": true }))
-    }
 }
 
 pub(crate) fn verdict_json(verdict: &Verdict) -> Value {
@@ -259,7 +251,7 @@ pub(crate) fn no_lineage(name: &str) -> CallError {
     CallError::new(Code::NotFound, format!("no process is called {name:?}")).hint("ostk ps")
 }
 
-fn short_text(job: &Job) -> Result<String, CallError> {
+pub(crate) fn short_text(job: &Job) -> Result<String, CallError> {
     let text = job.text("text").unwrap_or_default();
     if text.len() > MAX_NOTE {
         return Err(CallError::new(Code::TooLarge, format!("the text is longer than {MAX_NOTE} bytes")));

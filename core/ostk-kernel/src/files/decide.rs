@@ -46,9 +46,16 @@ pub(crate) struct Plan {
     /// What the caller believes afterwards, if not `after`.
     pub(crate) belief: Option<Content>,
     pub(crate) merged: bool,
+    /// The caller has not seen the file: its belief does not follow.
+    pub(crate) blind: bool,
 }
 
 impl Plan {
+    /// A plain change.
+    pub(crate) fn new(path: &str, before: Option<Content>, after: Option<Content>) -> Self {
+        Self { path: path.to_owned(), before, after, belief: None, merged: false, blind: false }
+    }
+
     pub(crate) fn change(&self) -> Change {
         Change {
             path: self.path.clone(),
@@ -56,6 +63,7 @@ impl Plan {
             after: self.after.as_ref().map(Content::image),
             belief_blob: self.belief.as_ref().map(|belief| belief.hash),
             merged: self.merged,
+            blind: self.blind,
         }
     }
 
@@ -112,7 +120,7 @@ pub(crate) struct Belief<'a> {
 }
 
 impl Belief<'_> {
-    fn content(&self, current: &Content) -> Option<Content> {
+    pub(crate) fn content(&self, current: &Content) -> Option<Content> {
         let hash = self.blob?;
         if hash == current.hash {
             return Some(current.clone());
@@ -131,19 +139,21 @@ pub(crate) fn edit(
     (old, new, all): (&str, &str, bool),
 ) -> Result<Plan, Refusal> {
     let current = content_of(path, seen)?.ok_or_else(|| absent(path))?;
-    let believed = belief.content(&current).filter(|believed| believed.hash != current.hash);
+    let known = belief.content(&current);
+    let blind = known.is_none();
+    let believed = known.filter(|believed| believed.hash != current.hash);
     match ostk_merge::edit(&current.bytes, old.as_bytes(), new.as_bytes(), all) {
         Ok(edited) => {
             let after = Content::new(edited.bytes, current.executable);
             // The caller has not seen the other writer's change: its belief moves by its own edit only.
-            let belief = believed.map(|believed| {
+            let own = believed.map(|believed| {
                 match ostk_merge::edit(&believed.bytes, old.as_bytes(), new.as_bytes(), all) {
                     Ok(own) => Content::new(own.bytes, believed.executable),
                     Err(_) => believed,
                 }
             });
-            let merged = belief.is_some();
-            Ok(Plan { path: path.to_owned(), before: Some(current), after: Some(after), belief, merged })
+            let merged = own.is_some();
+            Ok(Plan { belief: own, merged, blind, ..Plan::new(path, Some(current), Some(after)) })
         }
         Err(error) => {
             let own = believed.and_then(|believed| {
@@ -166,21 +176,13 @@ pub(crate) fn write(
     executable: Option<bool>,
 ) -> Result<Plan, Refusal> {
     let Some(current) = content_of(path, seen)? else {
-        return match belief.blob {
-            Some(_) => Err(CallError::new(Code::Conflict, format!("{path} was deleted since you read it"))
-                .hint("to create it again, pass base_blob \"absent\"")
-                .into()),
-            None => {
-                let after = Content::new(content.as_bytes().to_vec(), executable.unwrap_or(false));
-                Ok(Plan {
-                    path: path.to_owned(),
-                    before: None,
-                    after: Some(after),
-                    belief: None,
-                    merged: false,
-                })
-            }
-        };
+        if belief.blob.is_some() {
+            return Err(CallError::new(Code::Conflict, format!("{path} was deleted since you read it"))
+                .hint("read it again to be sure, then write; or pass base_blob \"absent\"")
+                .into());
+        }
+        let after = Content::new(content.as_bytes().to_vec(), executable.unwrap_or(false));
+        return Ok(Plan::new(path, None, Some(after)));
     };
     let proposed = Content::new(content.as_bytes().to_vec(), executable.unwrap_or(current.executable));
     if proposed.image() == current.image() {
@@ -192,8 +194,7 @@ pub(crate) fn write(
             .into());
     }
     if belief.blob == Some(current.hash) {
-        let path = path.to_owned();
-        return Ok(Plan { path, before: Some(current), after: Some(proposed), belief: None, merged: false });
+        return Ok(Plan::new(path, Some(current), Some(proposed)));
     }
     match belief.content(&current) {
         Some(base) => merge(path, base, current, proposed),
@@ -206,15 +207,15 @@ pub(crate) fn write(
     }
 }
 
-/// Deletes a file that the caller has seen as it is.
-pub(crate) fn delete(path: &str, seen: &Seen, belief: &Belief<'_>) -> Result<Plan, Refusal> {
+/// Deletes a file, unless the caller believes it to be something else than it is.
+pub(crate) fn delete(path: &str, seen: &Seen, believed: Option<Hash>) -> Result<Plan, Refusal> {
     let current = content_of(path, seen)?.ok_or_else(|| absent(path))?;
-    if belief.blob.is_some_and(|blob| blob != current.hash) {
+    if believed.is_some_and(|blob| blob != current.hash) {
         return Err(CallError::new(Code::Conflict, format!("{path} changed since you read it"))
             .hint(format!("read {path} again before you delete it"))
             .into());
     }
-    Ok(Plan { path: path.to_owned(), before: Some(current), after: None, belief: None, merged: false })
+    Ok(Plan::new(path, Some(current), None))
 }
 
 /// Merges `proposed`, made from `base`, into `current`.
@@ -226,24 +227,13 @@ pub(crate) fn merge(path: &str, base: Content, current: Content, proposed: Conte
         Merge::Unchanged if proposed.executable == current.executable => Err(Refusal::Nothing),
         Merge::Unchanged => {
             let after = Content { executable: proposed.executable, ..current.clone() };
-            Ok(Plan {
-                path: path.to_owned(),
-                before: Some(current),
-                after: Some(after),
-                belief: Some(proposed),
-                merged: true,
-            })
+            let plan = Plan::new(path, Some(current), Some(after));
+            Ok(Plan { belief: Some(proposed), merged: true, ..plan })
         }
         Merge::Clean { bytes, .. } => {
             let after = Content::new(bytes, proposed.executable);
             let belief = Some(proposed).filter(|proposed| proposed.hash != after.hash);
-            Ok(Plan {
-                path: path.to_owned(),
-                before: Some(current),
-                after: Some(after),
-                belief,
-                merged: true,
-            })
+            Ok(Plan { belief, merged: true, ..Plan::new(path, Some(current), Some(after)) })
         }
         Merge::Assisted { candidate, .. } => {
             let candidate = Content::new(candidate, proposed.executable);

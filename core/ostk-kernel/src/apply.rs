@@ -1,0 +1,430 @@
+//! The fold's steps: how each event changes the state.
+//!
+//! The kernel applies a record when it writes it and the boot applies it when it reads it back; both come through
+//! [`State::apply`], so that they cannot differ. Nothing here looks at a clock, a file or a policy.
+
+use std::collections::BTreeMap;
+
+use ostk_agent::AgentEvent;
+use ostk_log::{Hash, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    event::{Change, Event, FileImage},
+    state::{
+        Conflict, FileEntry, Keyed, Lineage, LineageKind, LineageState, Lock, OpenShell, OpenWrite, Read,
+        State, Version, name_of,
+    },
+};
+
+/// Results of calls with an idempotency key that are kept; an agent repeats a call within one turn, never 10,000 later.
+const MAX_KEYS: usize = 10_000;
+/// Versions kept for one file; older lines are blamed on the oldest version kept.
+const MAX_VERSIONS: usize = 4_096;
+/// Files that one lineage is remembered to have read; those read longest ago are forgotten first.
+const MAX_READS: usize = 10_000;
+/// Open conflicts kept; the oldest are forgotten first and their tokens stop working.
+const MAX_CONFLICTS: usize = 1_024;
+/// Notes kept for display.
+const MAX_NOTES: usize = 256;
+
+/// Where and when an event stands in the log.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    seq: u64,
+    ts: Timestamp,
+    actor: &'a str,
+}
+
+impl State {
+    /// Folds one event.
+    pub(crate) fn apply(&mut self, seq: u64, ts: Timestamp, actor: &str, event: Event) -> Result<(), String> {
+        let at = At { seq, ts, actor };
+        match event {
+            Event::FileRead { .. }
+            | Event::FileMissing { .. }
+            | Event::WriteIntent { .. }
+            | Event::WriteReceipt { .. }
+            | Event::FileConflict { .. }
+            | Event::FileForeign { .. } => self.apply_file(at, event),
+            Event::ShellIntent { .. }
+            | Event::ShellReceipt { .. }
+            | Event::ProcessIntent { .. }
+            | Event::ProcessEnded { .. } => self.apply_process(at, event),
+            Event::LockChanged { .. }
+            | Event::NoteAdded { .. }
+            | Event::NudgeSent { .. }
+            | Event::NudgeDelivered { .. }
+            | Event::CallReceipt { .. } => {
+                self.apply_work(at, event);
+                Ok(())
+            }
+            _ => self.apply_life(at, event),
+        }
+    }
+
+    /// Events of files.
+    fn apply_file(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
+        match event {
+            Event::FileRead { path, image, elided, partial, key, .. } => {
+                self.know(at, &path, Some(image));
+                self.read(at, &path, image.blob, elided, partial, key);
+            }
+            Event::FileMissing { path, .. } => self.disbelieve(name_of(at.actor), &path),
+            Event::WriteIntent { changes, key, token, .. } => {
+                let (actor, lineage) = (at.actor.to_owned(), name_of(at.actor).to_owned());
+                let write = OpenWrite { actor, lineage, changes, ts: at.ts, key, token };
+                self.open_writes.insert(at.seq, write);
+            }
+            Event::WriteReceipt { intent, done, problem } => self.settle(at.seq, intent, done, problem)?,
+            Event::FileConflict {
+                token,
+                path,
+                base_blob,
+                current_blob,
+                proposed_blob,
+                candidate_blob,
+                key,
+            } => {
+                self.counts.conflicts += 1;
+                let facts = json!({ "path": path, "token": token, "base_blob": base_blob,
+                    "current_blob": current_blob, "proposed_blob": proposed_blob });
+                self.remember(key, at.seq, "conflict", false, facts);
+                if let (Some(token), Some(candidate)) = (token, candidate_blob) {
+                    let (lineage, current) = (name_of(at.actor).to_owned(), current_blob);
+                    let conflict =
+                        Conflict { seq: at.seq, lineage, path, current, candidate, proposed: proposed_blob };
+                    self.conflicts.insert(token, conflict);
+                    forget_oldest(&mut self.conflicts, MAX_CONFLICTS, |conflict| conflict.seq);
+                }
+            }
+            Event::FileForeign { change, .. } => {
+                self.counts.foreign += 1;
+                self.know(at, &change.path, change.before);
+                self.advance(at, &change, true);
+                if change.after.is_none() {
+                    self.disbelieve(name_of(at.actor), &change.path);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Events of commands and background processes.
+    fn apply_process(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
+        match event {
+            Event::ShellIntent { key, .. } => {
+                self.open_shells.insert(at.seq, OpenShell { actor: at.actor.to_owned(), key });
+            }
+            Event::ShellReceipt {
+                intent,
+                exit,
+                timed_out,
+                stdout_blob,
+                stderr_blob,
+                dropped_bytes,
+                duration_ms,
+                changed,
+                problem,
+                ..
+            } => {
+                let shell =
+                    self.open_shells.remove(&intent).ok_or("a command's receipt without its intent")?;
+                let facts = json!({ "intent": intent, "exit": exit, "timed_out": timed_out,
+                    "stdout_blob": stdout_blob, "stderr_blob": stderr_blob, "dropped_bytes": dropped_bytes,
+                    "duration_ms": duration_ms, "changed": changed, "problem": problem });
+                self.remember(shell.key, at.seq, "shell", exit.is_some(), facts);
+            }
+            Event::ProcessIntent { alias, key, .. } => {
+                self.remember(key, at.seq, "process", true, json!({ "alias": alias, "intent": at.seq }));
+                self.processes.insert(alias, (name_of(at.actor).to_owned(), at.seq));
+            }
+            Event::ProcessEnded { alias, .. } => {
+                self.processes.remove(&alias);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Events of locks, notes and messages.
+    fn apply_work(&mut self, at: At<'_>, event: Event) {
+        match event {
+            Event::LockChanged { name, holder, until, key } => {
+                let facts = json!({ "name": name, "holder": holder, "until": until });
+                self.remember(key, at.seq, "call", true, facts);
+                match (holder, until) {
+                    (Some(holder), Some(until)) => {
+                        self.locks.insert(name, Lock { holder, until });
+                    }
+                    _ => {
+                        self.locks.remove(&name);
+                    }
+                }
+            }
+            Event::NoteAdded { text_blob, key } => {
+                self.remember(key, at.seq, "call", true, json!({ "seq": at.seq }));
+                self.notes.push_back((at.seq, at.actor.to_owned(), text_blob));
+                if self.notes.len() > MAX_NOTES {
+                    self.notes.pop_front();
+                }
+            }
+            Event::NudgeSent { to, text_blob, key } => {
+                self.remember(key, at.seq, "call", true, json!({ "seq": at.seq }));
+                if self.lineages.get(&to).is_some_and(|lineage| lineage.kind != LineageKind::Native) {
+                    self.nudges.entry(to).or_default().push((at.actor.to_owned(), text_blob));
+                }
+            }
+            Event::NudgeDelivered { to } => {
+                self.nudges.remove(&to);
+            }
+            Event::CallReceipt { facts, key, .. } => {
+                self.remember(key, at.seq, "call", true, json!(facts));
+            }
+            _ => {}
+        }
+    }
+
+    /// Events of the daemon, the policy, sessions and agents.
+    fn apply_life(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
+        match event {
+            Event::AnchorStarted { .. } => self.forget_clients(),
+            Event::PolicyLoaded { fingerprint, documents_blob } => {
+                self.policy = Some((fingerprint, documents_blob));
+            }
+            Event::SessionStarted { lineage, kind, pin, client, key } => {
+                let generation = self.session(at.seq, &lineage, kind, pin, client);
+                let facts = json!({ "lineage": lineage, "generation": generation });
+                self.remember(key, at.seq, "call", true, facts);
+            }
+            Event::SessionEnded { lineage } => self.set_state(&lineage, LineageState::Exited),
+            Event::GateDenied { .. } => {
+                self.counts.denied += 1;
+                if let Some(lineage) = self.lineages.get_mut(name_of(at.actor)) {
+                    lineage.denied += 1;
+                }
+            }
+            Event::AgentStep { lineage, step } => self.agent_step(at, lineage, &step)?,
+            Event::AgentSignalled { lineage, signal, key } => {
+                match signal.as_str() {
+                    "SIGSTOP" => self.set_state(&lineage, LineageState::Stopped),
+                    "SIGCONT" => self.set_state(&lineage, LineageState::Running),
+                    _ => {}
+                }
+                let facts = json!({ "lineage": lineage, "signal": signal });
+                self.remember(key, at.seq, "call", true, facts);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn forget_clients(&mut self) {
+        for lineage in self.lineages.values_mut() {
+            if lineage.kind == LineageKind::Client && lineage.state == LineageState::Running {
+                lineage.state = LineageState::Exited;
+            }
+        }
+    }
+
+    /// Starts a session of a lineage; one that is stopped stays stopped. Returns its generation.
+    fn session(
+        &mut self,
+        seq: u64,
+        name: &str,
+        kind: LineageKind,
+        pin: Option<String>,
+        client: Option<String>,
+    ) -> u64 {
+        let lineage = self.lineages.entry(name.to_owned()).or_insert_with(|| Lineage {
+            kind,
+            generation: 0,
+            state: LineageState::Running,
+            pin: None,
+            client: None,
+            reads: BTreeMap::new(),
+            writes: 0,
+            denied: 0,
+            since: seq,
+        });
+        lineage.kind = kind;
+        lineage.generation += 1;
+        if lineage.state == LineageState::Exited {
+            lineage.state = LineageState::Running;
+        }
+        lineage.pin = pin;
+        lineage.client = client;
+        lineage.generation
+    }
+
+    fn agent_step(&mut self, at: At<'_>, name: String, step: &AgentEvent) -> Result<(), String> {
+        let agent = self.agents.entry(name.clone()).or_default();
+        agent.apply(at.seq, at.ts, step).map_err(|error| error.to_string())?;
+        if agent.is_finished() {
+            self.set_state(&name, LineageState::Exited);
+        }
+        // A fresh context has seen no file.
+        if matches!(step, AgentEvent::Spawned { .. } | AgentEvent::HandedOff { .. })
+            && let Some(lineage) = self.lineages.get_mut(&name)
+        {
+            lineage.reads.clear();
+        }
+        Ok(())
+    }
+
+    fn set_state(&mut self, name: &str, state: LineageState) {
+        if let Some(lineage) = self.lineages.get_mut(name) {
+            lineage.state = state;
+        }
+        if state == LineageState::Exited {
+            self.locks.retain(|_, lock| lock.holder != name);
+        }
+    }
+
+    /// The first sight of a file makes generation 1.
+    fn know(&mut self, at: At<'_>, path: &str, image: Option<FileImage>) {
+        if image.is_none() || self.files.contains_key(path) {
+            return;
+        }
+        let writer = "initial".to_owned();
+        let version = Version { generation: 1, seq: at.seq, ts: at.ts, writer, image, foreign: false };
+        let entry = FileEntry { generation: 1, image, history: vec![version] };
+        self.files.insert(path.to_owned(), entry);
+    }
+
+    fn read(&mut self, at: At<'_>, path: &str, blob: Hash, elided: bool, partial: bool, key: Option<String>) {
+        let generation = self.generation(path);
+        let Some(lineage) = self.lineages.get_mut(name_of(at.actor)) else { return };
+        let session = lineage.generation;
+        let known = lineage.reads.get(path).filter(|read| read.blob == blob && read.session == session);
+        let whole = !partial || known.is_some_and(|read| read.whole);
+        let call = match known {
+            Some(read) if elided => read.call,
+            _ => key.map(|key| Hash::of(key.as_bytes())),
+        };
+        let read = Read { blob, generation, seq: at.seq, session, whole, call };
+        self.believe(name_of(at.actor), path, read);
+    }
+
+    /// A writer knows what it has written, and of the rest as much as before.
+    fn wrote(&mut self, seq: u64, lineage: &str, path: &str, blob: Hash) {
+        let generation = self.generation(path);
+        let Some(known) = self.lineages.get(lineage) else { return };
+        let session = known.generation;
+        let before = known.reads.get(path);
+        let whole = before.is_none_or(|read| read.whole && read.session == session);
+        self.believe(lineage, path, Read { blob, generation, seq, session, whole, call: None });
+    }
+
+    fn believe(&mut self, lineage: &str, path: &str, read: Read) {
+        if let Some(lineage) = self.lineages.get_mut(lineage) {
+            lineage.reads.insert(path.to_owned(), read);
+            forget_oldest(&mut lineage.reads, MAX_READS, |read| read.seq);
+        }
+    }
+
+    fn disbelieve(&mut self, lineage: &str, path: &str) {
+        if let Some(lineage) = self.lineages.get_mut(lineage) {
+            lineage.reads.remove(path);
+        }
+    }
+
+    fn advance(&mut self, at: At<'_>, change: &Change, foreign: bool) {
+        let entry = self.files.entry(change.path.clone()).or_insert_with(|| FileEntry {
+            generation: 0,
+            image: None,
+            history: Vec::new(),
+        });
+        entry.generation += 1;
+        entry.image = change.after;
+        let (generation, writer) = (entry.generation, at.actor.to_owned());
+        entry.history.push(Version {
+            generation,
+            seq: at.seq,
+            ts: at.ts,
+            writer,
+            image: change.after,
+            foreign,
+        });
+        // A quarter at a time, so that a long history costs nothing per version.
+        if entry.history.len() > MAX_VERSIONS + MAX_VERSIONS / 4 {
+            entry.history.drain(..entry.history.len() - MAX_VERSIONS);
+        }
+    }
+
+    fn settle(&mut self, seq: u64, intent: u64, done: bool, problem: Option<String>) -> Result<(), String> {
+        let write = self.open_writes.remove(&intent).ok_or("a write's receipt without its intent")?;
+        let at = At { seq: intent, ts: write.ts, actor: &write.actor };
+        let mut files = Vec::new();
+        for change in &write.changes {
+            self.know(at, &change.path, change.before);
+            if done {
+                files.push(self.changed(at, &write.lineage, change));
+            }
+        }
+        if done {
+            if let Some(token) = &write.token {
+                self.conflicts.remove(token);
+            }
+            self.counts.writes += 1;
+            self.counts.merged += u64::from(write.changes.iter().any(|change| change.merged));
+            if let Some(lineage) = self.lineages.get_mut(&write.lineage) {
+                lineage.writes += 1;
+            }
+        }
+        if write.key.is_some() {
+            let facts = json!({ "intent": intent, "files": files, "problem": problem });
+            self.remember(write.key, seq, "write", done, facts);
+        }
+        Ok(())
+    }
+
+    /// One file of a write is in place: its history grows and its writer's belief follows.
+    fn changed(&mut self, at: At<'_>, lineage: &str, change: &Change) -> Value {
+        self.advance(at, change, false);
+        match change.belief_blob.or(change.after.map(|image| image.blob)) {
+            None => self.disbelieve(lineage, &change.path),
+            Some(_) if change.blind => {}
+            Some(blob) => self.wrote(at.seq, lineage, &change.path, blob),
+        }
+        json!({ "path": change.path, "generation": self.generation(&change.path),
+            "merged": change.merged, "blob": change.after.map(|image| image.blob) })
+    }
+
+    fn remember(&mut self, key: Option<String>, seq: u64, kind: &str, done: bool, facts: Value) {
+        if let Some(key) = key {
+            self.keys.insert(key, Keyed { seq, kind: kind.to_owned(), done, facts });
+            forget_oldest(&mut self.keys, MAX_KEYS, |keyed| keyed.seq);
+        }
+    }
+}
+
+/// Forgets the entries with the lowest sequence numbers once there are a quarter more than `limit`, down to `limit`.
+///
+/// The scan is over `limit` entries and is paid once for `limit / 4` insertions.
+fn forget_oldest<V>(map: &mut BTreeMap<String, V>, limit: usize, seq: impl Fn(&V) -> u64) {
+    if map.len() <= limit + limit / 4 {
+        return;
+    }
+    let mut seqs: Vec<u64> = map.values().map(&seq).collect();
+    seqs.sort_unstable();
+    let oldest_kept = seqs.get(seqs.len() - limit).copied().unwrap_or_default();
+    map.retain(|_, value| seq(value) >= oldest_kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_are_forgotten_a_quarter_at_a_time() {
+        let mut map: BTreeMap<String, u64> =
+            (0..125).map(|seq| (format!("k{:03}", 124 - seq), seq)).collect();
+        forget_oldest(&mut map, 100, |seq| *seq);
+        assert_eq!(map.len(), 125, "a quarter more than the limit is borne");
+        map.insert("newest".to_owned(), 125);
+        forget_oldest(&mut map, 100, |seq| *seq);
+        assert_eq!((map.len(), map.values().min().copied()), (100, Some(26)));
+    }
+}

@@ -1,0 +1,63 @@
+//! Hooks: clients that use their own tools ask before and report afterwards.
+//!
+//! Before: is it allowed, and has the client seen what it is about to change? After: what changed is its own. The
+//! tools themselves run outside the kernel, so this is the kernel's word, not its grip.
+
+use serde_json::{Value, json};
+
+use super::{Looked, decide};
+use crate::{
+    act::Seen,
+    call::{CallError, Code},
+    kernel::{Job, Kernel},
+};
+
+impl Kernel {
+    pub(super) fn finish_hook_before(&mut self, job: Job, looked: &Looked) {
+        let result = self.hook_before(&job, looked);
+        if result.is_ok() && job.text("access") == Some("read") {
+            // The client shows the file to its model: remember which version that was.
+            self.remember_seen(&job, looked, false);
+        }
+        self.finish(job, result, None);
+    }
+
+    /// The client's own tool has written: the change was noted as its own; now it knows what is there.
+    pub(super) fn finish_hook_after(&mut self, job: Job, looked: &Looked, changed: &[String]) {
+        self.remember_seen(&job, looked, true);
+        let after = Some(self.state.next_seq);
+        self.finish(job, Ok(json!({ "changed": changed })), after);
+    }
+
+    fn remember_seen(&mut self, job: &Job, looked: &Looked, elided: bool) {
+        for (path, seen) in &looked.files {
+            if let Ok(Some(content)) = decide::content_of(path, seen) {
+                self.note_read(job, path, &content, elided, false);
+            }
+        }
+    }
+
+    fn hook_before(&self, job: &Job, looked: &Looked) -> Result<Value, CallError> {
+        let access = job.text("access").unwrap_or_default();
+        let reads = self.state.lineages.get(job.caller.lineage()).map(|known| &known.reads);
+        for (path, seen) in &looked.files {
+            let Seen::File { hash, .. } = seen else { continue };
+            match (access, reads.and_then(|reads| reads.get(path))) {
+                ("edit" | "write", Some(read)) if read.blob != *hash => {
+                    let entry = self.state.files.get(path);
+                    let writer =
+                        entry.and_then(|entry| entry.history.last()).map_or("?", |last| &last.writer);
+                    let message = format!("{path} was changed by {writer} since you read it");
+                    return Err(CallError::new(Code::Conflict, message)
+                        .hint(format!("read {path} again, then repeat the change")));
+                }
+                ("write", None) => {
+                    let message = format!("{path} exists and you have not read it");
+                    return Err(CallError::new(Code::Unread, message).hint(format!("read {path} first")));
+                }
+                _ => {}
+            }
+        }
+        Ok(json!({ "ok": true }))
+    }
+}

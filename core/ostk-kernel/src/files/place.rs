@@ -1,0 +1,146 @@
+//! From plans to files: the intent, its placing once it is durable, and the receipt; or everything put back.
+//!
+//! All files of a call change or none does. A file that an outside edit changed between the look and the placing keeps
+//! that edit: the placing reports it, what was placed goes back, and the call starts over with a fresh look.
+
+use serde_json::{Value, json};
+
+use super::{
+    FileStage,
+    decide::{Clash, Content, Plan},
+};
+use crate::{
+    act::{Found, Op, Placed},
+    call::{CallError, Code},
+    event::Event,
+    kernel::{Job, Kernel, Stage},
+    limits,
+};
+
+/// How often a write starts over because the file changed between the look and the placing.
+const MAX_ATTEMPTS: u8 = 5;
+
+/// A write that is being taken back.
+#[derive(Debug)]
+pub(crate) struct Rollback {
+    intent: u64,
+    attempt: u8,
+    /// Why, unless the file had only changed and another attempt may succeed.
+    problem: Option<String>,
+    /// Steps to go, the one under way first.
+    steps: Vec<Found>,
+}
+
+impl Kernel {
+    /// Appends the intent and, once it is durable, lets the files be placed.
+    pub(super) fn intend(&mut self, mut job: Job, plans: Vec<Plan>, attempt: u8) {
+        let event = Event::WriteIntent {
+            changes: plans.iter().map(Plan::change).collect(),
+            verb: job.syscall.name.to_owned(),
+            token: job.text("token").map(str::to_owned),
+            reason: job.text("reason").map(str::to_owned),
+            key: job.key.clone(),
+            requests: job.requests.clone(),
+        };
+        if let Err(error) = limits::check_record(&event) {
+            return self.finish(job, Err(error), None);
+        }
+        let blobs = plans.iter().flat_map(Plan::blobs).collect();
+        let intent = self.record_with(&job.caller.clone(), &event, blobs, false);
+        let steps = plans.iter().map(forward).collect();
+        job.stage = Stage::File(FileStage::Placing { intent, plans, attempt });
+        self.run_for(job, Op::Place { steps }, Some(intent + 1));
+    }
+
+    pub(super) fn placed(&mut self, job: Job, intent: u64, plans: &[Plan], attempt: u8, placed: Placed) {
+        let (done, problem) = match placed {
+            Placed::All => return self.written(job, intent, plans),
+            Placed::Displaced { done } => (done, None),
+            Placed::Failed { done, reason } => (done, Some(limits::clip(&reason))),
+        };
+        let steps: Vec<Found> = plans.iter().take(done).rev().map(backward).collect();
+        self.roll_back(job, Rollback { intent, attempt, problem, steps });
+    }
+
+    fn roll_back(&mut self, mut job: Job, rollback: Rollback) {
+        if rollback.steps.is_empty() {
+            return self.rolled_back(job, rollback);
+        }
+        let steps = rollback.steps.clone();
+        job.stage = Stage::File(FileStage::RollingBack(rollback));
+        self.run_for(job, Op::Place { steps }, None);
+    }
+
+    /// A file that cannot be put back was changed again from outside, or cannot be written: it stays as it is, the
+    /// next touch records it, and the files after it are put back all the same.
+    pub(super) fn resume_rollback(&mut self, job: Job, mut rollback: Rollback, placed: &Placed) {
+        match placed {
+            Placed::All => rollback.steps.clear(),
+            Placed::Displaced { done } | Placed::Failed { done, .. } => {
+                rollback.steps.drain(..rollback.steps.len().min(done + 1));
+            }
+        }
+        self.roll_back(job, rollback);
+    }
+
+    fn written(&mut self, job: Job, intent: u64, plans: &[Plan]) {
+        let receipt = Event::WriteReceipt { intent, done: true, problem: None };
+        self.record_with(&job.caller.clone(), &receipt, Vec::new(), true);
+        let files: Vec<Value> = plans.iter().map(|plan| self.file_facts(&plan.path, plan.merged)).collect();
+        for plan in plans {
+            self.mark_told(job.caller.lineage(), &plan.path);
+        }
+        // The intent was durable before the files were placed; the receipt only spares recovery a look.
+        self.finish(job, Ok(json!({ "intent": intent, "files": files })), None);
+    }
+
+    fn rolled_back(&mut self, job: Job, rollback: Rollback) {
+        let Rollback { intent, attempt, problem, .. } = rollback;
+        let text = problem.clone().unwrap_or_else(|| "the file changed before it was placed".to_owned());
+        let receipt = Event::WriteReceipt { intent, done: false, problem: Some(text.clone()) };
+        self.record_with(&job.caller.clone(), &receipt, Vec::new(), true);
+        if problem.is_none() && attempt < MAX_ATTEMPTS {
+            return self.observe_again(job, attempt + 1);
+        }
+        let error =
+            CallError::new(Code::Failed, format!("{}: {text}; nothing was changed", job.paths.join(", ")));
+        self.finish(job, Err(error), None);
+    }
+
+    /// Records a conflict and hands the decision to the caller.
+    pub(super) fn hand_back(&mut self, job: Job, clash: &Clash) {
+        let token = clash.candidate.as_ref().map(|_| format!("c{}", self.state.next_seq));
+        let event = Event::FileConflict {
+            token: token.clone(),
+            path: clash.path.clone(),
+            base_blob: clash.base.hash,
+            current_blob: clash.current.hash,
+            proposed_blob: clash.proposed.hash,
+            candidate_blob: clash.candidate.as_ref().map(|candidate| candidate.hash),
+            key: job.key.clone(),
+        };
+        let contents =
+            [Some(&clash.base), Some(&clash.current), Some(&clash.proposed), clash.candidate.as_ref()];
+        let blobs =
+            contents.into_iter().flatten().map(|content| (content.hash, content.bytes.clone())).collect();
+        let seq = self.record_with(&job.caller.clone(), &event, blobs, false);
+        let error = clash.to_error(token.as_deref());
+        self.finish(job, Err(error), Some(seq + 1));
+    }
+}
+
+fn forward(plan: &Plan) -> Found {
+    step(&plan.path, plan.before.as_ref(), plan.after.as_ref())
+}
+
+fn backward(plan: &Plan) -> Found {
+    step(&plan.path, plan.after.as_ref(), plan.before.as_ref())
+}
+
+fn step(path: &str, from: Option<&Content>, to: Option<&Content>) -> Found {
+    Found {
+        path: path.to_owned(),
+        expected: from.map(|content| content.hash),
+        wanted: to.map(|content| (content.bytes.clone(), content.executable)),
+    }
+}

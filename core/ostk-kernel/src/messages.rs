@@ -1,0 +1,85 @@
+//! Messages to agents: a native agent takes one as a step of its own, a client gets it with its next reply.
+//!
+//! The log keeps the text as a blob. What still waits for a client is loaded once at boot, so that a reply needs no
+//! look into the packs.
+
+use std::collections::BTreeSet;
+
+use ostk_log::Hash;
+use serde_json::{Value, json};
+
+use crate::{
+    act::{Op, Outcome},
+    call::{CallError, Caller, Code},
+    event::Event,
+    kernel::{Job, Kernel, Target},
+    shell::blob,
+    state::{LineageKind, LineageState},
+    work::{no_lineage, short_text},
+};
+
+/// Messages that wait for one client; whoever does not read 64 will not read the next.
+const MAX_WAITING: usize = 64;
+
+impl Kernel {
+    pub(crate) fn nudge(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
+        let to = job.text("lineage").unwrap_or_default().to_owned();
+        let text = match self.may_nudge(&to).and_then(|()| short_text(job)) {
+            Ok(text) => text,
+            Err(error) => return (Err(error), None),
+        };
+        let (text_blob, bytes) = blob(text.as_bytes());
+        let event = Event::NudgeSent { to: to.clone(), text_blob, key: job.key.clone() };
+        let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], false);
+        if self.state.nudges.contains_key(&to) {
+            self.nudge_texts.insert(text_blob, text);
+        } else {
+            self.nudged(&to, text_blob);
+        }
+        (Ok(json!({ "seq": seq })), Some(self.state.next_seq))
+    }
+
+    fn may_nudge(&self, to: &str) -> Result<(), CallError> {
+        let lineage = self.state.lineages.get(to).ok_or_else(|| no_lineage(to))?;
+        if lineage.kind == LineageKind::Native && lineage.state == LineageState::Exited {
+            return Err(CallError::new(Code::Stopped, format!("{to} has ended")).hint("ostk ps"));
+        }
+        if self.state.nudges.get(to).map_or(0, Vec::len) >= MAX_WAITING {
+            let message = format!("{MAX_WAITING} messages wait for {to} already");
+            return Err(CallError::new(Code::Busy, message));
+        }
+        Ok(())
+    }
+
+    /// Loads the texts of what still waits.
+    pub(crate) fn load_nudges(&mut self) {
+        let waiting: BTreeSet<Hash> = self.state.nudges.values().flatten().map(|(_, blob)| *blob).collect();
+        if !waiting.is_empty() {
+            let blobs = waiting.into_iter().collect();
+            self.run(Op::Observe { paths: Vec::new(), blobs }, Target::Nudges, None);
+        }
+    }
+
+    pub(crate) fn nudges_loaded(&mut self, outcome: Outcome) {
+        if let Outcome::Observed { blobs, .. } = outcome {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            self.nudge_texts.extend(blobs.into_iter().map(|(hash, bytes)| (hash, text(&bytes))));
+        }
+    }
+
+    /// The messages that wait for a client, each `sender: text`. They count as delivered.
+    pub(crate) fn take_nudges(&mut self, caller: &Caller) -> Vec<String> {
+        let Some(waiting) = self.state.nudges.get(caller.lineage()) else { return Vec::new() };
+        let texts: Option<Vec<String>> = waiting
+            .iter()
+            .map(|(from, blob)| Some(format!("{from}: {}", self.nudge_texts.get(blob)?)))
+            .collect();
+        // Not loaded yet: the next reply takes them.
+        let Some(texts) = texts else { return Vec::new() };
+        let to = caller.lineage().to_owned();
+        self.record_with(caller, &Event::NudgeDelivered { to }, Vec::new(), true);
+        let waiting: BTreeSet<Hash> = self.state.nudges.values().flatten().map(|(_, blob)| *blob).collect();
+        self.nudge_texts.retain(|blob, _| waiting.contains(blob));
+        texts
+    }
+}
