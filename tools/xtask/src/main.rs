@@ -1,20 +1,24 @@
-//! The project's own scripts: `cargo xtask test | tidy | ci`.
+//! The project's own scripts: `cargo xtask test [--fuzz] | tidy | ci | bench [AREA...]`.
 //!
 //! `test` installs what the tests need and runs every test; `tidy` checks the rules that no compiler checks; `ci` is
-//! what runs before a change lands. Each is a function in a module of its own.
+//! what runs before a change lands; `bench` measures this machine. Each is a function in a module of its own.
 
+mod bench;
+mod fuzz;
 mod test;
 mod tidy;
 
 use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};
 
-const USAGE: &str = "usage: cargo xtask test | tidy | ci";
+const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...]";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
+        Some("test") if args.next().as_deref() == Some("--fuzz") => fuzz::run(),
         Some("test" | "ci") => test::run(),
+        Some("bench") => bench::run(args),
         Some("tidy") => tidy::run(),
         _ => bail!(USAGE),
     }
