@@ -1,17 +1,19 @@
-//! The project's own scripts: `cargo xtask test [--fuzz] | tidy | ci | bench [AREA...]`.
+//! The project's own scripts: `cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...]`.
 //!
 //! `test` installs what the tests need and runs every test; `tidy` checks the rules that no compiler checks; `ci` is
-//! what runs before a change lands; `bench` measures this machine. Each is a function in a module of its own.
+//! what runs before a change lands; `bench` measures this machine; `torture` kills the daemon
+//! while clients edit, for minutes. Each is a function in a module of its own.
 
 mod bench;
 mod fuzz;
 mod test;
 mod tidy;
+mod torture;
 
 use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};
 
-const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...]";
+const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...]";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -20,6 +22,7 @@ fn main() -> Result<()> {
         Some("test" | "ci") => test::run(),
         Some("bench") => bench::run(args),
         Some("tidy") => tidy::run(),
+        Some("torture") => torture::run(args),
         _ => bail!(USAGE),
     }
 }
