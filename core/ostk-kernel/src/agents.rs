@@ -41,8 +41,8 @@ const MAX_WAIT_MS: u64 = 24 * 3_600_000;
 const MAX_TOOLS: usize = 128;
 /// Longest identifier of a tool call that is kept as the vendor gave it.
 const MAX_TOOL_ID: usize = 128;
-/// What a tool grant may give when an Agentfile names none.
-const EVERY_TOOL: [&str; 5] = ["shell", "file:read", "file:edit", "file:write", "kernel:spawn"];
+/// What an Agentfile grants that sets path limits and names no tools.
+const EVERY_TOOL: [&str; 4] = ["shell", "file:read", "file:edit", "file:write"];
 /// Signals and what they do is in [`Kernel::signal`].
 const SIGNALS: [&str; 5] = ["SIGSTOP", "SIGCONT", "SIGTERM", "SIGCANCEL", "SIGKILL"];
 
@@ -124,8 +124,16 @@ impl Kernel {
         Ok(json!({ "lineage": name, "generation": generation }))
     }
 
-    /// The grants of a new agent: those of its Agentfile with its path limits, within those of the agent that starts it.
+    /// The grants of a new agent: those of its Agentfile, with its path limits. Whoever is bound by an Agentfile's tools
+    /// itself starts nobody: the child could be granted more.
     fn bounded_tools(&self, caller: &Caller, file: &Agentfile) -> Result<Option<Vec<ToolGrant>>, CallError> {
+        if matches!(caller, Caller::Agent(_) | Caller::World(_))
+            && self.agent_tools(caller.lineage()).is_some()
+        {
+            let message =
+                format!("{} is bound by its Agentfile's tools and starts no agents", caller.lineage());
+            return Err(CallError::new(Code::Denied, message).hint("ask the operator"));
+        }
         let limit = |(key, path): &(String, String)| {
             let class = match key.as_str() {
                 "read-path" | "sandbox.read" => "limit:read",
@@ -136,30 +144,9 @@ impl Kernel {
         };
         let limits: Vec<ToolGrant> = file.limits.other.iter().filter_map(limit).collect();
         let mut tools = (!file.tools.is_empty()).then(|| file.tools.clone());
-        let own = matches!(caller, Caller::Agent(_) | Caller::World(_))
-            .then(|| self.state.agents.get(caller.lineage())?.tool_grants())
-            .flatten();
-        if let Some(own) = own {
-            let tools = tools.get_or_insert_with(|| own.to_vec());
-            if let Some(beyond) = tools.iter().find(|grant| !own.contains(grant)) {
-                let message =
-                    format!("{} may not grant {}, which it does not have", caller.lineage(), beyond.class);
-                return Err(
-                    CallError::new(Code::Denied, message).hint("name only tools of its own Agentfile")
-                );
-            }
-            let inherited = own.iter().filter(|grant| grant.class.starts_with("limit:"));
-            let missing: Vec<ToolGrant> = inherited.filter(|grant| !tools.contains(grant)).cloned().collect();
-            tools.extend(missing);
-            if !limits.is_empty() && limits.iter().any(|limit| !own.contains(limit)) {
-                let message = format!("{} may not set path limits beyond its own", caller.lineage());
-                return Err(CallError::new(Code::Denied, message));
-            }
-        }
         if !limits.is_empty() {
-            let every =
-                || EVERY_TOOL.map(|class| ToolGrant { class: class.to_owned(), pattern: None }).to_vec();
-            tools.get_or_insert_with(every).extend(limits);
+            let every = EVERY_TOOL.map(|class| ToolGrant { class: class.to_owned(), pattern: None });
+            tools.get_or_insert_with(|| every.to_vec()).extend(limits);
         }
         for grant in tools.iter().flatten() {
             parse_grant(grant)?;

@@ -261,6 +261,8 @@ pub(crate) fn revert(
     match (before, after, current) {
         (before, Some(after), Some(current)) if current.hash == after.hash => Ok(before),
         (before, None, None) => Ok(before),
+        // It had been created, and is gone already.
+        (None, Some(_), None) => Ok(None),
         (Some(before), Some(after), Some(current)) => {
             match ostk_merge::merge(&after.bytes, &current.bytes, &before.bytes) {
                 Merge::Unchanged => Ok(Some(current)),

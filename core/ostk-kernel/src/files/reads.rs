@@ -131,7 +131,8 @@ impl Kernel {
             .history
             .iter()
             .map(|version| {
-                let bytes = version.image.and_then(|image| looked.blobs.get(&image.blob)).unwrap_or(&empty);
+                let bytes =
+                    version.image.and_then(|image| stored(looked, &path, image.blob)).unwrap_or(&empty);
                 bytes.as_ref()
             })
             .collect();
@@ -147,6 +148,14 @@ impl Kernel {
             })
             .collect();
         self.finish(job, Ok(json!({ "path": path, "lines": lines })), None);
+    }
+}
+
+/// The bytes of a version: from the packs, or from the file itself if that version has just been noticed.
+fn stored<'a>(looked: &'a Looked, path: &str, blob: Hash) -> Option<&'a BlobBytes> {
+    match looked.files.get(path) {
+        Some(Seen::File { hash, bytes, .. }) if *hash == blob => Some(bytes),
+        _ => looked.blobs.get(&blob),
     }
 }
 

@@ -1,0 +1,175 @@
+//! Refusals: recorded, explained, and nothing happens.
+
+use ostk_kernel::{Code, TABLE};
+use ostk_policy::Documents;
+use serde_json::json;
+
+use crate::host::{Host, ada, agent, assert_code};
+
+fn pinned(text: &str) -> Host {
+    let mut documents = Documents::default();
+    documents.pins.insert("narrow".to_owned(), text.to_owned());
+    Host::with(documents)
+}
+
+fn session(host: &mut Host, name: &str, pin: &str) {
+    host.ok(&ada(), "session.start", json!({ "name": name, "exact": true, "client": "test", "pin": pin }));
+}
+
+#[test]
+fn a_denial_is_recorded_and_names_rule_resource_and_remedy() {
+    let mut host = pinned("deny-path: infra/\n");
+    session(&mut host, "w", "narrow");
+    host.put("infra/deploy.tf", "a\n");
+    let write = json!({ "path": "infra/deploy.tf", "old": "a", "new": "b" });
+    let error = host.err(&agent("w"), "file.edit", write);
+    assert_code(&error, Code::Denied);
+    assert!(error.message.contains("infra/deploy.tf"), "{error:?}");
+    assert!(error.message.contains("pins/narrow/pin.caps:1"), "{error:?}");
+    assert!(error.hint.as_ref().unwrap().starts_with("ostk why w"), "{error:?}");
+    let denied = host.last("gate.denied");
+    assert_eq!((denied.actor.as_str(), denied.seq), ("agent:w", error.data["seq"].as_u64().unwrap()));
+    assert_eq!(denied.body["request"]["resource"]["name"], "infra/deploy.tf");
+    assert_eq!((host.text("infra/deploy.tf").as_str(), host.count("file.write.intent")), ("a\n", 0));
+    assert_eq!(host.kernel.state().lineages["w"].denied, 1);
+    let why =
+        host.ok(&ada(), "why", json!({ "lineage": "w", "verb": "file.edit", "resource": "infra/deploy.tf" }));
+    assert_eq!(why["effect"], "deny", "why agrees with the attempt");
+}
+
+#[test]
+fn a_denial_is_told_only_when_it_is_on_disk() {
+    let mut host = pinned("deny-path: infra/\n");
+    session(&mut host, "w", "narrow");
+    host.syncs = false;
+    let call = host.submit(&agent("w"), "file.read", json!({ "path": "infra/x" }));
+    host.run();
+    assert!(!host.replies.contains_key(&call));
+    host.sync_to(host.log.len());
+    assert!(host.replies.contains_key(&call));
+}
+
+#[test]
+fn a_path_outside_the_workspace_is_refused_loudly_and_recorded() {
+    let mut host = Host::new();
+    for (verb, args) in [
+        ("file.read", json!({ "path": "../secret" })),
+        ("file.write", json!({ "path": "/etc/passwd", "content": "x" })),
+        (
+            "file.batch",
+            json!({ "ops": [{ "path": "ok", "content": "x" }, { "path": "../x", "content": "x" }] }),
+        ),
+        ("shell.run", json!({ "command": "true", "cwd": "../.." })),
+    ] {
+        let before = host.count("gate.denied");
+        let error = host.err(&agent("w"), verb, args);
+        assert_code(&error, Code::Denied);
+        assert!(error.message.contains("workspace boundary"), "{error:?}");
+        assert_eq!(host.count("gate.denied"), before + 1, "{verb}");
+        assert_eq!(host.last("gate.denied").body["effect"], "boundary");
+    }
+    assert!(host.last("gate.denied").body["reason"].as_str().unwrap().contains("../.."));
+    assert!(host.files.is_empty());
+}
+
+#[test]
+fn a_pin_that_does_not_exist_allows_nothing() {
+    let mut host = Host::new();
+    session(&mut host, "w", "missing");
+    host.put("a.txt", "a\n");
+    for (verb, args) in [
+        ("file.read", json!({ "path": "a.txt" })),
+        ("file.write", json!({ "path": "b.txt", "content": "x" })),
+        ("shell.run", json!({ "command": "true" })),
+    ] {
+        assert_code(&host.err(&agent("w"), verb, args), Code::Denied);
+    }
+}
+
+#[test]
+fn a_pin_cannot_be_shed_by_starting_a_session_or_an_agent() {
+    let mut host = pinned("write: src/\n");
+    session(&mut host, "w", "narrow");
+    let other = host.ok(&agent("w"), "session.start", json!({ "name": "x" }));
+    let other = other["lineage"].as_str().unwrap().to_owned();
+    assert_eq!(host.kernel.state().lineages[&other].pin.as_deref(), Some("narrow"));
+    host.ok(&agent("w"), "session.start", json!({ "name": "w", "exact": true }));
+    assert_eq!(host.kernel.state().lineages["w"].pin.as_deref(), Some("narrow"));
+    let taken =
+        host.err(&agent("w"), "session.start", json!({ "name": "ada", "exact": true, "pin": "narrow" }));
+    assert_code(&taken, Code::Denied);
+    let agentfile = "FROM scripted\nPIN wide\nTASK work\n";
+    let spawn = host.err(&agent("w"), "agent.spawn", json!({ "name": "child", "agentfile": agentfile }));
+    assert_code(&spawn, Code::Denied);
+}
+
+#[test]
+fn malformed_documents_keep_the_old_policy_for_readers_and_refuse_writes() {
+    let mut host = pinned("write: src/\n");
+    host.put("src/a", "a\n");
+    session(&mut host, "w", "narrow");
+    host.documents.pins.insert("narrow".to_owned(), "nonsense here\n".to_owned());
+    assert_code(&host.err(&ada(), "policy.reload", json!({})), Code::Usage);
+    assert_eq!(host.count("policy.rejected"), 1);
+    host.ok(&agent("w"), "file.read", json!({ "path": "src/a" }));
+    assert_code(
+        &host.err(&agent("w"), "file.write", json!({ "path": "src/b", "content": "b" })),
+        Code::Denied,
+    );
+    host.documents.pins.insert("narrow".to_owned(), "write: src/, doc/\n".to_owned());
+    host.documents.pins.insert("narrow".to_owned(), "write: src/ doc/\n".to_owned());
+    host.ok(&ada(), "policy.reload", json!({}));
+    host.ok(&agent("w"), "file.write", json!({ "path": "src/b", "content": "b" }));
+    assert_eq!(host.count("policy.loaded"), 2);
+}
+
+#[test]
+fn calls_that_do_not_fit_into_a_record_are_refused() {
+    let mut host = Host::new();
+    let long = "x".repeat(100_000);
+    for (verb, args) in [
+        ("shell.run", json!({ "command": long })),
+        ("shell.run", json!({ "command": "\u{1}".repeat(20_000) })),
+        ("file.read", json!({ "path": long })),
+        ("file.write", json!({ "path": "a", "content": "x", "reason": long })),
+        ("nudge", json!({ "lineage": long, "text": "x" })),
+    ] {
+        assert_code(&host.err(&agent("w"), verb, args), Code::TooLarge);
+    }
+    assert_code(&host.err(&agent("no\"name"), "ps", json!({})), Code::Usage);
+    host.ok(&agent("w"), "file.write", json!({ "path": "a", "content": long }));
+}
+
+/// Every call of the table with arguments that fit it ends in something else than a bug.
+#[test]
+fn every_call_of_the_table_has_code() {
+    let samples = json!({
+        "agent.signal": { "lineage": "v", "signal": "SIGCONT" },
+        "agent.spawn": { "name": "n", "agentfile": "FROM scripted\n" },
+        "agent.wait": { "lineage": "nobody" },
+        "file.accept": { "token": "c1" }, "file.batch": { "ops": [{ "path": "b", "content": "b" }] },
+        "file.blame": { "path": "a" }, "file.delete": { "path": "a" }, "file.log": { "path": "a" },
+        "file.edit": { "path": "a", "old": "a", "new": "b" }, "file.read": { "path": "a" },
+        "file.rename": { "from": "b", "to": "c" }, "file.undo": { "seq": 1 },
+        "file.write": { "path": "d", "content": "d" },
+        "hook.after": { "tool": "Edit", "paths": ["a"] }, "hook.before": { "tool": "Edit", "access": "edit", "path": "a" },
+        "lock": { "action": "status", "name": "l" }, "note": { "text": "t" }, "nudge": { "lineage": "v", "text": "t" },
+        "process.interact": { "alias": "p", "action": "read_tail" }, "process.start": { "alias": "p", "command": "true" },
+        "search": { "pattern": "x" }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },
+    });
+    let mut host = Host::new();
+    host.put("a", "a\n");
+    host.commands.insert("true".to_owned(), Box::new(|_| crate::host::exit(0, "")));
+    host.ok(&agent("v"), "ps", json!({}));
+    for syscall in TABLE {
+        let args = samples.get(syscall.name).cloned().unwrap_or_else(|| json!({}));
+        let reply = host.call(&agent("w"), syscall.name, args.clone());
+        if let Err(error) = reply {
+            assert!(!error.message.starts_with("bug"), "{}: {error:?}", syscall.name);
+            assert!(!error.message.contains("is missing: "), "{}: {args} {error:?}", syscall.name);
+        }
+        if syscall.name == "session.end" {
+            host.ok(&ada(), "session.start", json!({ "name": "w", "exact": true, "client": "test" }));
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! A host in memory: files, blobs and a log that is durable exactly as far as a test says.
+//!
+//! It carries acts out as the daemon would: an operation starts when the records it waits for are durable, a reply is
+//! sent when those it promises are. After every step the records are folded again, from their bytes, and the folded
+//! state must equal the kernel's.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ostk_agent::{
+    AgentState,
+    model::{Block, ModelReply, ModelRequest, StopReason, Usage},
+};
+use ostk_kernel::{
+    Act, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel, Op, OpId, Outcome, Placed,
+    Seen, ShellEnd, State, Unresolved, fold,
+};
+use ostk_log::{Draft, Hash, Timestamp};
+use ostk_policy::{Documents, Gate};
+use serde_json::{Map, Value};
+
+pub(crate) type Reply = Result<Value, CallError>;
+pub(crate) type Files = BTreeMap<String, (Vec<u8>, bool)>;
+
+/// What a command does to the files, and its output.
+type Command = Box<dyn FnMut(&mut Files) -> ShellEnd>;
+
+pub(crate) struct Host {
+    pub(crate) kernel: Kernel,
+    pub(crate) files: Files,
+    pub(crate) blobs: BTreeMap<Hash, BlobBytes>,
+    /// Records with the blobs that came with each.
+    pub(crate) log: Vec<(Draft, Vec<(Hash, BlobBytes)>)>,
+    pub(crate) durable: usize,
+    /// Whether `run` makes records durable.
+    pub(crate) syncs: bool,
+    pub(crate) parked: VecDeque<(OpId, Op, Option<u64>)>,
+    pub(crate) parked_replies: Vec<(CallId, Reply, Option<u64>)>,
+    pub(crate) replies: BTreeMap<CallId, Reply>,
+    pub(crate) aborted: Vec<OpId>,
+    /// Outside edits made just before the next placings, one each.
+    pub(crate) before_place: VecDeque<(String, Vec<u8>)>,
+    /// Paths that cannot be written.
+    pub(crate) read_only: Vec<String>,
+    /// What commands do, by command line.
+    pub(crate) commands: BTreeMap<String, Command>,
+    /// What the scan before a command reports.
+    pub(crate) scanned_before: Vec<String>,
+    /// The model's replies, by the number of replies before it in the conversation.
+    pub(crate) script: Vec<Vec<Block>>,
+    /// Operations carried out, by kind.
+    pub(crate) done: BTreeMap<&'static str, usize>,
+    pub(crate) documents: Documents,
+    pub(crate) now: u64,
+    shadow: State,
+    epoch: u64,
+    next_call: u64,
+}
+
+pub(crate) fn agent(name: &str) -> Caller {
+    Caller::Agent(name.to_owned())
+}
+
+pub(crate) fn ada() -> Caller {
+    Caller::Human("ada".to_owned())
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        Self::with(Documents::default())
+    }
+
+    pub(crate) fn with(documents: Documents) -> Self {
+        let mut host = Self {
+            kernel: kernel(State::default(), &documents, 1),
+            files: Files::new(),
+            blobs: BTreeMap::new(),
+            log: Vec::new(),
+            durable: 0,
+            syncs: true,
+            parked: VecDeque::new(),
+            parked_replies: Vec::new(),
+            replies: BTreeMap::new(),
+            aborted: Vec::new(),
+            before_place: VecDeque::new(),
+            read_only: Vec::new(),
+            commands: BTreeMap::new(),
+            scanned_before: Vec::new(),
+            script: Vec::new(),
+            done: BTreeMap::new(),
+            documents,
+            now: 1_790_000_000_000_000,
+            shadow: State::default(),
+            epoch: 1,
+            next_call: 0,
+        };
+        host.boot();
+        host.run();
+        host
+    }
+
+    fn boot(&mut self) {
+        let acts = self.kernel.boot(Timestamp::from_micros(self.now), &self.documents.clone());
+        self.take(acts);
+    }
+
+    /// The power fails: what is not durable is gone, the files stay; a new daemon starts.
+    pub(crate) fn crash(&mut self) {
+        self.log.truncate(self.durable);
+        self.blobs = self.log.iter().flat_map(|(_, blobs)| blobs.iter().cloned()).collect();
+        let mut state = State::default();
+        for (draft, _) in &self.log {
+            fold(&mut state, draft).unwrap();
+        }
+        self.shadow = state.clone();
+        self.epoch += 1;
+        self.kernel = kernel(state, &self.documents, self.epoch);
+        self.parked.clear();
+        self.parked_replies.clear();
+        self.before_place.clear();
+        self.boot();
+    }
+
+    pub(crate) fn submit(&mut self, caller: &Caller, verb: &str, args: Value) -> CallId {
+        self.submit_keyed(caller, verb, args, None)
+    }
+
+    pub(crate) fn submit_keyed(
+        &mut self,
+        caller: &Caller,
+        verb: &str,
+        args: Value,
+        key: Option<&str>,
+    ) -> CallId {
+        self.next_call += 1;
+        self.now += 1_000;
+        let now = Timestamp::from_micros(self.now);
+        let call = Call {
+            id: self.next_call,
+            caller: caller.clone(),
+            verb: verb.to_owned(),
+            args,
+            idempotency: key.map(str::to_owned),
+            deadline: now.plus_millis(60_000),
+        };
+        let acts = self.kernel.submit(now, call);
+        self.take(acts);
+        self.next_call
+    }
+
+    /// Submits, runs everything, and returns the reply.
+    pub(crate) fn call(&mut self, caller: &Caller, verb: &str, args: Value) -> Reply {
+        let id = self.submit(caller, verb, args);
+        self.run();
+        self.replies.remove(&id).expect("the call has a reply")
+    }
+
+    pub(crate) fn keyed(&mut self, caller: &Caller, verb: &str, args: Value, key: &str) -> Reply {
+        let id = self.submit_keyed(caller, verb, args, Some(key));
+        self.run();
+        self.replies.remove(&id).expect("the call has a reply")
+    }
+
+    pub(crate) fn ok(&mut self, caller: &Caller, verb: &str, args: Value) -> Value {
+        self.call(caller, verb, args).unwrap_or_else(|error| panic!("{verb}: {error:?}"))
+    }
+
+    pub(crate) fn err(&mut self, caller: &Caller, verb: &str, args: Value) -> CallError {
+        self.call(caller, verb, args).expect_err("a refusal")
+    }
+
+    pub(crate) fn tick(&mut self, millis: u64) -> Option<Timestamp> {
+        self.now += millis * 1_000;
+        let (acts, next) = self.kernel.tick(Timestamp::from_micros(self.now));
+        self.take(acts);
+        next
+    }
+
+    pub(crate) fn notice(&mut self, paths: &[&str]) {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        let acts = self.kernel.notice(Timestamp::from_micros(self.now), &paths);
+        self.take(acts);
+        self.run();
+    }
+
+    /// Carries out everything until nothing moves.
+    pub(crate) fn run(&mut self) {
+        for _ in 0..100_000 {
+            if self.syncs {
+                self.sync_to(self.log.len());
+            }
+            if !self.step(0) {
+                assert_eq!(self.shadow.hash(), self.kernel.state().hash());
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Carries out the operation at `at` among those that may start; false if there is none.
+    pub(crate) fn step(&mut self, at: usize) -> bool {
+        let Some((id, op)) = self.start(at) else { return false };
+        let outcome = self.carry_out(op);
+        self.finish(id, outcome);
+        true
+    }
+
+    pub(crate) fn ready(&self) -> Vec<usize> {
+        let durable = self.durable as u64;
+        (0..self.parked.len()).filter(|at| self.parked[*at].2.is_none_or(|after| after <= durable)).collect()
+    }
+
+    /// Takes the operation at `at` among the ready ones off the list.
+    pub(crate) fn start(&mut self, at: usize) -> Option<(OpId, Op)> {
+        let ready = self.ready();
+        let index = *ready.get(at.checked_rem(ready.len())?)?;
+        let (id, op, _) = self.parked.remove(index)?;
+        Some((id, op))
+    }
+
+    pub(crate) fn finish(&mut self, id: OpId, outcome: Outcome) {
+        self.now += 1_000;
+        let acts = self.kernel.complete(Timestamp::from_micros(self.now), id, outcome);
+        self.take(acts);
+    }
+
+    pub(crate) fn sync_to(&mut self, records: usize) {
+        self.durable = self.durable.max(records);
+        let durable = self.durable as u64;
+        let due = |after: &Option<u64>| after.is_none_or(|after| after <= durable);
+        let (sent, parked) =
+            std::mem::take(&mut self.parked_replies).into_iter().partition(|(.., after)| due(after));
+        self.parked_replies = parked;
+        let sent: Vec<(CallId, Reply, Option<u64>)> = sent;
+        self.replies.extend(sent.into_iter().map(|(call, reply, _)| (call, reply)));
+    }
+
+    fn take(&mut self, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Append { draft, blobs, .. } => self.append(draft, blobs),
+                Act::Run { id, op, after } => self.parked.push_back((id, op, after)),
+                Act::Reply { call, result, after } => self.parked_replies.push((call, result, after)),
+                Act::Abort { id } => self.aborted.push(id),
+            }
+        }
+        self.sync_to(self.durable);
+        assert_eq!(self.shadow, *self.kernel.state(), "the fold of the log is the kernel's state");
+    }
+
+    fn append(&mut self, draft: Draft, blobs: Vec<(Hash, BlobBytes)>) {
+        for (hash, bytes) in &blobs {
+            assert_eq!(Hash::of(bytes), *hash, "a blob has the digest of its bytes");
+            self.blobs.insert(*hash, bytes.clone());
+        }
+        let line = serde_json::to_string(&draft.body).unwrap();
+        assert!(line.len() < ostk_log::MAX_LINE - 2_048, "{} does not fit into a line", draft.event);
+        self.every_blob_is_stored(&Value::Object(draft.body.clone()), &draft.event);
+        let body = sorted(&Value::Object(draft.body)).as_object().cloned().unwrap();
+        let draft = Draft { body, ..draft };
+        fold(&mut self.shadow, &draft).unwrap();
+        self.log.push((draft, blobs));
+    }
+
+    /// A member called `blob` or ending in `_blob` names bytes that came with this record or one before.
+    fn every_blob_is_stored(&self, value: &Value, event: &str) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    if let (true, Some(hash)) = (name == "blob" || name.ends_with("_blob"), value.as_str()) {
+                        let hash: Hash = hash.parse().unwrap();
+                        assert!(self.blobs.contains_key(&hash), "{event}.{name} names a blob nobody stored");
+                    }
+                    self.every_blob_is_stored(value, event);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.every_blob_is_stored(item, event)),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, op: Op) -> Outcome {
+        let name = name_of(&op);
+        *self.done.entry(name).or_default() += 1;
+        match op {
+            Op::Resolve { cwd, paths } => {
+                Outcome::Resolved(paths.iter().map(|path| resolve(&cwd, path)).collect())
+            }
+            Op::Observe { paths, blobs } => {
+                let files = paths.into_iter().map(|path| (path.clone(), self.see(&path))).collect();
+                let found = blobs.iter().filter_map(|hash| Some((*hash, self.blobs.get(hash)?.clone())));
+                Outcome::Observed { files, blobs: found.collect() }
+            }
+            Op::Place { steps } => Outcome::Placed(self.place(steps)),
+            Op::List { .. } => Outcome::Listed(Ok(self.files.keys().cloned().collect())),
+            Op::Shell { command, .. } => self.shell(&command),
+            Op::Scan => Outcome::Scanned(Ok(self.files.keys().cloned().collect())),
+            Op::Start { alias, .. } => Outcome::Json(Ok(serde_json::json!({ "alias": alias, "pid": 7 }))),
+            Op::Interact { action, .. } => {
+                Outcome::Json(Ok(serde_json::json!({ "output": "", "alive": action != "kill" })))
+            }
+            Op::Search { .. } => Outcome::Json(Ok(serde_json::json!({ "matches": [] }))),
+            Op::Model { agent, .. } => self.model(&agent),
+            Op::LoadDocuments => Outcome::Documents(Box::new(self.documents.clone())),
+        }
+    }
+
+    fn see(&self, path: &str) -> Seen {
+        match self.files.get(path) {
+            None => Seen::Absent,
+            Some((bytes, executable)) => {
+                Seen::File { hash: Hash::of(bytes), bytes: bytes.clone().into(), executable: *executable }
+            }
+        }
+    }
+
+    fn place(&mut self, steps: Vec<Found>) -> Placed {
+        if let Some((path, bytes)) = self.before_place.pop_front() {
+            self.files.insert(path, (bytes, false));
+        }
+        for (done, step) in steps.into_iter().enumerate() {
+            if self.read_only.contains(&step.path) {
+                return Placed::Failed { done, reason: format!("{}: permission denied", step.path) };
+            }
+            if self.files.get(&step.path).map(|(bytes, _)| Hash::of(bytes)) != step.expected {
+                return Placed::Displaced { done };
+            }
+            match step.wanted {
+                Some((bytes, executable)) => self.files.insert(step.path, (bytes.to_vec(), executable)),
+                None => self.files.remove(&step.path),
+            };
+        }
+        Placed::All
+    }
+
+    fn shell(&mut self, command: &str) -> Outcome {
+        let before = std::mem::take(&mut self.scanned_before);
+        let old = self.files.clone();
+        let mut files = old.clone();
+        let run = self.commands.get_mut(command).unwrap_or_else(|| panic!("no command {command:?}"));
+        let end = run(&mut files);
+        let changed = |path: &&String| old.get(*path) != files.get(*path);
+        let mut after: Vec<String> = old.keys().chain(files.keys()).filter(changed).cloned().collect();
+        after.dedup();
+        self.files = files;
+        Outcome::Shell { end: Ok(end), before, after }
+    }
+
+    fn model(&mut self, agent: &AgentState) -> Outcome {
+        let request = self.conversation(agent);
+        let said =
+            request.messages.iter().filter(|message| message.role == ostk_agent::model::Role::Assistant);
+        let content = self.script.get(said.count()).cloned().expect("the model has something to say");
+        let asks = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
+        let stop = if asks { StopReason::ToolUse } else { StopReason::EndTurn };
+        let usage = Usage { input: 100, output: 10, ..Usage::default() };
+        let (model, message_id) = (request.model, format!("m{}", request.messages.len()));
+        Outcome::Model(Ok((ModelReply { model, message_id, content, stop, usage }, Some(5))))
+    }
+
+    pub(crate) fn conversation(&self, agent: &AgentState) -> ModelRequest {
+        agent.compose(&|hash| self.blobs.get(hash).map(|bytes| bytes.to_vec()), &[]).unwrap()
+    }
+
+    pub(crate) fn text(&self, path: &str) -> String {
+        String::from_utf8(self.files[path].0.clone()).unwrap()
+    }
+
+    pub(crate) fn put(&mut self, path: &str, text: &str) {
+        self.files.insert(path.to_owned(), (text.as_bytes().to_vec(), false));
+    }
+
+    pub(crate) fn events(&self) -> Vec<&str> {
+        self.log.iter().map(|(draft, _)| draft.event.as_str()).collect()
+    }
+
+    pub(crate) fn last(&self, event: &str) -> &Draft {
+        let found = self.log.iter().rev().find(|(draft, _)| draft.event == event);
+        &found.unwrap_or_else(|| panic!("no {event} in {:?}", self.events())).0
+    }
+
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.log.iter().filter(|(draft, _)| draft.event == event).count()
+    }
+
+    /// Every file holds what the fold says.
+    pub(crate) fn files_match_the_fold(&self) {
+        for (path, entry) in &self.kernel.state().files {
+            let here = self.files.get(path).map(|(bytes, executable)| (Hash::of(bytes), *executable));
+            assert_eq!(here, entry.image.map(|image| (image.blob, image.executable)), "{path}");
+        }
+    }
+}
+
+fn kernel(state: State, documents: &Documents, epoch: u64) -> Kernel {
+    let config = Config { version: "test".to_owned(), epoch, recovered: None, context_window: 200_000 };
+    Kernel::new(config, state, Gate::new(documents).unwrap())
+}
+
+fn name_of(op: &Op) -> &'static str {
+    match op {
+        Op::Resolve { .. } => "resolve",
+        Op::Observe { .. } => "observe",
+        Op::Place { .. } => "place",
+        Op::Shell { .. } => "shell",
+        Op::Model { .. } => "model",
+        Op::Interact { .. } => "interact",
+        Op::Start { .. } => "start",
+        _ => "other",
+    }
+}
+
+fn resolve(cwd: &str, path: &str) -> Result<String, Unresolved> {
+    let outside = || Err(Unresolved { outside: true, message: "it leads out of the workspace".to_owned() });
+    if path.starts_with('/') {
+        return outside();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in cwd.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." if parts.pop().is_none() => return outside(),
+            ".." => {}
+            part => parts.push(part),
+        }
+    }
+    Ok(parts.join("/"))
+}
+
+/// The value as a line of the log gives it back: members in the order of their names.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<String, Value> =
+                members.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+            Value::Object(members.into_iter().collect::<Map<String, Value>>())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+/// A command's end with this output.
+pub(crate) fn exit(code: i32, stdout: &str) -> ShellEnd {
+    ShellEnd { exit: code, stdout: stdout.as_bytes().to_vec(), duration_ms: 3, ..ShellEnd::default() }
+}
+
+pub(crate) fn assert_code(error: &CallError, code: Code) {
+    assert_eq!(error.code, code, "{error:?}");
+}

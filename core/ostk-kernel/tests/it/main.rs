@@ -1,0 +1,30 @@
+//! The tests of `ostk-kernel`: the kernel over a host in memory (`host`), whose log is durable as far as a test says.
+//!
+//! `writes`, `conflicts` and `undo` are about files, `foreign` about changes made outside, `gate` about refusals,
+//! `repeats` about idempotency, `agents` about native agents, `crashes` and `laws` about what holds after any crash and
+//! any interleaving, `work` about the rest.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected must stop"
+)]
+
+mod agents;
+mod conflicts;
+mod crashes;
+mod foreign;
+mod gate;
+mod host;
+mod laws;
+mod repeats;
+mod undo;
+mod work;
+mod writes;
+
+/// Twenty lines, so that changes at both ends do not come close.
+fn twenty() -> String {
+    (1..=20).map(|number| format!("line {number}\n")).collect()
+}
