@@ -12,7 +12,9 @@ pub mod model;
 mod next;
 mod state;
 
-pub use agentfile::{Agentfile, AgentfileError, Limits, ToolGrant};
+pub use agentfile::{
+    Agentfile, AgentfileError, Attest, Isolation, Limits, Restart, ToolGrant, WorkOp, WorkTerm,
+};
 pub use budget::Spent;
 pub use compose::ComposeError;
 pub use event::{AgentConfig, AgentEvent, Outcome, ToolCall};
