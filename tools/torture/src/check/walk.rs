@@ -92,7 +92,7 @@ impl<'a> Walk<'a> {
         let changes = body.get("changes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let changes: Vec<Change> = changes.iter().map(Change::of).collect();
         let key = body.get("key").and_then(Value::as_str).map(str::to_owned);
-        let deed = key.as_deref().and_then(|key| self.deeds.get(key)).copied();
+        let deed = key.as_deref().and_then(|key| self.deeds.get(own(key))).copied();
         if deed.is_none() {
             self.report.wrong(format!("record {seq}: a write that nobody asked for, key {key:?}"));
         }
@@ -167,7 +167,7 @@ impl<'a> Walk<'a> {
         }
         self.done.intents.insert(number);
         if let Some(key) = intent.key {
-            self.done.by_key.entry(key).or_default().push(number);
+            self.done.by_key.entry(own(&key).to_owned()).or_default().push(number);
         }
         self.report.counts.merged += u64::from(intent.changes.iter().any(|change| change.merged));
         for change in intent.changes {
@@ -204,4 +204,9 @@ fn compare(before: &[String], after: &[String]) -> BTreeMap<String, (usize, usiz
     }
     counts.retain(|_, (old, new)| old != new);
     counts
+}
+
+/// A key as its caller chose it: the log puts the caller before it.
+fn own(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
 }
