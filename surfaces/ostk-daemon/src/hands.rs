@@ -210,7 +210,7 @@ impl Hands {
     fn list(&self, path: &str) -> Result<Vec<String>, String> {
         let path = self.workspace.resolve("", path).map_err(|error| error.to_string())?;
         let listing = self.workspace.list(&path).map_err(|error| error.to_string())?;
-        Ok(listing.entries.iter().map(|entry| documents::listed(entry)).collect())
+        Ok(listing.entries.iter().map(documents::listed).collect())
     }
 
     fn scan(&self) -> Result<Vec<String>, String> {
