@@ -21,11 +21,12 @@ const LAST: usize = 10;
 pub(crate) fn show(args: &Show, output: &Output) -> Done {
     let target = args.target.as_str();
     let state_dir = connect::project()?.state_dir();
-    if let Ok(seq) = target.parse::<u64>() {
-        return show_record(&state_dir, seq, output);
-    }
+    // A digest first: one may consist of digits only.
     if let Ok(hash) = target.parse::<Hash>() {
         return show_blob(&state_dir, &hash, output);
+    }
+    if let Ok(seq) = target.parse::<u64>() {
+        return show_record(&state_dir, seq, output);
     }
     if target == "status" {
         return show_status(output);

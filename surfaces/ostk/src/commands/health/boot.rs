@@ -23,8 +23,12 @@ pub(crate) fn boot(args: &Boot, output: &Output) -> Done {
     let daemon = Daemon::look(&project);
     let (key, key_id) = project::key();
     let (journal, last) = project::journal(&state_dir);
-    let mut checks =
-        vec![project::git(&project), project::state_dir(&state_dir), key, project::documents(&state_dir)];
+    let mut checks = vec![
+        project::git(&project),
+        project::state_dir(&state_dir),
+        key,
+        project::documents(&state_dir, &daemon),
+    ];
     checks.extend([journal, project::checkpoint(&state_dir, last.as_ref())]);
     checks.extend(machine::sandbox());
     checks.extend([machine::disk(&state_dir), daemon.check(), daemon.version()]);

@@ -54,6 +54,11 @@ impl Daemon {
         }
     }
 
+    /// Fingerprint of the policy that it decides by.
+    pub(crate) fn policy(&self) -> Option<&str> {
+        self.status.as_ref().and_then(|status| status["policy"].as_str())
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         json!({ "state": self.state(), "pid": self.pid, "epoch": self.epoch })
     }

@@ -46,7 +46,7 @@ fn of_project(project: &Project) -> Vec<Check> {
     vec![
         project::git(project),
         project::state_dir(&state_dir),
-        project::documents(&state_dir),
+        project::documents(&state_dir, &daemon),
         journal,
         project::checkpoint(&state_dir, last.as_ref()),
         project::clock(last.as_ref()),

@@ -13,7 +13,7 @@ use ostk_keys::{KeyStore, SIGNING_KEY_FILE};
 use ostk_log::Signer;
 use ostk_policy::Policy;
 
-use super::check::Check;
+use super::{check::Check, daemon::Daemon};
 use crate::documents;
 
 /// A line of the log is shorter.
@@ -50,11 +50,12 @@ pub(crate) fn state_dir(dir: &Path) -> Check {
 
 /// The signing key, and its public name. Creates nothing.
 pub(crate) fn key() -> (Check, Option<String>) {
+    let guarantee = "every record is signed by this machine";
     let damaged = |error: ostk_keys::KeyError| {
         let text = error.to_string();
         let (what, hint) =
             text.split_once("\nHint: ").unwrap_or((&text, "ostk needs a private key directory"));
-        (Check::fail("key", what, hint), None)
+        (Check::fail("key", what, hint).guarantees(guarantee), None)
     };
     let dir = match KeyStore::default_dir(|name| std::env::var_os(name)) {
         Ok(dir) => dir,
@@ -66,22 +67,23 @@ pub(crate) fn key() -> (Check, Option<String>) {
     match KeyStore::open(dir).and_then(|store| store.instance_key()) {
         Ok(key) => {
             let id = key.key_id().to_string();
-            (
-                Check::pass("key", format!("{id}, private"))
-                    .guarantees("every record is signed by this machine"),
-                Some(id),
-            )
+            (Check::pass("key", format!("{id}, private")).guarantees(guarantee), Some(id))
         }
         Err(error) => damaged(error),
     }
 }
 
-pub(crate) fn documents(dir: &Path) -> Check {
+/// Whether the documents parse, and whether a running daemon decides by them as they are now.
+pub(crate) fn documents(dir: &Path, daemon: &Daemon) -> Check {
     let documents = documents::read(dir);
     let check = match Policy::load(&documents) {
         Err(errors) => {
             let remedy = "mend the document; until then everything with an effect is refused";
             Check::fail("documents", errors.to_string(), remedy)
+        }
+        Ok(policy) if daemon.policy().is_some_and(|loaded| loaded != policy.fingerprint().to_string()) => {
+            let detail = "they changed since the daemon loaded them";
+            Check::warn("documents", detail, "ostk call policy.reload")
         }
         Ok(policy) => match policy.lints().as_slice() {
             [] => Check::pass("documents", format!("built-in rules and {} pins", documents.pins.len())),
@@ -103,6 +105,7 @@ pub(crate) struct Last {
 /// The chain of the last segment: enough to find a torn or changed end, and quick whatever the log's size.
 pub(crate) fn journal(dir: &Path) -> (Check, Option<Last>) {
     let remedy = "ostk audit verify --deep says what is wrong and where; nothing is repaired silently";
+    let guarantee = "every action is in one hash-chained log";
     match walk(dir) {
         Ok((_, None)) => (Check::pass("journal", "no record yet"), None),
         Ok((first, Some(last))) => {
@@ -110,10 +113,9 @@ pub(crate) fn journal(dir: &Path) -> (Check, Option<Last>) {
                 "chain of the last segment, records {first} to {}; ostk audit verify checks all of it",
                 last.seq
             );
-            let check = Check::pass("journal", detail).guarantees("every action is in one hash-chained log");
-            (check, Some(last))
+            (Check::pass("journal", detail).guarantees(guarantee), Some(last))
         }
-        Err(error) => (Check::fail("journal", error.to_string(), remedy), None),
+        Err(error) => (Check::fail("journal", error.to_string(), remedy).guarantees(guarantee), None),
     }
 }
 

@@ -1,0 +1,124 @@
+//! `ostk boot` and `ostk doctor`: they look, and touch nothing.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use serde_json::Value;
+
+use crate::fixture::{Fixture, Ran};
+
+fn check<'a>(screen: &'a Value, name: &str) -> &'a Value {
+    screen["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
+}
+
+fn doctor(fixture: &Fixture) -> Ran {
+    fixture.run(&["doctor", "--json"])
+}
+
+#[test]
+fn boot_and_doctor_change_nothing_and_start_nothing() {
+    for fixture in [Fixture::new(), Fixture::with_a_log()] {
+        let before = fixture.listing();
+        fixture.run(&["boot"]).good();
+        fixture.run(&["boot", "--json"]).good();
+        fixture.run(&["doctor"]);
+        doctor(&fixture);
+        assert_eq!(fixture.listing(), before);
+    }
+}
+
+#[test]
+fn boot_says_who_where_and_how_much() {
+    let fixture = Fixture::with_a_log();
+    let screen = fixture.run(&["boot", "--json"]).good().json();
+    assert_eq!(screen["user"], "ada");
+    assert!(screen["key"].as_str().unwrap().starts_with("ed25519:"), "{screen}");
+    assert_eq!(screen["daemon"]["state"], "stopped");
+    assert_eq!((&screen["counts"]["files"], &screen["counts"]["writes"]), (&1.into(), &1.into()));
+    for name in ["git", "state", "key", "documents", "journal", "checkpoint", "disk", "version"] {
+        assert_ne!(check(&screen, name)["state"], "fail", "{screen}");
+    }
+    assert!(check(&screen, "journal")["detail"].as_str().unwrap().contains("last segment"), "{screen}");
+    assert!(fixture.run(&["boot"]).good().out.contains("POST "));
+}
+
+#[test]
+fn a_running_daemon_is_reported_with_its_pid_and_epoch() {
+    let fixture = Fixture::new();
+    fixture.call("file.write", r#"{"path":"a.txt","content":"a\n"}"#).good();
+    let screen = fixture.run(&["boot", "--json"]).good().json();
+    assert_eq!(screen["daemon"]["state"], "running");
+    assert_eq!(screen["daemon"]["pid"], fixture.daemon_pid().unwrap());
+    assert_eq!(screen["daemon"]["epoch"], 1);
+    assert_eq!(screen["counts"]["writes"], 1);
+}
+
+#[test]
+fn documents_that_changed_behind_the_daemon_are_reported() {
+    let fixture = Fixture::new();
+    fixture.run(&["pin", "issue", "narrow"]).good();
+    fixture.run(&["ps"]).good();
+    let documents = || check(&fixture.run(&["boot", "--json"]).good().json(), "documents")["state"].clone();
+    assert_eq!(documents(), "pass");
+    let pin = fixture.state().join("pins/narrow/pin.caps");
+    let text = fs::read_to_string(&pin).unwrap();
+    fs::write(&pin, text.replace("execute: shell", "execute: none")).unwrap();
+    assert_eq!(documents(), "warn");
+    fixture.call("policy.reload", "{}").good();
+    assert_eq!(documents(), "pass");
+}
+
+#[test]
+fn boot_bails_out_on_a_changed_log() {
+    let fixture = Fixture::with_a_log();
+    let path = fixture.state().join("journal.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("human:ada", "human:eve", 1)).unwrap();
+    let screen = fixture.run(&["boot", "--json"]).good().json();
+    assert_eq!((&screen["healthy"], &check(&screen, "journal")["state"]), (&false.into(), &"fail".into()));
+    assert_eq!(fixture.run(&["boot", "--bail"]).code, 1);
+    let inactive = screen["guarantees"]["inactive"].to_string();
+    assert!(inactive.contains("hash-chained"), "{screen}");
+    fs::write(&path, text).unwrap();
+}
+
+#[test]
+fn a_key_that_others_can_read_is_reported_with_the_command_that_mends_it() {
+    let fixture = Fixture::with_a_log();
+    let key = fixture.home().join("keys/signing.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = doctor(&fixture);
+    assert_eq!(ran.code, 1);
+    let remedy = check(&ran.json(), "key")["remedy"].as_str().unwrap().to_owned();
+    assert!(remedy.starts_with("chmod 600"), "{remedy}");
+}
+
+#[test]
+fn doctor_names_keys_of_vendors_and_never_their_values() {
+    let fixture = Fixture::new();
+    let ran =
+        fixture.command(&["doctor", "--json"]).env("OPENAI_API_KEY", "sk-very-secret").output().unwrap();
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(check(&value, "providers")["detail"], "OPENAI_API_KEY");
+    assert!(!text.contains("sk-very"), "{text}");
+    assert_eq!(check(&doctor(&fixture).json(), "providers")["state"], "warn");
+}
+
+#[test]
+fn doctor_sees_a_stale_socket_a_bad_document_and_a_missing_project() {
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.state().join("run")).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(fixture.state().join("run/ostk.sock")).unwrap());
+    fs::create_dir_all(fixture.state().join("pins/bad")).unwrap();
+    fs::write(fixture.state().join("pins/bad/pin.caps"), "raed: src\n").unwrap();
+    let found = doctor(&fixture).json();
+    assert_eq!(check(&found, "daemon")["state"], "warn");
+    assert_eq!(check(&found, "documents")["state"], "fail");
+    assert!(
+        check(&found, "documents")["detail"].as_str().unwrap().contains("pins/bad/pin.caps:1"),
+        "{found}"
+    );
+    let bare = Fixture::bare();
+    let missing = doctor(&bare);
+    assert_eq!((missing.code, &check(&missing.json(), "project")["state"]), (1, &"fail".into()));
+}

@@ -1,0 +1,10 @@
+//! The binary from outside: every test drives the real `ostk` in a git repository of its own, with a home and keys of
+//! its own, and stops the daemon that it started.
+
+mod attach;
+mod audit;
+mod fixture;
+mod health;
+mod pin;
+mod project;
+mod show;
