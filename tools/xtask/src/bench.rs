@@ -1,7 +1,7 @@
 //! `cargo xtask bench [AREA...]`: a release build of the binary and of `ostk-bench`, then a measurement of this machine.
 //!
 //! `tools/bench` measures and writes `bench/results/latest.json`; `bench/README.md` states the method. Without an area
-//! everything is measured, which takes about a minute after the build.
+//! everything is measured.
 
 use anyhow::Result;
 
