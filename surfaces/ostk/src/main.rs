@@ -3,6 +3,8 @@
 //! `args` says what can be asked, `commands` asks the daemon or the log, `output` prints. What a command does is done
 //! by the kernel; this crate decides nothing.
 
+#![allow(clippy::indexing_slicing, reason = "JSON is read by name, and a member that is missing is null")]
+
 mod args;
 mod commands;
 mod connect;

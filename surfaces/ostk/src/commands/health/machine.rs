@@ -99,7 +99,7 @@ pub(crate) fn git_program() -> Check {
 /// Names of the keys that are set; the values are nobody's business.
 pub(crate) fn provider_keys() -> Check {
     let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let present: Vec<&str> = PROVIDER_KEYS.into_iter().filter(|name| set(&name)).collect();
+    let present: Vec<&str> = PROVIDER_KEYS.into_iter().filter(|name| set(name)).collect();
     if present.is_empty() {
         let remedy = format!(
             "set one of {} where the daemon starts; other clients need none",
