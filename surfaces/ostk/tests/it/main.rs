@@ -1,6 +1,15 @@
 //! The binary from outside: every test drives the real `ostk` in a git repository of its own, with a home and keys of
 //! its own, and stops the daemon that it started.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that meets the unexpected must stop"
+)]
+
 mod attach;
 mod audit;
 mod fixture;
