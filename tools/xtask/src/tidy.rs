@@ -55,7 +55,8 @@ pub(crate) fn run() -> Result<()> {
         bail!("tidy found {} problems:\n{}", problems.len(), problems.join("\n"));
     }
     crate::run("cargo", &["fmt", "--all", "--check"])?;
-    crate::run("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])
+    // Shipped code only: the lints against panics are not for tests, which fail by panicking.
+    crate::run("cargo", &["clippy", "--workspace", "--quiet", "--", "--deny", "warnings"])
 }
 
 /// A crate of the workspace.
