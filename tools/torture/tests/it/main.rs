@@ -1,7 +1,6 @@
 //! The short torture: every change to ostk must survive it. The long one is `cargo xtask torture`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     env,
