@@ -16,12 +16,7 @@ use ostk_policy::{Actor, ActorKind, Class, Documents, Policy, Request, Resource}
 use serde_json::{Value, json};
 
 use super::Done;
-use crate::{
-    args::Bench,
-    connect,
-    failure::Failure,
-    output::Output,
-};
+use crate::{args::Bench, connect, failure::Failure, output::Output};
 
 /// Measured repetitions of a short operation.
 const ROUNDS: usize = 2_000;
@@ -34,7 +29,8 @@ type Row = (&'static str, &'static str, Vec<f64>);
 pub(crate) fn bench(args: &Bench, output: &Output) -> Done {
     const AREAS: [&str; 3] = ["gate", "merge", "call"];
     if let Some(unknown) = args.areas.iter().find(|area| !AREAS.contains(&area.as_str())) {
-        return Err(Failure::usage(format!("no area is called {unknown:?}")).hint(format!("one of: {}", AREAS.join(", "))));
+        return Err(Failure::usage(format!("no area is called {unknown:?}"))
+            .hint(format!("one of: {}", AREAS.join(", "))));
     }
     let wanted = |area: &str| args.areas.is_empty() || args.areas.iter().any(|name| name == area);
     let mut rows = Vec::new();
@@ -51,8 +47,13 @@ pub(crate) fn bench(args: &Bench, output: &Output) -> Done {
     let rows: Vec<Value> = rows.into_iter().map(figures).collect();
     let result = json!({ "unit": "µs", "results": rows });
     output.show(&result, |output| {
-        let cell = |row: &Value, name: &str| row[name].as_str().map_or_else(|| format!("{:.1}", row[name].as_f64().unwrap_or(0.0)), str::to_owned);
-        let cells = rows.iter().map(|row| ["area", "what", "p50", "p99"].map(|name| cell(row, name)).to_vec());
+        let cell = |row: &Value, name: &str| {
+            row[name]
+                .as_str()
+                .map_or_else(|| format!("{:.1}", row[name].as_f64().unwrap_or(0.0)), str::to_owned)
+        };
+        let cells =
+            rows.iter().map(|row| ["area", "what", "p50", "p99"].map(|name| cell(row, name)).to_vec());
         output.table(&["AREA", "WHAT", "P50 µs", "P99 µs"], &cells.collect::<Vec<_>>())
     });
     Ok(ExitCode::SUCCESS)
@@ -81,7 +82,12 @@ fn gate(rules: usize) -> Result<Vec<f64>, Failure> {
     }
     let documents = Documents { pins: BTreeMap::from([("bench".to_owned(), text)]), ..Documents::default() };
     let policy = Policy::load(&documents).map_err(Failure::check)?;
-    let actor = Actor { kind: ActorKind::Agent, lineage: "bench".to_owned(), pin: Some("bench".to_owned()), tools: None };
+    let actor = Actor {
+        kind: ActorKind::Agent,
+        lineage: "bench".to_owned(),
+        pin: Some("bench".to_owned()),
+        tools: None,
+    };
     time(ROUNDS, |round| {
         let request = Request {
             actor: actor.clone(),
@@ -97,7 +103,8 @@ fn gate(rules: usize) -> Result<Vec<f64>, Failure> {
 }
 
 fn merge() -> Vec<f64> {
-    let lines: Vec<String> = (0..1_000).map(|line| format!("    let value_{line} = compute({line});")).collect();
+    let lines: Vec<String> =
+        (0..1_000).map(|line| format!("    let value_{line} = compute({line});")).collect();
     let edited = |at: usize| {
         let mut lines = lines.clone();
         lines.insert(at, "    // edited".to_owned());
@@ -130,7 +137,9 @@ fn calls_in(dir: &std::path::Path) -> Result<Vec<Row>, Failure> {
     fs::write(dir.join("bench.txt"), text)?;
     let mut client = connect::attach(&project, &Identity::Agent("bench".to_owned()), None)?;
     let options = CallOptions::default();
-    let read = |client: &mut Client| Ok(client.call("file.read", &json!({ "path": "bench.txt" }), &options).map(|_| ())?);
+    let read = |client: &mut Client| {
+        Ok(client.call("file.read", &json!({ "path": "bench.txt" }), &options).map(|_| ())?)
+    };
     read(&mut client)?;
     let reads = time(ROUNDS, |_| read(&mut client))?;
     let edits = time(DURABLE_ROUNDS, |round| {
@@ -146,5 +155,8 @@ fn calls_in(dir: &std::path::Path) -> Result<Vec<Row>, Failure> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(vec![("call", "an unchanged read over the socket", reads), ("call", "a durable edit over the socket", edits)])
+    Ok(vec![
+        ("call", "an unchanged read over the socket", reads),
+        ("call", "a durable edit over the socket", edits),
+    ])
 }
