@@ -27,6 +27,18 @@ fn boot_and_doctor_change_nothing_and_start_nothing() {
 }
 
 #[test]
+fn boot_and_doctor_leave_no_trace_in_the_log_of_a_running_daemon() {
+    let fixture = Fixture::new();
+    fixture.call_as("worker-a", "note", r#"{"text":"here"}"#).good();
+    let records = || fixture.run(&["audit", "export"]).good().out;
+    let before = records();
+    let screen = fixture.command(&["boot", "--json"]).env("OSTK_USER", "newcomer").output().unwrap();
+    assert!(screen.status.success());
+    doctor(&fixture);
+    assert_eq!(records(), before);
+}
+
+#[test]
 fn boot_says_who_where_and_how_much() {
     let fixture = Fixture::with_a_log();
     let screen = fixture.run(&["boot", "--json"]).good().json();

@@ -98,9 +98,8 @@ fn follow(project: &Project, lineage: &str, from: u64, output: &Output) -> Done 
         let broken = client.subscribe(next).and_then(|()| stream(&mut client, &mut story, &mut next, output));
         match broken {
             Ok(code) => return Ok(code),
-            Err(ClientError::Call { code, message, hint, data }) => {
-                return Err(ClientError::Call { code, message, hint, data }.into());
-            }
+            // Only a broken connection mends itself.
+            Err(error) if !matches!(error, ClientError::Io(_)) => return Err(error.into()),
             Err(error) if !output.is_json() => {
                 output.line(&output.paint(Paint::Dim, &format!("({error}; waiting for the daemon)")))
             }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::{
     super::Done,
     check::{Check, guarantees, tally},
-    counts,
     daemon::Daemon,
-    machine, project,
+    machine,
+    past::Past,
+    project,
 };
 use crate::{
     args::Boot,
@@ -20,24 +21,25 @@ use crate::{
 pub(crate) fn boot(args: &Boot, output: &Output) -> Done {
     let project = connect::project()?;
     let state_dir = project.state_dir();
-    let daemon = Daemon::look(&project);
+    let (daemon, past) = (Daemon::look(&project), Past::read(&state_dir));
+    let loaded = past.as_ref().and_then(Past::policy).filter(|_| daemon.anchored);
     let (key, key_id) = project::key();
     let (journal, last) = project::journal(&state_dir);
     let mut checks = vec![
         project::git(&project),
         project::state_dir(&state_dir),
         key,
-        project::documents(&state_dir, &daemon),
+        project::documents(&state_dir, loaded),
     ];
     checks.extend([journal, project::checkpoint(&state_dir, last.as_ref())]);
     checks.extend(machine::sandbox());
-    checks.extend([machine::disk(&state_dir), daemon.check(), daemon.version()]);
+    checks.extend([machine::disk(&state_dir), daemon.check(), daemon.version(past.as_ref())]);
     let (_, failed) = tally(&checks);
     let (active, inactive) = guarantees(&checks);
     let screen = json!({
         "healthy": failed == 0, "user": connect::user(), "key": key_id, "project": project.root(),
         "daemon": daemon.to_json(), "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
-        "counts": counts::counts(&state_dir, &daemon), "guarantees": { "active": active, "inactive": inactive },
+        "counts": past.as_ref().map(Past::counts), "guarantees": { "active": active, "inactive": inactive },
     });
     output.show(&screen, |output| human(output, &screen, &daemon, &checks));
     Ok(if args.bail && failed > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -73,7 +75,7 @@ fn human(output: &Output, screen: &Value, daemon: &Daemon, checks: &[Check]) -> 
 
 fn totals(counts: &Value) -> String {
     if counts.is_null() {
-        return "the log is large or cannot be folded; a running daemon tells: ostk show status".to_owned();
+        return "the log is large or not whole; a running daemon tells: ostk show status".to_owned();
     }
     format!(
         "{} records, {} agents and people ({} running), {} files, {} writes ({} merged), {} conflicts ({} open), {} denied",

@@ -1,22 +1,17 @@
 //! Whether a daemon runs, found out without starting one.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use libostk::{Client, ClientError, Identity, Project};
 use serde_json::{Value, json};
 
-use super::check::Check;
+use super::{check::Check, past::Past};
 use crate::connect;
-
-/// How long a daemon may take to answer; one that replays its log does not answer yet.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known of the daemon.
 pub(crate) struct Daemon {
     pub(crate) pid: Option<u32>,
     pub(crate) epoch: Option<u64>,
-    /// What `status` says, when it answers.
-    pub(crate) status: Option<Value>,
     /// Somebody holds the project's lock.
     pub(crate) anchored: bool,
     problem: Option<String>,
@@ -31,14 +26,13 @@ impl Daemon {
         let mut daemon = Self {
             pid: pid.and_then(|text| text.trim().parse().ok()).filter(|_| anchored),
             epoch: None,
-            status: None,
             anchored,
             problem: None,
             stale_socket: !anchored && project.socket().exists(),
         };
         if anchored {
-            match status(project) {
-                Ok((status, epoch)) => (daemon.status, daemon.epoch) = (Some(status), Some(epoch)),
+            match epoch(project) {
+                Ok(epoch) => daemon.epoch = Some(epoch),
                 Err(error) => daemon.problem = Some(error.to_string()),
             }
         }
@@ -47,16 +41,11 @@ impl Daemon {
 
     /// `running`, `silent` or `stopped`.
     pub(crate) const fn state(&self) -> &'static str {
-        match (self.anchored, &self.status) {
+        match (self.anchored, self.epoch) {
             (true, Some(_)) => "running",
             (true, None) => "silent",
             (false, _) => "stopped",
         }
-    }
-
-    /// Fingerprint of the policy that it decides by.
-    pub(crate) fn policy(&self) -> Option<&str> {
-        self.status.as_ref().and_then(|status| status["policy"].as_str())
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -95,9 +84,9 @@ impl Daemon {
     }
 
     /// The binary and the daemon should be of one version.
-    pub(crate) fn version(&self) -> Check {
+    pub(crate) fn version(&self, past: Option<&Past>) -> Check {
         let mine = env!("CARGO_PKG_VERSION");
-        let theirs = self.status.as_ref().and_then(|status| status["version"].as_str());
+        let theirs = past.and_then(|past| past.version.as_deref()).filter(|_| self.anchored);
         match theirs {
             Some(theirs) if theirs != mine => {
                 let detail = format!("this is {mine}, the daemon is {theirs}");
@@ -112,10 +101,9 @@ impl Daemon {
     }
 }
 
-fn status(project: &Project) -> Result<(Value, u64), ClientError> {
+/// Attaches and makes no call: a first call would be recorded as the start of a session.
+fn epoch(project: &Project) -> Result<u64, ClientError> {
     let mut client = Client::connect(&connect::socket(project))?;
     client.attach(&Identity::Operator(connect::user()), "ostk", None)?;
-    let call = json!({ "verb": "status", "args": {}, "timeout_ms": 4_000 });
-    let status = client.request("call", &call, PATIENCE)?;
-    Ok((status, client.epoch()))
+    Ok(client.epoch())
 }

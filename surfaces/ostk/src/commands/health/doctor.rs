@@ -10,7 +10,9 @@ use super::{
     super::Done,
     check::{Check, tally},
     daemon::Daemon,
-    machine, project,
+    machine,
+    past::Past,
+    project,
 };
 use crate::{
     connect,
@@ -41,18 +43,19 @@ pub(crate) fn doctor(output: &Output) -> Done {
 
 fn of_project(project: &Project) -> Vec<Check> {
     let state_dir = project.state_dir();
-    let daemon = Daemon::look(project);
+    let (daemon, past) = (Daemon::look(project), Past::read(&state_dir));
+    let loaded = past.as_ref().and_then(Past::policy).filter(|_| daemon.anchored);
     let (journal, last) = project::journal(&state_dir);
     vec![
         project::git(project),
         project::state_dir(&state_dir),
-        project::documents(&state_dir, &daemon),
+        project::documents(&state_dir, loaded),
         journal,
         project::checkpoint(&state_dir, last.as_ref()),
         project::clock(last.as_ref()),
         machine::disk(&state_dir),
         project::socket(&connect::socket(project)),
         daemon.check(),
-        daemon.version(),
+        daemon.version(past.as_ref()),
     ]
 }

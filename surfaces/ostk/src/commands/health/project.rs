@@ -8,12 +8,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use libostk::{Header, Project, ReadError, Timestamp};
+use libostk::{Hash, Header, Project, ReadError, Timestamp};
 use ostk_keys::{KeyStore, SIGNING_KEY_FILE};
 use ostk_log::Signer;
 use ostk_policy::Policy;
 
-use super::{check::Check, daemon::Daemon};
+use super::check::Check;
 use crate::documents;
 
 /// A line of the log is shorter.
@@ -73,15 +73,15 @@ pub(crate) fn key() -> (Check, Option<String>) {
     }
 }
 
-/// Whether the documents parse, and whether a running daemon decides by them as they are now.
-pub(crate) fn documents(dir: &Path, daemon: &Daemon) -> Check {
+/// Whether the documents parse, and whether they are what a running daemon loaded.
+pub(crate) fn documents(dir: &Path, loaded: Option<Hash>) -> Check {
     let documents = documents::read(dir);
     let check = match Policy::load(&documents) {
         Err(errors) => {
             let remedy = "mend the document; until then everything with an effect is refused";
             Check::fail("documents", errors.to_string(), remedy)
         }
-        Ok(policy) if daemon.policy().is_some_and(|loaded| loaded != policy.fingerprint().to_string()) => {
+        Ok(policy) if loaded.is_some_and(|loaded| loaded != policy.fingerprint()) => {
             let detail = "they changed since the daemon loaded them";
             Check::warn("documents", detail, "ostk call policy.reload")
         }

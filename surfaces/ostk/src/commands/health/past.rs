@@ -1,0 +1,61 @@
+//! What the log says has happened: a fold of all of it, read from the files, as the daemon does at its start.
+
+use std::path::Path;
+
+use ostk_kernel::{LineageState, State};
+use ostk_log::{Draft, Hash};
+use serde_json::{Value, json};
+
+use crate::record;
+
+/// A log larger than this is not folded for a screen: that would take longer than a second or two.
+const MAX_FOLD_BYTES: u64 = 64 << 20;
+
+/// The folded log.
+pub(crate) struct Past {
+    state: State,
+    /// Version of the daemon that started last.
+    pub(crate) version: Option<String>,
+}
+
+impl Past {
+    /// None when the log is too large, or is not whole; another check says where.
+    pub(crate) fn read(state_dir: &Path) -> Option<Self> {
+        if log_bytes(state_dir) > MAX_FOLD_BYTES {
+            return None;
+        }
+        let (mut state, mut version) = (State::default(), None);
+        for entry in libostk::records(state_dir).ok()? {
+            let record = record::parse(&entry.ok()?).ok()?;
+            if record.event == "anchor.started" {
+                version = record.body.get("version").and_then(Value::as_str).map(str::to_owned);
+            }
+            let (seq, ts, epoch) = (record.seq, record.ts, record.epoch);
+            let draft = Draft { seq, ts, epoch, actor: record.actor, event: record.event, body: record.body };
+            ostk_kernel::fold(&mut state, &draft).ok()?;
+        }
+        Some(Self { state, version })
+    }
+
+    /// Fingerprint of the policy that was loaded last.
+    pub(crate) fn policy(&self) -> Option<Hash> {
+        self.state.policy.map(|(fingerprint, _)| fingerprint)
+    }
+
+    pub(crate) fn counts(&self) -> Value {
+        let state = &self.state;
+        let running =
+            state.lineages.values().filter(|lineage| lineage.state == LineageState::Running).count();
+        json!({ "records": state.next_seq, "lineages": state.lineages.len(), "running": running,
+            "files": state.files.len(), "writes": state.counts.writes, "merged": state.counts.merged,
+            "open_conflicts": state.conflicts.len(), "conflicts": state.counts.conflicts,
+            "denied": state.counts.denied })
+    }
+}
+
+/// Size of all segments.
+fn log_bytes(state_dir: &Path) -> u64 {
+    let closed = std::fs::read_dir(state_dir.join("journal")).into_iter().flatten().flatten();
+    let closed: u64 = closed.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum();
+    closed + std::fs::metadata(state_dir.join("journal.jsonl")).map_or(0, |metadata| metadata.len())
+}
