@@ -92,10 +92,15 @@ fn sigkill_ends_an_agent_frees_its_place_and_its_late_results_are_ignored() {
     assert_eq!(host.aborted, [command]);
     assert_eq!(host.replies[&wait].as_ref().unwrap()["outcome"]["kind"], "cancelled");
     spawn(&mut host, AGENTFILE);
-    host.finish(command, Outcome::Shell { end: Ok(exit(137, "")), before: Vec::new(), after: Vec::new() });
-    host.commands.insert("sleep".to_owned(), Box::new(|_| exit(0, "")));
+    host.sync_to(host.log.len());
+    assert!(host.step(0), "the model answers the second life, with the same call");
+    let late = Outcome::Shell { end: Ok(exit(137, "late")), before: Vec::new(), after: Vec::new() };
+    host.finish(command, late);
+    host.commands.insert("sleep".to_owned(), Box::new(|_| exit(0, "own")));
     host.run();
     assert_eq!(host.kernel.state().ending("worker"), Some(&ostk_agent::Outcome::Done));
+    let told = format!("{:?}", host.conversation(&host.kernel.state().agents["worker"]));
+    assert!(told.contains("own") && !told.contains("late"), "{told}");
     assert_eq!(host.done["shell"], 1, "the second life ran its own command");
     assert!(host.kernel.state().open_shells.is_empty());
     assert_code(

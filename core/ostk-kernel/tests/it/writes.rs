@@ -144,6 +144,15 @@ fn a_rename_moves_content_mode_and_belief() {
 }
 
 #[test]
+fn who_renames_a_file_without_having_read_it_has_not_read_it_afterwards() {
+    let mut host = Host::new();
+    host.put("a.txt", "theirs\n");
+    host.ok(&agent("w"), "file.rename", json!({ "from": "a.txt", "to": "b.txt" }));
+    let write = json!({ "path": "b.txt", "content": "mine\n" });
+    assert_code(&host.err(&agent("w"), "file.write", write), Code::Unread);
+}
+
+#[test]
 fn a_file_that_changed_since_it_was_read_is_not_deleted() {
     let mut host = Host::new();
     host.put("a.txt", "a\n");
