@@ -85,13 +85,14 @@ impl Kernel {
 
     fn written(&mut self, job: Job, intent: u64, plans: &[Plan]) {
         let receipt = Event::WriteReceipt { intent, done: true, problem: None };
-        self.record_with(&job.caller.clone(), &receipt, Vec::new(), true);
+        let seq = self.record_with(&job.caller.clone(), &receipt, Vec::new(), false);
         let files: Vec<Value> = plans.iter().map(|plan| self.file_facts(&plan.path, plan.merged)).collect();
         for plan in plans {
             self.mark_told(job.caller.lineage(), &plan.path);
         }
-        // The intent was durable before the files were placed; the receipt only spares recovery a look.
-        self.finish(job, Ok(json!({ "intent": intent, "files": files })), None);
+        // Without the receipt, a crash followed by an outside edit would leave recovery no way to tell a write that
+        // was placed and then overwritten from one that was never placed.
+        self.finish(job, Ok(json!({ "intent": intent, "files": files })), Some(seq + 1));
     }
 
     fn rolled_back(&mut self, job: Job, rollback: Rollback) {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn nothing_is_placed_before_its_intent_is_durable() {
+fn nothing_is_placed_before_its_intent_is_durable_or_acknowledged_before_its_receipt_is() {
     let mut host = Host::new();
     host.put("a.txt", "one\n");
     host.syncs = false;
@@ -21,6 +21,9 @@ fn nothing_is_placed_before_its_intent_is_durable() {
     host.sync_to(host.log.len());
     host.run();
     assert_eq!(host.text("a.txt"), "two\n");
+    assert!(!host.replies.contains_key(&call), "an outside edit after a crash could hide the write");
+    host.sync_to(host.log.len());
+    host.run();
     let reply = host.replies[&call].clone().unwrap();
     assert_eq!(reply["files"][0]["path"], "a.txt");
     assert_eq!(reply["files"][0]["generation"], 2);
