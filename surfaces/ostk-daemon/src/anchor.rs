@@ -38,6 +38,8 @@ use crate::{
 
 /// Context window of a model that an Agentfile does not describe, in tokens.
 const CONTEXT_WINDOW: u64 = 200_000;
+/// How long a start waits for the lock of a daemon that has just died.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Connections at once; a fleet of a thousand agents fits.
 const MAX_CONNECTIONS: usize = 2_048;
 
@@ -119,13 +121,25 @@ fn take_lock(run: &Path) -> Result<File, AnchorError> {
     let path = run.join("anchor.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).read(true).mode(0o600).open(&path);
     let file = file.map_err(AnchorError::io(&path))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !locked_soon(&file) {
         let pid = fs::read_to_string(run.join("anchor.pid")).ok().and_then(|text| text.trim().parse().ok());
         return Err(AnchorError::Held(pid));
     }
     let pid = run.join("anchor.pid");
     fs::write(&pid, format!("{}\n", std::process::id())).map_err(AnchorError::io(&pid))?;
     Ok(file)
+}
+
+/// A child that a killed daemon had just forked keeps the lock until it executes its program: wait a moment for it.
+fn locked_soon(file: &File) -> bool {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return true,
+            Err(_) if Instant::now() > deadline => return false,
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
 }
 
 fn start(
@@ -221,7 +235,8 @@ fn fold(state_dir: &Path, next_seq: u64) -> Result<(State, bool), AnchorError> {
 fn sweep(hands: &Hands) -> Result<(), AnchorError> {
     let aside = hands.state_dir.join("recovered");
     let mut keep = |_: &WorkspacePath, version: &FileVersion| {
-        if hands.blobs.contains(&version.hash) {
+        // An empty one is a draft that was never written to.
+        if version.bytes.is_empty() || hands.blobs.contains(&version.hash) {
             return Ok(());
         }
         fs::create_dir_all(&aside)?;
