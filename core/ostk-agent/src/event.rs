@@ -3,7 +3,7 @@
 //! Closed and serialized: a change here is a change of a persisted format. Text is never inside a step, only the digest
 //! of the blob that holds it.
 
-use ostk_log::{Hash, Timestamp};
+use ostk_log::Hash;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     model::{StopReason, Usage},
 };
 
-/// Upper bound of one reply in tokens, unless the Agentfile's token limit is lower.
+/// Upper bound of one reply in tokens, unless the Agentfile's token limit is lower; every current model accepts it.
 const MAX_TOKENS: u32 = 8_192;
 
 /// What an agent is, fixed when a session starts.
@@ -19,7 +19,7 @@ const MAX_TOKENS: u32 = 8_192;
 pub struct AgentConfig {
     /// The lineage.
     pub lineage: String,
-    /// Which session of it.
+    /// Which run of it; makes the keys of its tool calls differ from those of earlier runs.
     pub session: u64,
     /// Model identifier.
     pub model: String,
@@ -47,6 +47,10 @@ impl AgentConfig {
         task_blob: Hash,
         context_window: u64,
     ) -> Self {
+        let max_tokens = file
+            .limits
+            .tokens
+            .map_or(MAX_TOKENS, |tokens| u32::try_from(tokens).unwrap_or(MAX_TOKENS).min(MAX_TOKENS));
         Self {
             lineage: lineage.to_owned(),
             session,
@@ -56,7 +60,7 @@ impl AgentConfig {
             tools: (!file.tools.is_empty()).then(|| file.tools.clone()),
             limits: file.limits.clone(),
             context_window,
-            max_tokens: MAX_TOKENS,
+            max_tokens,
         }
     }
 }
@@ -81,7 +85,7 @@ pub enum AgentEvent {
     },
     /// The model is about to be called.
     ModelIntent {
-        /// Counts the calls of a session, from 1.
+        /// Counts the calls since the spawn, from 1; a call that a crash interrupted keeps its number.
         call_no: u64,
     },
     /// The model answered.
@@ -96,7 +100,7 @@ pub enum AgentEvent {
         usage: Usage,
         /// Price in millionths of a dollar, where it is known.
         cost_micro_usd: Option<u64>,
-        /// The tools it asks for, in order.
+        /// The tools it asks for, in order; their inputs are in the reply.
         tools: Vec<ToolCall>,
     },
     /// The model call failed.
@@ -124,7 +128,7 @@ pub enum AgentEvent {
         /// The message.
         text_blob: Hash,
     },
-    /// The context is full: the next session of the lineage starts with this text.
+    /// The context is full: a successor starts with the task, the last words, and this text.
     HandedOff {
         /// What the successor is told.
         summary_blob: Hash,
@@ -158,6 +162,3 @@ pub enum Outcome {
         reason: String,
     },
 }
-
-/// When something happened, for a fold that has no clock.
-pub(crate) type At = Timestamp;

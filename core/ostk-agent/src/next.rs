@@ -1,4 +1,4 @@
-//! What an agent needs now: a pure function of its state and the time.
+//! What an agent needs now: a pure function of its state and the time. Whoever hosts it does that, and records a step.
 
 use ostk_log::{Hash, Timestamp};
 
@@ -6,15 +6,21 @@ use crate::{
     budget,
     event::Outcome,
     model::StopReason,
-    state::{AgentState, Entry, Lifecycle},
+    state::{AgentState, Entry, Lifecycle, Note, Turn},
 };
 
 /// Tries of one model call before the agent gives up: the waits between them add up to about two minutes.
 pub(crate) const MAX_FAILURES: u32 = 8;
 /// Longest wait between two tries, in seconds.
 const MAX_BACKOFF_S: u64 = 60;
-/// How often a reply that was cut by its length limit is continued.
-const MAX_CONTINUED: u8 = 3;
+/// How often in a row a reply that was cut by its length limit is continued.
+const MAX_CONTINUED: u32 = 3;
+/// How often in a row a reply that the vendor paused is taken up again; each pause follows several of its own tools.
+const MAX_PAUSED: u32 = 16;
+/// Entries of one session's conversation; past that it is handed off, whatever its tokens.
+const MAX_ENTRIES: usize = 10_000;
+/// Handoffs since the spawn; an agent whose task fills its context alone must end too.
+const MAX_HANDOFFS: u64 = 1_000;
 
 /// What an agent needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub enum Next {
         /// The number of the call.
         call_no: u64,
     },
-    /// Make these tool calls; those with a receipt are not among them.
+    /// Make these tool calls, at once or one by one; those with a receipt are not among them.
     CallTools(Vec<PendingTool>),
     /// Ask again at this time.
     Wait {
@@ -50,7 +56,7 @@ pub struct PendingTool {
     pub name: String,
     /// The reply that holds its input.
     pub reply_blob: Hash,
-    /// Idempotency key: the same after a crash.
+    /// Idempotency key, `lineage/session/call/identifier`: the same after a crash, never that of another call.
     pub key: String,
 }
 
@@ -61,70 +67,73 @@ impl AgentState {
             return Next::Idle;
         }
         if let Some(error) = &self.fatal {
-            return Next::Finish(Outcome::Failed { error: error.clone() });
+            return failed(error);
         }
         if let Some(turn) = &self.turn {
-            let open = turn.tools.iter().filter(|tool| !turn.results.contains_key(&tool.id));
-            return Next::CallTools(
-                open.map(|tool| PendingTool {
-                    call_no: turn.call_no,
-                    id: tool.id.clone(),
-                    name: tool.name.clone(),
-                    reply_blob: turn.reply_blob,
-                    key: format!(
-                        "{}/{}/{}/{}",
-                        self.config.lineage, self.config.session, turn.call_no, tool.id
-                    ),
-                })
-                .collect(),
-            );
+            return Next::CallTools(self.pending(turn));
         }
-        self.next_call(now)
-    }
-
-    fn next_call(&self, now: Timestamp) -> Next {
-        let answered = matches!(self.entries.last(), Some(Entry::Assistant { .. }));
+        if self.has_nothing_more_to_say() {
+            return Next::Finish(Outcome::Done);
+        }
+        if self.context_is_full() {
+            return if self.handoffs < MAX_HANDOFFS {
+                Next::Handoff
+            } else {
+                failed("it was handed off too often")
+            };
+        }
         match self.last_stop {
-            Some(StopReason::EndTurn | StopReason::ToolUse) if answered => {
-                return Next::Finish(Outcome::Done);
+            Some(StopReason::MaxTokens) if self.unfinished > MAX_CONTINUED => {
+                return failed("the reply was cut by its length limit too often");
             }
-            Some(StopReason::MaxTokens) if self.continued > MAX_CONTINUED => {
-                let error = "the reply was cut by its length limit too often".to_owned();
-                return Next::Finish(Outcome::Failed { error });
+            Some(StopReason::Pause) if self.unfinished > MAX_PAUSED => {
+                return failed("the vendor paused the reply too often");
             }
             _ => {}
         }
-        if self.lifecycle == Lifecycle::Dying && self.had_last_turn() {
-            return Next::Handoff;
-        }
-        let limits = &self.config.limits;
-        if let Some(which) = budget::exhausted(limits, &self.spent, self.context_tokens, self.started, now) {
+        let elapsed_ms = now.millis_since(self.started);
+        if let Some(which) = budget::exhausted(&self.config.limits, self.spent, self.estimate, elapsed_ms) {
             return Next::Finish(Outcome::BudgetExhausted { which: which.to_owned() });
         }
-        let due = self.due();
-        if due > now {
-            return Next::Wait { until: due };
+        match self.retry_at().filter(|until| *until > now) {
+            Some(until) => Next::Wait { until },
+            None => Next::CallModel { call_no: self.next_call_no() },
         }
-        // A call with an intent and no receipt was lost in a crash: it is made again under its own number.
-        Next::CallModel { call_no: self.calling.unwrap_or(self.calls + 1) }
     }
 
-    /// The final turn of a dying session is over when the model has answered after being told.
-    fn had_last_turn(&self) -> bool {
-        use crate::state::Note;
-        let told = self.entries.iter().rposition(
-            |entry| matches!(entry, Entry::Results { notes, .. } if notes.contains(&Note::LastTurn)),
-        );
-        let Some(told) = told else { return false };
-        self.entries.iter().skip(told + 1).any(|entry| matches!(entry, Entry::Assistant { .. }))
+    fn pending(&self, turn: &Turn) -> Vec<PendingTool> {
+        let open = turn.tools.iter().filter(|tool| !turn.results.contains_key(&tool.id));
+        open.map(|tool| PendingTool {
+            call_no: turn.call_no,
+            id: tool.id.clone(),
+            name: tool.name.clone(),
+            reply_blob: turn.reply_blob,
+            key: format!("{}/{}/{}/{}", self.config.lineage, self.config.session, turn.call_no, tool.id),
+        })
+        .collect()
+    }
+
+    fn has_nothing_more_to_say(&self) -> bool {
+        matches!(self.last_stop, Some(StopReason::EndTurn | StopReason::ToolUse))
+            && matches!(self.entries.last(), Some(Entry::Assistant { .. }))
+    }
+
+    /// A dying session is over when the model has answered after being told that this turn is its last.
+    fn context_is_full(&self) -> bool {
+        let told = |entry: &Entry| *entry == Entry::Note { note: Note::LastTurn };
+        let mut since = self.entries.iter().skip_while(|entry| !told(entry));
+        let had_last_turn = since.any(|entry| matches!(entry, Entry::Assistant { .. }));
+        (self.lifecycle == Lifecycle::Dying && had_last_turn) || self.entries.len() > MAX_ENTRIES
     }
 
     /// When the next try is due: 1, 2, 4, … seconds after the last failure.
-    fn due(&self) -> Timestamp {
-        if self.failures == 0 {
-            return self.started;
-        }
-        let seconds = 1_u64.checked_shl(self.failures - 1).unwrap_or(MAX_BACKOFF_S).min(MAX_BACKOFF_S);
-        self.failed_at.plus_millis(seconds * 1_000)
+    fn retry_at(&self) -> Option<Timestamp> {
+        let doublings = self.failures.checked_sub(1)?;
+        let seconds = 1_u64.checked_shl(doublings).unwrap_or(MAX_BACKOFF_S).min(MAX_BACKOFF_S);
+        Some(self.failed_at.plus_millis(seconds * 1_000))
     }
+}
+
+fn failed(error: &str) -> Next {
+    Next::Finish(Outcome::Failed { error: error.to_owned() })
 }

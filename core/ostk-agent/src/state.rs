@@ -1,7 +1,7 @@
 //! The fold: an agent's state after its steps so far.
 //!
 //! Only ordered maps, integers, strings and digests, so equal logs give equal bytes. The conversation is a list of
-//! digests; `compose` turns it back into text.
+//! digests; `compose` turns it back into text, and `next` says what the state asks for.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agentfile::ToolGrant,
-    budget::Spent,
-    event::{AgentConfig, AgentEvent, At, Outcome, ToolCall},
-    model::StopReason,
+    budget::{self, Estimate, Spent},
+    event::{AgentConfig, AgentEvent, Outcome, ToolCall},
+    model::{StopReason, Usage},
 };
-
-/// Entries of one session's conversation; a handoff comes long before.
-const MAX_ENTRIES: usize = 100_000;
 
 /// A piece of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Entry {
-    /// Text from the operator, the kernel, or a predecessor.
+    /// Text from the operator or the kernel.
     User { text_blob: Hash },
+    /// The last reply of the session before this one.
+    Predecessor { reply_blob: Hash },
     /// A serialized reply of the model.
     Assistant { reply_blob: Hash },
-    /// The results of the tools that the reply before asked for.
-    Results { results: BTreeMap<String, ToolResult>, order: Vec<String>, notes: Vec<Note> },
+    /// The results of the tools that the reply before asked for, by their identifiers.
+    Results { results: BTreeMap<String, ToolResult> },
     /// A fixed remark of the kernel.
     Note { note: Note },
 }
@@ -53,7 +52,7 @@ pub(crate) enum Note {
     WrapUp,
 }
 
-/// How full the context is. Never goes back within a session.
+/// How full the context is. Never goes back before a handoff.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
@@ -71,6 +70,7 @@ pub enum Lifecycle {
 pub(crate) struct Turn {
     pub(crate) call_no: u64,
     pub(crate) reply_blob: Hash,
+    /// In the order of the reply, each identifier once.
     pub(crate) tools: Vec<ToolCall>,
     pub(crate) results: BTreeMap<String, ToolResult>,
 }
@@ -79,26 +79,31 @@ pub(crate) struct Turn {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentState {
     pub(crate) config: AgentConfig,
-    pub(crate) started: At,
-    /// Model calls begun in this session.
+    pub(crate) started: Timestamp,
+    /// The conversation; empty only before the spawn.
+    pub(crate) entries: Vec<Entry>,
+    /// Messages that came while the model or a tool was at work.
+    pub(crate) nudges: Vec<Hash>,
+    /// Number of the last model call.
     pub(crate) calls: u64,
     /// The call that has an intent and no receipt.
     pub(crate) calling: Option<u64>,
-    pub(crate) entries: Vec<Entry>,
     pub(crate) turn: Option<Turn>,
-    pub(crate) nudges: Vec<Hash>,
+    pub(crate) last_stop: Option<StopReason>,
+    pub(crate) last_reply: Option<Hash>,
+    /// Replies in a row that the model did not finish.
+    pub(crate) unfinished: u32,
+    /// Failures in a row of model calls, and when the last one was.
+    pub(crate) failures: u32,
+    pub(crate) failed_at: Timestamp,
+    /// Why it cannot go on.
+    pub(crate) fatal: Option<String>,
     pub(crate) spent: Spent,
+    pub(crate) estimate: Estimate,
+    /// It was told that a budget is nearly spent.
     pub(crate) warned: bool,
     pub(crate) lifecycle: Lifecycle,
-    /// Prompt and reply tokens of the last call: what the next prompt starts from.
-    pub(crate) context_tokens: u64,
-    pub(crate) last_stop: Option<StopReason>,
-    pub(crate) continued: u8,
-    /// Failures of the current call, and when the last one was.
-    pub(crate) failures: u32,
-    pub(crate) failed_at: At,
-    pub(crate) fatal: Option<String>,
-    pub(crate) last_reply: Option<Hash>,
+    pub(crate) handoffs: u64,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -107,70 +112,124 @@ pub struct AgentState {
 #[error("agent step out of place: {0}")]
 pub struct ApplyError(String);
 
+fn out_of_place<T>(why: impl Into<String>) -> Result<T, ApplyError> {
+    Err(ApplyError(why.into()))
+}
+
 impl AgentState {
-    /// Folds one step.
+    /// Folds one step, recorded as `_seq` at `ts`.
     ///
     /// # Errors
     /// When the step cannot follow the ones before; the state is unchanged then.
     pub fn apply(&mut self, _seq: u64, ts: Timestamp, event: &AgentEvent) -> Result<(), ApplyError> {
-        if self.outcome.is_some() && !matches!(event, AgentEvent::Spawned { .. }) {
-            return Err(ApplyError("it has finished".to_owned()));
+        if let AgentEvent::Spawned { config } = event {
+            let entries = vec![Entry::User { text_blob: config.task_blob }];
+            *self = Self { config: (**config).clone(), started: ts, entries, ..Self::default() };
+            return Ok(());
+        }
+        if self.entries.is_empty() {
+            return out_of_place("it was never spawned");
+        }
+        if self.outcome.is_some() {
+            return out_of_place("it has finished");
         }
         match event {
-            AgentEvent::Spawned { config } => self.begin(config, ts),
+            AgentEvent::Spawned { .. } => {}
             AgentEvent::ModelIntent { call_no } => {
-                self.calls = self.calls.max(*call_no);
-                self.calling = Some(*call_no);
+                self.check_call(*call_no)?;
+                (self.calls, self.calling) = (*call_no, Some(*call_no));
             }
             AgentEvent::ModelReceipt { call_no, reply_blob, stop, usage, cost_micro_usd, tools } => {
                 if self.calling != Some(*call_no) {
-                    return Err(ApplyError(format!("a reply to call {call_no}, which is not open")));
+                    return out_of_place(format!("a reply to call {call_no}, which is not open"));
                 }
-                self.spent.charge(usage, *cost_micro_usd);
-                self.context_tokens = usage.total_tokens();
-                self.replied(*call_no, *reply_blob, *stop, tools);
+                self.charge(usage, *cost_micro_usd);
+                self.replied(ts, *reply_blob, *stop, tools);
             }
-            AgentEvent::ModelFailed { error, retryable, .. } => self.failed(ts, error, *retryable),
+            AgentEvent::ModelFailed { call_no, error, retryable } => {
+                self.check_call(*call_no)?;
+                self.calls = *call_no;
+                self.failed(ts, error, *retryable);
+            }
             AgentEvent::ToolReceipt { call_no, id, result_blob, is_error } => {
                 let result = ToolResult { blob: *result_blob, is_error: *is_error };
-                self.tool_done(*call_no, id, result)?;
+                self.tool_done(ts, *call_no, id, result)?;
             }
-            AgentEvent::Nudged { text_blob } => self.nudges.push(*text_blob),
-            AgentEvent::HandedOff { summary_blob } => self.hand_off(*summary_blob),
+            AgentEvent::Nudged { text_blob } => self.nudged(*text_blob),
+            AgentEvent::HandedOff { summary_blob } => {
+                if self.turn.is_some() || self.calling.is_some() {
+                    return out_of_place("a handoff inside a turn");
+                }
+                self.hand_off(*summary_blob);
+            }
             AgentEvent::Finished { outcome } => {
-                self.outcome = Some(outcome.clone());
-                self.calling = None;
+                (self.outcome, self.calling) = (Some(outcome.clone()), None);
             }
         }
-        debug_assert!(self.entries.len() <= MAX_ENTRIES, "a handoff comes long before");
         Ok(())
     }
 
-    fn begin(&mut self, config: &AgentConfig, ts: Timestamp) {
-        let task = Entry::User { text_blob: config.task_blob };
-        *self = Self { config: config.clone(), started: ts, entries: vec![task], ..Self::default() };
+    /// The number of the next model call. One that a crash interrupted is made again under its own number.
+    pub(crate) fn next_call_no(&self) -> u64 {
+        self.calling.unwrap_or(self.calls + 1)
     }
 
-    fn replied(&mut self, call_no: u64, reply_blob: Hash, stop: StopReason, tools: &[ToolCall]) {
+    fn check_call(&self, call_no: u64) -> Result<(), ApplyError> {
+        match &self.turn {
+            Some(turn) => out_of_place(format!("call {call_no} while tools of {} are open", turn.call_no)),
+            None if call_no != self.next_call_no() => {
+                out_of_place(format!("call {call_no} instead of {}", self.next_call_no()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn charge(&mut self, usage: &Usage, cost_micro_usd: Option<u64>) {
+        let micro_usd = cost_micro_usd.unwrap_or(0);
+        self.spent.charge(usage, micro_usd);
+        self.estimate = Estimate { tokens: usage.total_tokens(), micro_usd };
+        if cost_micro_usd.is_none() && self.config.limits.budget_micro_usd.is_some() {
+            let why = "the model's price is not known, so LIMIT budget_usd cannot be kept; use LIMIT tokens";
+            self.fatal = Some(why.to_owned());
+        }
+        self.age();
+    }
+
+    /// Thresholds of the reference: aging at 70 % of what may be used of the window, dying at 90 %.
+    fn age(&mut self) {
+        let usable = self.config.limits.context_pct.map_or(100, |percent| percent.min(100));
+        let window = self.config.context_window.saturating_mul(usable).max(1);
+        let now = match self.estimate.tokens.saturating_mul(100 * 100) / window {
+            90.. => Lifecycle::Dying,
+            70.. => Lifecycle::Aging,
+            _ => Lifecycle::Healthy,
+        };
+        self.lifecycle = self.lifecycle.max(now);
+    }
+
+    fn replied(&mut self, ts: Timestamp, reply_blob: Hash, stop: StopReason, tools: &[ToolCall]) {
+        let call_no = self.next_call_no();
         self.calling = None;
         self.failures = 0;
-        self.last_stop = Some(stop);
-        self.last_reply = Some(reply_blob);
+        (self.last_stop, self.last_reply) = (Some(stop), Some(reply_blob));
         self.entries.push(Entry::Assistant { reply_blob });
-        self.age();
-        if !tools.is_empty() {
-            let tools = tools.to_vec();
-            self.turn = Some(Turn { call_no, reply_blob, tools, results: BTreeMap::new() });
-            return;
-        }
         match stop {
+            StopReason::Refusal => self.fatal = Some("the model refused to answer".to_owned()),
+            // The input of its last tool may be cut, so none of its tools is called; `compose` says so to the model.
             StopReason::MaxTokens => {
-                self.continued += 1;
+                self.unfinished += 1;
                 self.entries.push(Entry::Note { note: Note::Continue });
             }
-            StopReason::Refusal => self.fatal = Some("the model refused to answer".to_owned()),
-            _ => self.take_nudges(),
+            _ if !tools.is_empty() => {
+                self.unfinished = 0;
+                let tools = each_once(tools);
+                self.turn = Some(Turn { call_no, reply_blob, tools, results: BTreeMap::new() });
+                return;
+            }
+            StopReason::Pause => self.unfinished += 1,
+            StopReason::EndTurn | StopReason::ToolUse => self.unfinished = 0,
         }
+        self.hear(ts);
     }
 
     fn failed(&mut self, ts: Timestamp, error: &str, retryable: bool) {
@@ -182,87 +241,76 @@ impl AgentState {
         }
     }
 
-    fn tool_done(&mut self, call_no: u64, id: &str, result: ToolResult) -> Result<(), ApplyError> {
-        let turn = self
-            .turn
-            .as_mut()
-            .filter(|turn| turn.call_no == call_no && turn.tools.iter().any(|tool| tool.id == id));
-        let Some(turn) = turn else {
-            return Err(ApplyError(format!("a result of {id:?}, which nobody asked for")));
+    fn tool_done(
+        &mut self,
+        ts: Timestamp,
+        call_no: u64,
+        id: &str,
+        result: ToolResult,
+    ) -> Result<(), ApplyError> {
+        let asked = |turn: &&mut Turn| turn.call_no == call_no && turn.tools.iter().any(|tool| tool.id == id);
+        let Some(turn) = self.turn.as_mut().filter(asked) else {
+            return out_of_place(format!("a result of {id:?}, which nobody asked for"));
         };
+        if turn.results.contains_key(id) {
+            return out_of_place(format!("a second result of {id:?}"));
+        }
         turn.results.insert(id.to_owned(), result);
-        if turn.results.len() == turn.tools.len()
-            && let Some(turn) = self.turn.take()
-        {
-            let notes = self.due_notes();
-            let order = turn.tools.into_iter().map(|tool| tool.id).collect();
-            self.entries.push(Entry::Results { results: turn.results, order, notes });
-            self.take_nudges();
+        if turn.results.len() == turn.tools.len() {
+            let results = std::mem::take(&mut turn.results);
+            self.turn = None;
+            self.entries.push(Entry::Results { results });
+            self.hear(ts);
         }
         Ok(())
     }
 
-    /// Messages that came meanwhile follow what the model is told next.
-    fn take_nudges(&mut self) {
+    /// A message waits until the model or the tools at work are done, so it never changes a request under way.
+    fn nudged(&mut self, text_blob: Hash) {
+        if self.turn.is_some() || self.calling.is_some() {
+            self.nudges.push(text_blob);
+        } else {
+            self.entries.push(Entry::User { text_blob });
+        }
+    }
+
+    /// The turn is over: messages that came meanwhile are heard, and if the model speaks again, due remarks.
+    fn hear(&mut self, now: Timestamp) {
         let nudges = std::mem::take(&mut self.nudges);
         self.entries.extend(nudges.into_iter().map(|text_blob| Entry::User { text_blob }));
-    }
-
-    fn due_notes(&mut self) -> Vec<Note> {
-        let mut notes = Vec::new();
-        if !self.warned && self.nearly_spent() {
+        if matches!(self.entries.last(), Some(Entry::Assistant { .. })) {
+            return;
+        }
+        if !self.warned && budget::nearly_exhausted(&self.config.limits, self.spent, self.started, now) {
             self.warned = true;
-            notes.push(Note::WrapUp);
+            self.entries.push(Entry::Note { note: Note::WrapUp });
         }
-        let told = |wanted: Note| {
-            self.entries
-                .iter()
-                .any(|entry| matches!(entry, Entry::Results { notes, .. } if notes.contains(&wanted)))
-        };
         match self.lifecycle {
-            Lifecycle::Dying if !told(Note::LastTurn) => notes.push(Note::LastTurn),
-            Lifecycle::Aging if !told(Note::PrepareHandoff) => notes.push(Note::PrepareHandoff),
-            _ => {}
+            Lifecycle::Healthy => {}
+            Lifecycle::Aging => self.note_once(Note::PrepareHandoff),
+            Lifecycle::Dying => self.note_once(Note::LastTurn),
         }
-        notes
     }
 
-    /// Four fifths of a budget are spent.
-    fn nearly_spent(&self) -> bool {
-        let near = |limit: Option<u64>, value: u64| {
-            limit.is_some_and(|limit| value.saturating_mul(5) >= limit.saturating_mul(4))
-        };
-        let limits = &self.config.limits;
-        near(limits.turns, self.spent.turns)
-            || near(limits.tokens, self.spent.tokens)
-            || near(limits.budget_micro_usd, self.spent.micro_usd)
+    fn note_once(&mut self, note: Note) {
+        let entry = Entry::Note { note };
+        if !self.entries.contains(&entry) {
+            self.entries.push(entry);
+        }
     }
 
-    /// Thresholds of the reference: aging at 70 % of the window, dying at 90 %.
-    fn age(&mut self) {
-        let window = self.config.context_window.max(1);
-        let percent = self.context_tokens.saturating_mul(100) / window;
-        let now = match percent {
-            90.. => Lifecycle::Dying,
-            70.. => Lifecycle::Aging,
-            _ => Lifecycle::Healthy,
-        };
-        self.lifecycle = self.lifecycle.max(now);
-    }
-
-    /// A fresh context for the same lineage; what was spent stays spent.
+    /// A fresh context for the same lineage; what was spent stays spent, and calls are counted on.
     fn hand_off(&mut self, summary_blob: Hash) {
         let task = Entry::User { text_blob: self.config.task_blob };
-        self.config.session += 1;
-        self.entries = vec![task, Entry::User { text_blob: summary_blob }];
-        self.turn = None;
-        self.calling = None;
-        self.calls = 0;
+        let last_words = self.last_reply.take().map(|reply_blob| Entry::Predecessor { reply_blob });
+        let summary = Entry::User { text_blob: summary_blob };
+        self.entries = [task].into_iter().chain(last_words).chain([summary]).collect();
+        self.handoffs += 1;
         self.lifecycle = Lifecycle::Healthy;
-        self.context_tokens = 0;
+        self.estimate = Estimate::default();
         self.last_stop = None;
-        self.continued = 0;
-        self.take_nudges();
+        self.unfinished = 0;
+        self.warned = false;
     }
 
     /// Whether it has ended.
@@ -301,8 +349,14 @@ impl AgentState {
         turn.tools.iter().find(|tool| tool.id == id).map(|tool| tool.name.as_str())
     }
 
-    /// The blob of the last reply.
+    /// The blob of the last reply of this session.
     pub const fn last_reply(&self) -> Option<Hash> {
         self.last_reply
     }
+}
+
+/// A model may give two calls one identifier; the second could never be answered apart from the first.
+fn each_once(tools: &[ToolCall]) -> Vec<ToolCall> {
+    let first = |n: usize, tool: &ToolCall| tools.iter().take(n).all(|earlier| earlier.id != tool.id);
+    tools.iter().enumerate().filter(|(n, tool)| first(*n, tool)).map(|(_, tool)| tool.clone()).collect()
 }

@@ -1,254 +1,272 @@
-//! The agent loop from outside: a driver plays model and tools, and the agent is only ever asked what it needs next.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The life of an agent, case by case.
 
 use ostk_agent::{
-    AgentConfig, AgentEvent, AgentState, Lifecycle, Limits, Next, Outcome, ToolCall,
-    model::{Block, ModelReply, Role, StopReason, Usage},
+    AgentEvent, AgentState, Agentfile, Lifecycle, Limits, Next, Outcome, ToolCall,
+    model::{Block, Role, StopReason, Usage},
 };
 use ostk_log::{Hash, Timestamp};
-use proptest::prelude::*;
-use serde_json::json;
 
-/// One reply of the model: the tools it asks for, and how full the context is after it, in percent.
-#[derive(Clone, Debug)]
-struct Reply {
-    tools: usize,
-    percent: u64,
-    fails_first: bool,
+use crate::world::{Reply, World, asks, says};
+
+fn limits(text: &str) -> Limits {
+    Agentfile::parse(&format!("FROM m\n{text}"), &|_| None).unwrap().limits
 }
 
-const WINDOW: u64 = 1_000;
-
-/// Plays the world around an agent and keeps every step, as the log would.
-#[derive(Default)]
-struct World {
-    agent: AgentState,
-    steps: Vec<(u64, Timestamp, AgentEvent)>,
-    blobs: BTreeMap<Hash, Vec<u8>>,
-    now: u64,
-    failed: BTreeSet<u64>,
-    model_calls: Vec<u64>,
-    tool_calls: Vec<String>,
+fn failed(error: &str) -> Outcome {
+    Outcome::Failed { error: error.to_owned() }
 }
 
-impl World {
-    fn spawn(limits: Limits) -> Self {
-        let mut world = Self { now: 1_000_000, ..Self::default() };
-        let (system_blob, task_blob) = (world.put(b"be brief"), world.put(b"do it"));
-        let config = AgentConfig {
-            lineage: "w".to_owned(),
-            session: 1,
-            model: "m".to_owned(),
-            system_blob,
-            task_blob,
-            tools: None,
-            limits,
-            context_window: WINDOW,
-            max_tokens: 100,
-        };
-        world.step(AgentEvent::Spawned { config: Box::new(config) });
-        world
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Hash {
-        let hash = Hash::of(bytes);
-        self.blobs.insert(hash, bytes.to_vec());
-        hash
-    }
-
-    fn step(&mut self, event: AgentEvent) {
-        self.now += 1_000;
-        let (seq, ts) = (self.steps.len() as u64, Timestamp::from_micros(self.now));
-        self.agent.apply(seq, ts, &event).unwrap();
-        self.steps.push((seq, ts, event));
-    }
-
-    /// Lets the agent go on until it ends, or until `stop` steps are recorded.
-    fn run(&mut self, script: &[Reply], stop: usize) {
-        while self.steps.len() < stop {
-            match self.agent.next(Timestamp::from_micros(self.now)) {
-                Next::CallModel { call_no } => self.call_model(script, call_no),
-                Next::CallTools(pending) => {
-                    let tool = pending.into_iter().next().expect("an open turn has an open tool");
-                    assert!(!self.tool_calls.contains(&tool.key), "{} was called twice", tool.key);
-                    self.tool_calls.push(tool.key.clone());
-                    let result_blob = self.put(format!("result of {}", tool.key).as_bytes());
-                    self.step(AgentEvent::ToolReceipt {
-                        call_no: tool.call_no,
-                        id: tool.id,
-                        result_blob,
-                        is_error: false,
-                    });
-                }
-                Next::Wait { until } => self.now = until.as_micros(),
-                Next::Handoff => {
-                    let text = self.agent.handoff_text(&["a.rs".to_owned()]);
-                    let summary_blob = self.put(text.as_bytes());
-                    self.step(AgentEvent::HandedOff { summary_blob });
-                }
-                Next::Finish(outcome) => self.step(AgentEvent::Finished { outcome }),
-                Next::Idle => return,
-            }
-        }
-    }
-
-    fn call_model(&mut self, script: &[Reply], call_no: u64) {
-        let turn = self.agent.spent().turns;
-        let reply =
-            script.get(turn as usize).cloned().unwrap_or(Reply { tools: 0, percent: 10, fails_first: false });
-        self.step(AgentEvent::ModelIntent { call_no });
-        if reply.fails_first && self.failed.insert(turn) {
-            return self.step(AgentEvent::ModelFailed {
-                call_no,
-                error: "overloaded".to_owned(),
-                retryable: true,
-            });
-        }
-        self.model_calls.push(turn);
-        let names: Vec<ToolCall> = (0..reply.tools)
-            .map(|tool| ToolCall { id: format!("t{turn}-{tool}"), name: "read".to_owned() })
-            .collect();
-        let mut content = vec![Block::Text { text: format!("turn {turn}") }];
-        content.extend(names.iter().map(|tool| Block::ToolUse {
-            id: tool.id.clone(),
-            name: tool.name.clone(),
-            input: json!({}),
-        }));
-        let stop = if reply.tools > 0 { StopReason::ToolUse } else { StopReason::EndTurn };
-        let usage = Usage { input: WINDOW * reply.percent / 100, output: 0, ..Usage::default() };
-        let message =
-            ModelReply { model: "m".to_owned(), message_id: format!("m{turn}"), content, stop, usage };
-        let reply_blob = self.put(&serde_json::to_vec(&message).unwrap());
-        self.step(AgentEvent::ModelReceipt {
-            call_no,
-            reply_blob,
-            stop,
-            usage,
-            cost_micro_usd: Some(10),
-            tools: names,
-        });
-    }
-
-    fn compose(&self) -> Vec<ostk_agent::model::Message> {
-        self.agent.compose(&|hash| self.blobs.get(hash).cloned(), &[]).unwrap().messages
-    }
+/// Whether a text of the conversation contains `part`, and how often.
+fn heard(world: &World, part: &str) -> usize {
+    world.told().iter().filter(|text| text.contains(part)).count()
 }
 
-/// A world that has forgotten everything but the log and the blobs, as after a crash.
-fn after_crash(old: &World) -> World {
+#[test]
+fn an_agent_ends_when_the_model_has_nothing_more_to_say() {
+    let world = World::end(&[asks(&["read"]), says(StopReason::EndTurn)]);
+    assert_eq!(world.outcome(), &Outcome::Done);
+    assert_eq!(world.told(), ["do it", "read-0: result of w/1/1/read-0"]);
+    assert_eq!(world.next(), Next::Idle);
+}
+
+#[test]
+fn nothing_happens_to_an_agent_that_was_never_spawned() {
     let mut agent = AgentState::default();
-    for (seq, ts, event) in &old.steps {
-        let event: AgentEvent = serde_json::from_value(serde_json::to_value(event).unwrap()).unwrap();
-        agent.apply(*seq, *ts, &event).unwrap();
-    }
-    assert_eq!(agent, old.agent, "the fold of the log is the state");
-    World {
-        agent,
-        steps: old.steps.clone(),
-        blobs: old.blobs.clone(),
-        now: old.now,
-        failed: old.failed.clone(),
-        model_calls: old.model_calls.clone(),
-        tool_calls: old.tool_calls.clone(),
-    }
+    assert_eq!(agent.next(Timestamp::default()), Next::Idle);
+    assert!(agent.apply(0, Timestamp::default(), &AgentEvent::ModelIntent { call_no: 1 }).is_err());
+    assert_eq!(agent, AgentState::default());
 }
 
-fn replies() -> impl Strategy<Value = Vec<Reply>> {
-    let reply = (0..4_usize, 5..60_u64, any::<bool>()).prop_map(|(tools, percent, fails_first)| Reply {
-        tools: tools.max(1),
-        percent,
-        fails_first,
-    });
-    prop::collection::vec(reply, 0..8)
+#[test]
+fn all_tools_of_a_turn_are_asked_for_at_once_and_answered_in_the_order_of_the_reply() {
+    let mut world = World::new(Limits::default(), &[]);
+    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    world.receive(1, &asks(&["c", "a", "b"]));
+    for (id, open) in [("a-0", vec!["c-0", "b-0"]), ("b-0", vec!["c-0"])] {
+        let result_blob = world.put(id);
+        let id = id.to_owned();
+        world.step(AgentEvent::ToolReceipt { call_no: 1, id, result_blob, is_error: true });
+        let Next::CallTools(pending) = world.next() else { panic!("{:?}", world.next()) };
+        assert_eq!(pending.iter().map(|tool| tool.id.as_str()).collect::<Vec<_>>(), open);
+    }
+    world.run(7);
+    assert_eq!(world.told()[1..], ["c-0: result of w/1/1/c-0", "a-0: a-0", "b-0: b-0"]);
+    let errors = world.conversation()[2].content.clone();
+    assert!(matches!(errors[1], Block::ToolResult { is_error: true, .. }), "a failure is told as one");
 }
 
-proptest! {
-    #[test]
-    fn a_crash_after_any_step_changes_nothing(script in replies(), at in 0..60_usize) {
-        let mut whole = World::spawn(Limits::default());
-        whole.run(&script, 1_000);
-        let mut broken = World::spawn(Limits::default());
-        broken.run(&script, at);
-        let mut broken = after_crash(&broken);
-        broken.run(&script, 1_000);
-        prop_assert_eq!(&broken.tool_calls, &whole.tool_calls);
-        prop_assert_eq!(broken.model_calls, whole.model_calls);
-        prop_assert_eq!(broken.agent.outcome(), Some(&Outcome::Done));
-        prop_assert_eq!(broken.agent.spent(), whole.agent.spent());
-    }
+#[test]
+fn one_identifier_twice_is_one_call() {
+    let world = World::end(&[asks(&["read", "read"])]);
+    assert_eq!(world.tool_calls, ["w/1/1/read-0"]);
+    assert_eq!(world.outcome(), &Outcome::Done);
+}
 
-    #[test]
-    fn a_longer_conversation_begins_with_the_shorter_one(script in replies()) {
-        let mut world = World::spawn(Limits::default());
-        let mut before = Vec::new();
-        while !world.agent.is_finished() {
-            let stop = world.steps.len() + 1;
-            world.run(&script, stop);
-            if matches!(world.agent.next(Timestamp::from_micros(world.now)), Next::CallModel { .. }) {
-                let now = world.compose();
-                prop_assert_eq!(&now[..before.len()], &before[..]);
-                before = now;
-            }
-        }
+#[test]
+fn a_model_call_that_a_crash_interrupted_is_made_again_under_its_number() {
+    let mut world = World::new(Limits::default(), &[]);
+    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    let request = world.conversation();
+    world.nudge("meanwhile");
+    let mut world = world.after_crash();
+    assert_eq!(world.next(), Next::CallModel { call_no: 1 });
+    assert_eq!(world.conversation(), request, "a message never changes a request under way");
+    world.run(100);
+    assert_eq!(world.outcome(), &Outcome::Done);
+    assert_eq!(heard(&world, "meanwhile"), 1);
+}
+
+#[test]
+fn a_step_out_of_place_changes_nothing() {
+    let mut world = World::new(Limits::default(), &[]);
+    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    world.receive(1, &asks(&["a", "b"]));
+    let blob = Hash::ZERO;
+    let receipt = |call_no, id: &str| AgentEvent::ToolReceipt {
+        call_no,
+        id: id.to_owned(),
+        result_blob: blob,
+        is_error: false,
+    };
+    world.step(receipt(1, "a-0"));
+    let before = world.agent.clone();
+    for wrong in [
+        receipt(1, "a-0"),
+        receipt(1, "z"),
+        receipt(2, "b-0"),
+        AgentEvent::ModelIntent { call_no: 2 },
+        AgentEvent::ModelFailed { call_no: 2, error: String::new(), retryable: true },
+        AgentEvent::HandedOff { summary_blob: blob },
+        AgentEvent::ModelReceipt {
+            call_no: 1,
+            reply_blob: blob,
+            stop: StopReason::EndTurn,
+            usage: Usage::default(),
+            cost_micro_usd: None,
+            tools: vec![ToolCall { id: "x".to_owned(), name: "y".to_owned() }],
+        },
+    ] {
+        assert!(world.agent.apply(9, world.now, &wrong).is_err(), "{wrong:?} was taken");
+        assert_eq!(world.agent, before);
     }
 }
 
 #[test]
-fn every_tool_that_was_asked_for_is_answered_before_the_model_is_called_again() {
-    let mut world = World::spawn(Limits::default());
-    world.run(&[Reply { tools: 3, percent: 10, fails_first: false }], 1_000);
-    let messages = world.compose();
-    let results =
-        messages[2].content.iter().filter(|block| matches!(block, Block::ToolResult { .. })).count();
-    assert_eq!((messages[2].role, results), (Role::User, 3));
-    assert_eq!(world.tool_calls, ["w/1/1/t0-0", "w/1/1/t0-1", "w/1/1/t0-2"]);
+fn a_message_is_heard_after_the_tools_and_keeps_an_agent_going_that_was_done() {
+    let nudged = |reply: Reply| Reply { nudged: true, ..reply };
+    let world = World::end(&[nudged(asks(&["a"])), nudged(says(StopReason::EndTurn))]);
+    assert_eq!(world.told(), ["do it", "a-0: result of w/1/1/a-0", "heard in turn 0", "heard in turn 1"]);
+    assert_eq!(world.agent.spent().turns, 3);
+
+    let mut world = World::new(Limits::default(), &[]);
+    world.run(3);
+    assert_eq!(world.next(), Next::Finish(Outcome::Done));
+    world.nudge("one thing more");
+    assert_eq!(world.next(), Next::CallModel { call_no: 2 });
+}
+
+#[test]
+fn a_reply_that_was_cut_is_continued_three_times_and_its_tools_are_not_called() {
+    let cut = Reply { tools: vec!["rm"], ..says(StopReason::MaxTokens) };
+    let world = World::end(std::slice::from_ref(&cut));
+    assert_eq!(world.outcome(), &Outcome::Done);
+    assert_eq!(world.tool_calls, Vec::<String>::new());
+    assert!(world.told()[1].starts_with("rm-0: [kernel] This tool was not called"), "{:?}", world.told());
+    assert_eq!(heard(&world, "Go on where you stopped"), 1);
+
+    let world = World::end(&vec![cut; 9]);
+    assert_eq!(world.outcome(), &failed("the reply was cut by its length limit too often"));
+    assert_eq!(world.agent.spent().turns, 4);
+}
+
+#[test]
+fn a_paused_reply_is_taken_up_again_as_one_message() {
+    let world = World::end(&[says(StopReason::Pause), says(StopReason::Pause)]);
+    assert_eq!(world.outcome(), &Outcome::Done);
+    let roles: Vec<Role> = world.conversation().iter().map(|message| message.role).collect();
+    assert_eq!(roles, [Role::User, Role::Assistant]);
+    let world = World::end(&vec![says(StopReason::Pause); 99]);
+    assert_eq!(world.outcome(), &failed("the vendor paused the reply too often"));
+}
+
+#[test]
+fn a_refusal_ends_the_agent() {
+    assert_eq!(World::end(&[says(StopReason::Refusal)]).outcome(), &failed("the model refused to answer"));
+}
+
+#[test]
+fn a_failing_model_is_tried_eight_times_with_growing_waits() {
+    let mut world = World::new(Limits::default(), &[Reply { failures: 99, ..says(StopReason::EndTurn) }]);
+    let mut waits = Vec::new();
+    while !world.agent.is_finished() {
+        if let Next::Wait { until } = world.next() {
+            waits.push(until.millis_since(world.now) / 1_000);
+        }
+        world.advance();
+    }
+    assert_eq!(world.outcome(), &failed("overloaded"));
+    assert_eq!(world.count(|event| matches!(event, AgentEvent::ModelFailed { .. })), 8);
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
+}
+
+#[test]
+fn a_failure_that_will_not_pass_ends_the_agent_at_once() {
+    let mut world = World::new(Limits::default(), &[]);
+    // The gate may refuse a call before it begins.
+    world.step(AgentEvent::ModelFailed { call_no: 1, error: "denied".to_owned(), retryable: false });
+    assert_eq!(world.next(), Next::Finish(failed("denied")));
+}
+
+/// Checks that a limit ends an agent that would go on, after `turns` answered calls and with one warning.
+fn limited(text: &str, which: &str, turns: u64) {
+    let mut world = World::new(limits(text), &vec![asks(&["a"]); 50]);
+    world.run(1_000);
+    assert_eq!(world.outcome(), &Outcome::BudgetExhausted { which: which.to_owned() }, "{text}");
+    assert_eq!(world.agent.spent().turns, turns, "{text}");
+    assert_eq!(heard(&world, "Wrap up"), 1, "{text}");
 }
 
 #[test]
 fn a_budget_ends_the_agent_before_the_call_that_would_pass_it() {
-    let script = vec![Reply { tools: 1, percent: 10, fails_first: false }; 50];
-    for (limits, which, turns) in [
-        (Limits { turns: Some(3), ..Limits::default() }, "turns", 3),
-        (Limits { tokens: Some(350), ..Limits::default() }, "tokens", 3),
-        (Limits { budget_micro_usd: Some(30), ..Limits::default() }, "budget_usd", 3),
-    ] {
-        let mut world = World::spawn(limits);
-        world.run(&script, 1_000);
-        assert_eq!(world.agent.outcome(), Some(&Outcome::BudgetExhausted { which: which.to_owned() }));
-        assert_eq!(world.agent.spent().turns, turns, "{which}");
-    }
+    limited("LIMIT turns 3", "turns", 3);
+    limited("LIMIT turns 20", "turns", 20);
+    limited("LIMIT tokens 600", "tokens", 6);
+    limited("LIMIT tokens 699", "tokens", 6);
+    limited("LIMIT budget_usd 0.000100", "budget_usd", 10);
+    limited("LIMIT budget_usd 0.000109", "budget_usd", 10);
+}
+
+#[test]
+fn wall_clock_time_runs_out_while_waiting_too() {
+    let mut world = World::new(limits("LIMIT wall_clock 20"), &[Reply { failures: 7, ..asks(&["a"]) }]);
+    world.run(1_000);
+    assert_eq!(world.outcome(), &Outcome::BudgetExhausted { which: "wall_clock".to_owned() });
+    assert_eq!(world.count(|event| matches!(event, AgentEvent::ModelFailed { .. })), 5, "1+2+4+8 s, then 16");
+}
+
+#[test]
+fn a_budget_in_dollars_is_not_kept_by_guessing_a_price() {
+    let unpriced = Reply { cost: None, ..asks(&["a"]) };
+    let mut world = World::new(limits("LIMIT budget_usd 5"), std::slice::from_ref(&unpriced));
+    world.run(1_000);
+    assert!(matches!(world.outcome(), Outcome::Failed { error } if error.contains("price")));
+    assert_eq!(World::end(&[unpriced]).outcome(), &Outcome::Done, "without that limit no price is needed");
 }
 
 #[test]
 fn a_full_context_is_handed_to_a_successor_that_starts_fresh() {
-    let mut world = World::spawn(Limits::default());
-    let reply = |percent| Reply { tools: 1, percent, fails_first: false };
-    world.run(&[reply(20), reply(75), reply(92), reply(93), reply(10)], 1_000);
-    let handed =
-        world.steps.iter().position(|(.., step)| matches!(step, AgentEvent::HandedOff { .. })).unwrap();
-    assert_eq!(world.agent.lifecycle(), Lifecycle::Healthy, "the successor's context is empty again");
-    let receipts = world.steps[..handed]
-        .iter()
-        .filter(|(.., step)| matches!(step, AgentEvent::ModelReceipt { .. }))
-        .count();
-    assert_eq!(receipts, 4, "one last turn after 90 %");
-    assert_eq!(world.agent.outcome(), Some(&Outcome::Done));
+    let mut world = World::new(
+        Limits::default(),
+        &[
+            asks(&["a"]).at(20),
+            asks(&["a"]).at(75),
+            asks(&["a"]).at(80),
+            asks(&["a"]).at(92),
+            asks(&["a"]).at(50),
+        ],
+    );
+    while !matches!(world.next(), Next::Handoff) {
+        world.advance();
+    }
+    assert_eq!(world.agent.lifecycle(), Lifecycle::Dying, "a shorter prompt does not make it young again");
+    assert_eq!(heard(&world, "Prepare for a successor"), 1);
+    assert_eq!(heard(&world, "This is your last turn"), 1);
+    assert_eq!(world.agent.spent().turns, 5, "one last turn after 90 %");
+
+    world.advance();
+    assert_eq!(world.agent.lifecycle(), Lifecycle::Healthy);
+    let told = world.told();
+    assert_eq!(told[..2], ["do it", "Its last words:\nturn 4"]);
+    assert!(told[2].contains("after 5 turns in all") && told[2].contains("- a.rs"), "{}", told[2]);
+    world.run(1_000);
+    assert_eq!(world.outcome(), &Outcome::Done);
     assert_eq!(world.agent.spent().turns, 6, "what was spent stays spent");
 }
 
 #[test]
-fn a_model_that_keeps_failing_ends_the_agent_with_its_error() {
-    let mut world = World::spawn(Limits::default());
-    for _ in 0..8 {
-        let Next::CallModel { call_no } = world.agent.next(Timestamp::from_micros(world.now + 100_000_000))
-        else {
-            panic!("{:?}", world.agent.next(Timestamp::from_micros(world.now)))
-        };
-        world.now += 100_000_000;
-        world.step(AgentEvent::ModelIntent { call_no });
-        world.step(AgentEvent::ModelFailed { call_no, error: "down".to_owned(), retryable: true });
-    }
-    let ending = world.agent.next(Timestamp::from_micros(world.now));
-    assert_eq!(ending, Next::Finish(Outcome::Failed { error: "down".to_owned() }));
+fn aging_may_be_skipped_and_only_the_usable_part_of_the_window_counts() {
+    let world = World::end(&[asks(&["a"]).at(95), says(StopReason::EndTurn)]);
+    assert_eq!((heard(&world, "Prepare"), heard(&world, "last turn")), (0, 1));
+    assert_eq!(world.outcome(), &Outcome::Done, "a last turn that needs nothing more is the end");
+
+    let mut world = World::new(limits("LIMIT context_pct 50"), &[asks(&["a"]).at(46)]);
+    world.run(4);
+    assert_eq!(world.agent.lifecycle(), Lifecycle::Dying);
+}
+
+#[test]
+fn an_agent_whose_task_fills_its_context_ends_too() {
+    let mut world = World::new(limits("LIMIT turns 30"), &vec![asks(&["a"]).at(99); 50]);
+    world.run(1_000);
+    assert_eq!(world.outcome(), &Outcome::BudgetExhausted { which: "turns".to_owned() });
+    assert_eq!(world.count(|event| matches!(event, AgentEvent::HandedOff { .. })), 15);
+}
+
+#[test]
+fn a_conversation_that_lost_a_blob_says_which() {
+    let mut world = World::end(&[]);
+    let task = Hash::of(b"do it");
+    world.blobs.remove(&task);
+    let error = world.agent.compose(&|hash| world.blobs.get(hash).cloned(), &[]).unwrap_err();
+    assert_eq!(error.to_string(), format!("blob {task} of the conversation is not stored"));
 }

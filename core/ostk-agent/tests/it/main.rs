@@ -1,4 +1,5 @@
-//! The tests of `ostk-agent`. `agentfile` is about the text a person writes, `agent` about the life of an agent.
+//! The tests of `ostk-agent`. `agentfile` is about the text a person writes, `agent` about the life of an
+//! agent, `laws` about what holds for every life; `world` plays model and tools.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,3 +11,5 @@
 
 mod agent;
 mod agentfile;
+mod laws;
+mod world;
