@@ -41,8 +41,21 @@ async fn check(model: &str, expected: Expect) {
     ask(&models(&server), &conversation(model)).await.unwrap();
     let sent = server.requests().pop().unwrap();
     let version = sent.headers.get("anthropic-version").map_or("-", String::as_str);
-    let body = serde_json::to_string_pretty(&sent.body).unwrap();
+    let body = serde_json::to_string_pretty(&sorted(sent.body)).unwrap();
     expected.assert_eq(&format!("{} {} {version}\n{body}\n", sent.method, sent.path));
+}
+
+/// The same value with its members in alphabetical order, whichever order the build of `serde_json` keeps.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let ordered: std::collections::BTreeMap<String, Value> =
+                members.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn several_tools_of_one_turn_are_answered_in_the_next_on_every_wire() {
     let server = serve(json!([
         {"expect": {"tools_include": ["read", "edit"], "system_contains": "terse", "last_user_contains": "hello"},
          "reply": [{"text": "Reading."}, {"tool": {"name": "read", "input": {"path": "a \"b\""}}},
-                   {"tool": {"name": "read", "input": {"path": "ä", "deep": [1, {"x": null}]}}},
+                   {"tool": {"name": "read", "input": {"deep": [1, {"x": null}], "path": "ä"}}},
                    {"tool": {"name": "edit"}}]},
         {"expect": {"tool_results": 3, "tool_result_contains": "gen=7"},
          "reply": [{"tool": {"name": "edit", "input": {"base": {"$from_last_result": "gen=(\\d+)"}}}}]}
