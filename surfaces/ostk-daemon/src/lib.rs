@@ -1,14 +1,17 @@
 //! The anchor: runs the kernel's decisions, serves JSON-RPC and MCP.
 //!
 //! `anchor` starts and stops, `host` owns the kernel, `hands` carries its operations out with the drivers, `rpc` serves
-//! the socket, `follow` streams the log, `setup` creates a project. The only surface that reaches drivers.
+//! the socket, `follow` streams the log, `setup` creates a project. The only surface that reaches drivers. `mcp` and
+//! `hooks` run in processes of their own, between a coding agent and the daemon's socket.
 
 mod anchor;
 mod documents;
 mod follow;
 mod hands;
+pub mod hooks;
 mod host;
 mod lookup;
+pub mod mcp;
 mod peer;
 mod processes;
 mod rpc;

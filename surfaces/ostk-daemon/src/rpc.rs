@@ -150,6 +150,8 @@ impl Connection {
         }
         let args = json!({ "name": name, "exact": params.get("exact").and_then(Value::as_bool).unwrap_or(false),
             "client": text("client").unwrap_or("unknown") });
+        let once = params.get("once").and_then(Value::as_bool).unwrap_or(false);
+        let (epoch, pin) = (self.shared.host.epoch, text("pin").map(str::to_owned));
         let mut args = args;
         if let (Some(pin), Some(args)) = (text("pin"), args.as_object_mut()) {
             args.insert("pin".to_owned(), json!(pin));
@@ -158,7 +160,9 @@ impl Connection {
             caller: Caller::Kernel,
             verb: "session.start".to_owned(),
             args,
-            idempotency: None,
+            // A client that attaches for each of its calls has one session with this daemon, not one for each call.
+            idempotency: once
+                .then(|| format!("attach/{epoch}/{name}/{}", pin.as_deref().unwrap_or_default())),
             timeout_ms: 10_000,
         };
         let mut answer = self.shared.host.call(call).await?;

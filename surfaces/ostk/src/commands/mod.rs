@@ -4,9 +4,12 @@ mod act;
 mod attach;
 mod audit;
 mod bench;
+mod clients;
 mod demo;
 mod health;
+mod hook;
 mod inspect;
+mod mcp;
 mod pin;
 mod project;
 mod run;
@@ -44,7 +47,8 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Call(args) => act::call(&args, output),
         Command::Run(args) => run::run(&args, output),
         Command::Demo(args) => demo::demo(&args, output),
+        Command::Mcp(args) => mcp::mcp(&args, output),
+        Command::Hook(args) => hook::hook(&args),
         Command::Bench(args) => bench::bench(&args, output),
-        _ => Err(Failure::usage("not there yet")),
     }
 }

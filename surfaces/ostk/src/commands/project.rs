@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use libostk::Identity;
 use serde_json::json;
 
-use super::Done;
+use super::{Done, clients};
 use crate::{
     args::{Init, Listen},
     connect,
@@ -13,13 +13,14 @@ use crate::{
     output::{Output, Paint},
 };
 
-pub(crate) fn init(_args: &Init, output: &Output) -> Done {
+pub(crate) fn init(args: &Init, output: &Output) -> Done {
     let here = std::env::current_dir()?;
     let made = ostk_daemon::init(&here).map_err(|error| {
         Failure::check(error.to_string())
             .hint("run `git init` first: ostk keeps its state at the root of a git repository")
     })?;
-    let value = json!({ "root": made.root, "created": made.created });
+    let clients = clients::set_up(&made.root, args)?;
+    let value = json!({ "root": made.root, "created": made.created, "clients": clients });
     output.show(&value, |output| {
         let mut lines: Vec<String> =
             made.created.iter().map(|path| format!("{} {path}", output.paint(Paint::Green, "✓"))).collect();
@@ -27,6 +28,7 @@ pub(crate) fn init(_args: &Init, output: &Output) -> Done {
             lines.push("nothing to do: the project exists".to_owned());
         }
         lines.push(format!("project at {}", made.root.display()));
+        lines.extend(clients.iter().map(clients::describe));
         lines.join("\n")
     });
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,15 @@
+//! Coding agents that use tools of their own: what their hooks ask, and the settings that install hooks and servers.
+//!
+//! `event` turns a hook's input into a system call and the call's result into the hook's answer; both are pure.
+//! `install` puts the entries of ostk into a client's settings and takes them out again, by `json` and `codex`.
+//! `ostk hook` and `ostk init --client` do the asking and the printing.
+
+mod codex;
+mod event;
+mod install;
+mod json;
+
+pub use self::{
+    event::{Access, Ask, Event, Input, InputError, NotAnEvent},
+    install::{Client, Done, SetupError, Step, install, uninstall},
+};

@@ -1,0 +1,178 @@
+//! The protocol's side of a client: initialize, `tools/list`, `tools/call`.
+//!
+//! What the kernel refuses is a tool error with its message and hint, which the model reads; protocol errors are left
+//! to the SDK, for frames that are not requests at all.
+
+use std::sync::Arc;
+
+use ostk_kernel::{CallError, Code, render_tool, tool_call};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
+        InitializeRequestParams, InitializeResult, ListToolsResult, NumberOrString, PaginatedRequestParams,
+        ServerCapabilities, ServerConfig, Tool,
+    },
+    service::RequestContext,
+};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::{
+    random_hex,
+    seat::{MAX_OPEN, Seat},
+    tools,
+};
+
+const INSTRUCTIONS: &str = "Files and commands of this repository, shared safely with other agents. Read a file before \
+     you change it. A refused change explains what to do; lines that start with [files] tell what others changed. \
+     Call help for the tools.";
+
+/// Finds the seat of a client without a session by the name it gives with each request (2026-07-28 over HTTP).
+pub(super) type Lobby = Arc<dyn Fn(&str) -> Arc<Seat> + Send + Sync>;
+
+/// One client of the server.
+pub(super) struct Server {
+    seat: Arc<Seat>,
+    lobby: Option<Lobby>,
+    open: Arc<Semaphore>,
+    /// Part of every idempotency key: other servers of one lineage have clients that count requests from 1 too, and
+    /// so do clients without a session, for whose every request the SDK makes a server of its own.
+    nonce: String,
+}
+
+impl Server {
+    pub(super) fn new(seat: Arc<Seat>) -> Self {
+        Self { seat, lobby: None, open: Arc::new(Semaphore::new(MAX_OPEN)), nonce: random_hex(8) }
+    }
+
+    /// The same for a transport where requests may come without a session.
+    pub(super) fn with_lobby(seat: Arc<Seat>, lobby: Lobby) -> Self {
+        Self { lobby: Some(lobby), ..Self::new(seat) }
+    }
+
+    fn seat_of(&self, context: &RequestContext<RoleServer>) -> Arc<Seat> {
+        let client = context.client_info().map_or_else(|| "mcp".to_owned(), |info| info.name);
+        let sessionless = context.protocol_version().is_some_and(|version| !version.has_initialize());
+        match &self.lobby {
+            Some(lobby) if sessionless => lobby(&client),
+            _ => {
+                self.seat.introduce(&client);
+                Arc::clone(&self.seat)
+            }
+        }
+    }
+
+    async fn run(&self, seat: Arc<Seat>, name: String, input: Value, key: String) -> CallToolResult {
+        if name == "help" {
+            return help(&input);
+        }
+        let (verb, args) = match tool_call(&name, &input) {
+            Ok(call) => call,
+            Err(error) => return answer("", &Err(error)),
+        };
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&self.open).acquire_owned().await else {
+            return answer(verb, &Err(CallError::new(Code::Stopped, "the server is closing")));
+        };
+        let called = tokio::task::spawn_blocking(move || {
+            let result = seat.call(verb, &args, key);
+            drop(permit);
+            result
+        });
+        let result = called.await.unwrap_or_else(|error| {
+            Err(CallError::new(Code::Failed, format!("bug: the call's thread ended: {error}")))
+        });
+        answer(verb, &result)
+    }
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("ostk", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        self.seat.introduce(&request.client_info.name);
+        let seat = Arc::clone(&self.seat);
+        // Not waited for: a daemon that replays a long log must not hold up the handshake.
+        tokio::task::spawn_blocking(move || seat.warm());
+        self.negotiate_initialize(&request)
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(tools::all()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let seat = self.seat_of(&context);
+        let input = Value::Object(request.arguments.unwrap_or_default());
+        let id = match &context.id {
+            NumberOrString::Number(number) => format!("n{number}"),
+            NumberOrString::String(text) => format!("s{}", text.chars().take(200).collect::<String>()),
+        };
+        let key = format!("mcp/{}/{id}", self.nonce);
+        let call = self.run(seat, request.name.into_owned(), input, key);
+        tokio::select! {
+            result = call => Ok(result.into()),
+            // The call goes on and its end is in the log; only nobody waits for it any more.
+            () = context.ct.cancelled() => Ok(CallToolResult::error(vec![ContentBlock::text("cancelled")]).into()),
+        }
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        tools::all().into_iter().find(|tool| tool.name == name)
+    }
+}
+
+/// A conflict's hint names the system call; a model knows the tool.
+fn in_tools(mut error: CallError) -> CallError {
+    if let Some(token) = error.data.get("token").and_then(Value::as_str) {
+        error.hint = Some(format!(
+            "accept the merge of both with fs_ops {{\"accept\": \"{token}\"}}, or read it again"
+        ));
+    }
+    error
+}
+
+fn help(input: &Value) -> CallToolResult {
+    let only = input.get("tool").and_then(Value::as_str);
+    match tools::help(only) {
+        Some(text) => CallToolResult::success(vec![ContentBlock::text(text)]),
+        None => CallToolResult::error(vec![ContentBlock::text(format!(
+            "no tool is called {:?}",
+            only.unwrap_or_default()
+        ))]),
+    }
+}
+
+/// A result as the protocol carries it: text for the model, data where there is some.
+fn answer(verb: &str, result: &Result<Value, CallError>) -> CallToolResult {
+    let (text, failed) = render_tool(verb, &result.clone().map_err(in_tools));
+    let content = vec![ContentBlock::text(text)];
+    if failed {
+        return CallToolResult::error(content);
+    }
+    let mut answer = CallToolResult::success(content);
+    if let Ok(value) = result
+        && tools::is_structured(verb)
+    {
+        answer.structured_content = Some(value.clone());
+    }
+    answer
+}
