@@ -7,7 +7,10 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        fs::{OpenOptionsExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -121,7 +124,7 @@ fn take_lock(run: &Path) -> Result<File, AnchorError> {
     let path = run.join("anchor.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).read(true).mode(0o600).open(&path);
     let file = file.map_err(AnchorError::io(&path))?;
-    if !locked_soon(&file) {
+    if !locked_soon(&file, &run.join("ostk.sock")) {
         let pid = fs::read_to_string(run.join("anchor.pid")).ok().and_then(|text| text.trim().parse().ok());
         return Err(AnchorError::Held(pid));
     }
@@ -130,13 +133,14 @@ fn take_lock(run: &Path) -> Result<File, AnchorError> {
     Ok(file)
 }
 
-/// A child that a killed daemon had just forked keeps the lock until it executes its program: wait a moment for it.
-fn locked_soon(file: &File) -> bool {
+/// A child that a killed daemon had just forked keeps the lock until it executes its program: wait a moment for it, but
+/// not for a daemon that answers.
+fn locked_soon(file: &File, socket: &Path) -> bool {
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return true,
-            Err(_) if Instant::now() > deadline => return false,
+            Err(_) if Instant::now() > deadline || UnixStream::connect(socket).is_ok() => return false,
             Err(_) => thread::sleep(Duration::from_millis(10)),
         }
     }
