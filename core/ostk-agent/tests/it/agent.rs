@@ -56,6 +56,14 @@ fn all_tools_of_a_turn_are_asked_for_at_once_and_answered_in_the_order_of_the_re
 }
 
 #[test]
+fn a_request_inside_a_turn_leaves_no_tool_without_a_result() {
+    let mut world = World::new(Limits::default(), &[]);
+    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    world.receive(1, &asks(&["a"]));
+    assert_eq!(heard(&world, "a-0: [kernel] This tool was not called"), 1);
+}
+
+#[test]
 fn one_identifier_twice_is_one_call() {
     let world = World::end(&[asks(&["read", "read"])]);
     assert_eq!(world.tool_calls, ["w/1/1/read-0"]);
@@ -134,6 +142,9 @@ fn a_reply_that_was_cut_is_continued_three_times_and_its_tools_are_not_called() 
     assert!(world.told()[1].starts_with("rm-0: [kernel] This tool was not called"), "{:?}", world.told());
     assert_eq!(heard(&world, "Go on where you stopped"), 1);
 
+    let thrice = [cut.clone(), cut.clone(), cut.clone(), asks(&["a"])];
+    assert_eq!(World::end(&[thrice.clone(), thrice].concat()).outcome(), &Outcome::Done, "in a row, that is");
+
     let world = World::end(&vec![cut; 9]);
     assert_eq!(world.outcome(), &failed("the reply was cut by its length limit too often"));
     assert_eq!(world.agent.spent().turns, 4);
@@ -167,6 +178,9 @@ fn a_failing_model_is_tried_eight_times_with_growing_waits() {
     assert_eq!(world.outcome(), &failed("overloaded"));
     assert_eq!(world.count(|event| matches!(event, AgentEvent::ModelFailed { .. })), 8);
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
+
+    let flaky = Reply { failures: 7, ..asks(&["a"]) };
+    assert_eq!(World::end(&[flaky.clone(), flaky]).outcome(), &Outcome::Done, "each call has its own tries");
 }
 
 #[test]
@@ -244,6 +258,15 @@ fn a_full_context_is_handed_to_a_successor_that_starts_fresh() {
 }
 
 #[test]
+fn a_successor_is_not_refused_its_first_call_for_the_context_of_another() {
+    let full = asks(&["a"]).at(99);
+    let mut world = World::new(limits("LIMIT tokens 2100"), &[full.clone(), full]);
+    world.run(1_000);
+    assert_eq!(world.outcome(), &Outcome::Done);
+    assert_eq!(world.agent.spent().tokens, 2 * 990 + 100);
+}
+
+#[test]
 fn aging_may_be_skipped_and_only_the_usable_part_of_the_window_counts() {
     let world = World::end(&[asks(&["a"]).at(95), says(StopReason::EndTurn)]);
     assert_eq!((heard(&world, "Prepare"), heard(&world, "last turn")), (0, 1));
@@ -256,10 +279,11 @@ fn aging_may_be_skipped_and_only_the_usable_part_of_the_window_counts() {
 
 #[test]
 fn an_agent_whose_task_fills_its_context_ends_too() {
-    let mut world = World::new(limits("LIMIT turns 30"), &vec![asks(&["a"]).at(99); 50]);
+    let mut world = World::new(limits("LIMIT turns 31"), &vec![asks(&["a"]).at(99); 50]);
     world.run(1_000);
     assert_eq!(world.outcome(), &Outcome::BudgetExhausted { which: "turns".to_owned() });
     assert_eq!(world.count(|event| matches!(event, AgentEvent::HandedOff { .. })), 15);
+    assert_eq!(heard(&world, "Wrap up"), 1, "the last successor was told too");
 }
 
 #[test]

@@ -158,13 +158,17 @@ impl World {
         self.receive(call_no, &reply);
     }
 
-    /// The model's reply to call `call_no` arrives. Tools are called `<tool>-<turn>`.
+    /// The model's reply to call `call_no` arrives. Tools are called `<tool>-<n>`, where `n` counts replies of the session,
+    /// so a successor's model uses the same identifiers again.
     pub(crate) fn receive(&mut self, call_no: u64, reply: &Reply) {
         let turn = self.agent.spent().turns;
+        let session = self.steps.rsplit(|(.., event)| matches!(event, AgentEvent::HandedOff { .. })).next();
+        let is_reply = |(.., event): &&(_, _, AgentEvent)| matches!(event, AgentEvent::ModelReceipt { .. });
+        let n = session.unwrap_or_default().iter().filter(is_reply).count();
         let tools: Vec<ToolCall> = reply
             .tools
             .iter()
-            .map(|name| ToolCall { id: format!("{name}-{turn}"), name: (*name).to_owned() })
+            .map(|name| ToolCall { id: format!("{name}-{n}"), name: (*name).to_owned() })
             .collect();
         let mut content = vec![Block::Text { text: format!("turn {turn}") }];
         content.extend(tools.iter().map(|tool| Block::ToolUse {
