@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ostk_journal::Journal;
@@ -20,7 +20,7 @@ use ostk_log::Timestamp;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::hands::Hands;
+use crate::{hands::Hands, hooks::OpenTools};
 
 /// Messages that may wait for the host: every open call, its operation, and the watcher.
 pub(crate) const MAX_MESSAGES: usize = 16_384;
@@ -119,6 +119,7 @@ pub(crate) struct Host {
     next_call: CallId,
     poisoned: Option<String>,
     wake: Option<Timestamp>,
+    tools: OpenTools,
 }
 
 impl Host {
@@ -142,6 +143,7 @@ impl Host {
             next_call: 0,
             poisoned: None,
             wake: None,
+            tools: OpenTools::default(),
         }
     }
 
@@ -195,7 +197,10 @@ impl Host {
         let acts = match message {
             Message::Call { call, reply } => return self.submit(call, reply),
             Message::Done { op, outcome } => self.kernel.complete(now(), op, outcome),
-            Message::Noticed(paths) => self.kernel.notice(now(), &paths),
+            Message::Noticed(paths) => {
+                let Some(paths) = self.tools.noticed(paths, Instant::now()) else { return };
+                self.kernel.notice(now(), &paths)
+            }
             Message::Durable(count) => return self.became_durable(count),
             Message::Poisoned(reason) => return self.poison(reason),
             Message::Stop { .. } => return,
@@ -214,6 +219,7 @@ impl Host {
         let now = now();
         let NewCall { caller, verb, args, idempotency, timeout_ms } = call;
         let deadline = now.plus_millis(timeout_ms);
+        self.tools.asked(id, &caller, &verb, &args, Instant::now());
         let acts = self.kernel.submit(now, Call { id, caller, verb, args, idempotency, deadline });
         self.carry_out(acts);
     }
@@ -247,11 +253,12 @@ impl Host {
                 Vec::new()
             }
             Act::Reply { call, result, .. } => {
+                let noticed = self.tools.answered(call, result.is_ok());
                 if let Some(reply) = self.replies.remove(&call) {
                     // A client that went away needs no answer.
                     let _ = reply.send(result);
                 }
-                Vec::new()
+                noticed.map(|paths| self.kernel.notice(now(), &paths)).unwrap_or_default()
             }
             Act::Run { id, op, .. } => self.operate(id, op),
             Act::Abort { id } => {

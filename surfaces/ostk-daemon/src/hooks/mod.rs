@@ -2,13 +2,15 @@
 //!
 //! `event` turns a hook's input into a system call and the call's result into the hook's answer; both are pure.
 //! `install` puts the entries of ostk into a client's settings and takes them out again, by `json` and `codex`.
-//! `ostk hook` and `ostk init --client` do the asking and the printing.
+//! `ostk hook` and `ostk init --client` do the asking and the printing; `open` is the daemon's own: which tools run now.
 
 mod codex;
 mod event;
 mod install;
 mod json;
+mod open;
 
+pub(crate) use self::open::OpenTools;
 pub use self::{
     event::{Access, Ask, Event, Input, InputError, NotAnEvent},
     install::{Client, Done, SetupError, Step, install, uninstall},
