@@ -15,12 +15,14 @@ use std::{io, sync::Arc, time::Duration};
 use libostk::Client;
 use ostk_kernel::CallError;
 use rmcp::{ServiceExt, transport::async_rw::AsyncRwTransport};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::http::{HttpError, HttpOptions, serve_http};
 pub use self::seat::{Place, error_of, take_place};
 use self::{seat::Seat, server::Server};
 
-/// Longest message that a client may send; nothing that a model writes in one call comes near.
+/// Longest message that a client may send; nothing that a model writes in one call comes near. Over HTTP a longer one
+/// is answered with 413; on standard input the SDK steps over it without an answer.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// How long tool calls that still run when the client leaves may hold the process.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -48,14 +50,32 @@ pub fn serve_stdio(connect: Connect, options: Options) -> io::Result<()> {
     runtime.block_on(async {
         let (input, output) = rmcp::transport::stdio();
         let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(MAX_MESSAGE);
-        // A client that leaves before it has said hello has asked for nothing.
-        if let Ok(running) = server.serve(transport).await {
-            let _ = running.waiting().await;
+        let served = async {
+            // A client that leaves before it has said hello has asked for nothing.
+            if let Ok(running) = server.serve(transport).await {
+                let _ = running.waiting().await;
+            }
+        };
+        // Clients close the input, or send a signal, or both.
+        tokio::select! {
+            () = served => {}
+            () = signalled(SignalKind::terminate()) => {}
+            () = signalled(SignalKind::interrupt()) => {}
         }
     });
     seat.leave();
     runtime.shutdown_timeout(FAREWELL);
     Ok(())
+}
+
+/// Waits for a signal; for ever where signals cannot be had.
+async fn signalled(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// So many random bytes as hexadecimal digits. Where the system has none, the process and the time: a name that is

@@ -161,18 +161,22 @@ fn help(input: &Value) -> CallToolResult {
     }
 }
 
-/// A result as the protocol carries it: text for the model, data where there is some.
+/// A result as the protocol carries it: text for the model with the digest last, data where there is some.
 fn answer(verb: &str, result: &Result<Value, CallError>) -> CallToolResult {
-    let (text, failed) = render_tool(verb, &result.clone().map_err(in_tools));
+    let data = result.as_ref().ok().filter(|_| tools::is_structured(verb)).cloned();
+    let mut result = result.clone().map_err(in_tools);
+    let digest =
+        result.as_mut().ok().and_then(Value::as_object_mut).and_then(|fields| fields.remove("digest"));
+    let (mut text, failed) = render_tool(verb, &result);
+    if let Some(digest) = digest.as_ref().and_then(Value::as_str) {
+        text.push('\n');
+        text.push_str(digest);
+    }
     let content = vec![ContentBlock::text(text)];
     if failed {
         return CallToolResult::error(content);
     }
     let mut answer = CallToolResult::success(content);
-    if let Ok(value) = result
-        && tools::is_structured(verb)
-    {
-        answer.structured_content = Some(value.clone());
-    }
+    answer.structured_content = data;
     answer
 }

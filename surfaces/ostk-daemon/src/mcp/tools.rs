@@ -9,8 +9,9 @@ use ostk_kernel::{Effect, TOOLS, lookup};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
-/// Calls whose result is text for a model to read; as JSON it would only be escaped text.
-const TEXTUAL: &[&str] = &["file.read", "shell.run"];
+/// Calls whose text says more with fewer tokens than their data. Where a result carries data, Claude Code and others
+/// show the model the data instead of the text.
+const TEXTUAL: &[&str] = &["search", "shell.run"];
 /// Writing calls that take nothing away: they add a remark, or can be given back.
 const ADDITIVE: &[&str] = &["note", "lock", "process.start"];
 
@@ -47,7 +48,7 @@ fn annotations(tool: &ostk_kernel::Tool) -> ToolAnnotations {
 
 /// Whether a result of this call is also sent as data.
 pub(super) fn is_structured(call: &str) -> bool {
-    !TEXTUAL.contains(&call)
+    !TEXTUAL.contains(&call) && !call.starts_with("file.")
 }
 
 fn output_schema(call: &str) -> Option<Value> {
