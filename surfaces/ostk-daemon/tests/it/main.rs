@@ -1,0 +1,19 @@
+//! Coding agents from outside: clients of the real binary over MCP and hooks, each in a git repository of its own, and
+//! the real Claude Code where the package registry can be reached.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "a test that meets the unexpected must stop, and one that is skipped says so"
+)]
+
+mod claude;
+mod clients;
+mod fixture;
+mod hooks;
+mod http;
+mod mcp;
+mod wire;
