@@ -87,8 +87,10 @@ impl State {
                 key,
             } => {
                 self.counts.conflicts += 1;
-                let facts = json!({ "path": path, "token": token, "base_blob": base_blob,
-                    "current_blob": current_blob, "proposed_blob": proposed_blob });
+                let facts = || {
+                    json!({ "path": path, "token": token, "base_blob": base_blob,
+                    "current_blob": current_blob, "proposed_blob": proposed_blob })
+                };
                 self.remember(key, at.seq, "conflict", false, facts);
                 if let (Some(token), Some(candidate)) = (token, candidate_blob) {
                     let (lineage, current) = (name_of(at.actor).to_owned(), current_blob);
@@ -131,13 +133,15 @@ impl State {
             } => {
                 let shell =
                     self.open_shells.remove(&intent).ok_or("a command's receipt without its intent")?;
-                let facts = json!({ "intent": intent, "exit": exit, "timed_out": timed_out,
+                let facts = || {
+                    json!({ "intent": intent, "exit": exit, "timed_out": timed_out,
                     "stdout_blob": stdout_blob, "stderr_blob": stderr_blob, "dropped_bytes": dropped_bytes,
-                    "duration_ms": duration_ms, "changed": changed, "problem": problem });
+                    "duration_ms": duration_ms, "changed": changed, "problem": problem })
+                };
                 self.remember(shell.key, at.seq, "shell", exit.is_some(), facts);
             }
             Event::ProcessIntent { alias, key, .. } => {
-                self.remember(key, at.seq, "process", true, json!({ "alias": alias, "intent": at.seq }));
+                self.remember(key, at.seq, "process", true, || json!({ "alias": alias, "intent": at.seq }));
                 self.processes.insert(alias, (name_of(at.actor).to_owned(), at.seq));
             }
             Event::ProcessEnded { alias, .. } => {
@@ -152,7 +156,7 @@ impl State {
     fn apply_work(&mut self, at: At<'_>, event: Event) {
         match event {
             Event::LockChanged { name, holder, until, key } => {
-                let facts = json!({ "name": name, "holder": holder, "until": until });
+                let facts = || json!({ "name": name, "holder": holder, "until": until });
                 self.remember(key, at.seq, "call", true, facts);
                 match (holder, until) {
                     (Some(holder), Some(until)) => {
@@ -164,14 +168,14 @@ impl State {
                 }
             }
             Event::NoteAdded { text_blob, key } => {
-                self.remember(key, at.seq, "call", true, json!({ "seq": at.seq }));
+                self.remember(key, at.seq, "call", true, || json!({ "seq": at.seq }));
                 self.notes.push_back((at.seq, at.actor.to_owned(), text_blob));
                 if self.notes.len() > MAX_NOTES {
                     self.notes.pop_front();
                 }
             }
             Event::NudgeSent { to, text_blob, key } => {
-                self.remember(key, at.seq, "call", true, json!({ "seq": at.seq }));
+                self.remember(key, at.seq, "call", true, || json!({ "seq": at.seq }));
                 if self.lineages.get(&to).is_some_and(|lineage| lineage.kind != LineageKind::Native) {
                     self.nudges.entry(to).or_default().push((at.actor.to_owned(), text_blob));
                 }
@@ -180,7 +184,7 @@ impl State {
                 self.nudges.remove(&to);
             }
             Event::CallReceipt { facts, key, .. } => {
-                self.remember(key, at.seq, "call", true, json!(facts));
+                self.remember(key, at.seq, "call", true, || json!(facts));
             }
             _ => {}
         }
@@ -195,7 +199,7 @@ impl State {
             }
             Event::SessionStarted { lineage, kind, pin, client, key } => {
                 let generation = self.session(at.seq, &lineage, kind, pin, client);
-                let facts = json!({ "lineage": lineage, "generation": generation });
+                let facts = || json!({ "lineage": lineage, "generation": generation });
                 self.remember(key, at.seq, "call", true, facts);
             }
             Event::SessionEnded { lineage } => self.set_state(&lineage, LineageState::Exited),
@@ -212,7 +216,7 @@ impl State {
                     "SIGCONT" => self.set_state(&lineage, LineageState::Running),
                     _ => {}
                 }
-                let facts = json!({ "lineage": lineage, "signal": signal });
+                let facts = || json!({ "lineage": lineage, "signal": signal });
                 self.remember(key, at.seq, "call", true, facts);
             }
             _ => {}
@@ -356,11 +360,10 @@ impl State {
     fn settle(&mut self, seq: u64, intent: u64, done: bool, problem: Option<String>) -> Result<(), String> {
         let write = self.open_writes.remove(&intent).ok_or("a write's receipt without its intent")?;
         let at = At { seq: intent, ts: write.ts, actor: &write.actor };
-        let mut files = Vec::new();
         for change in &write.changes {
             self.know(at, &change.path, change.before);
             if done {
-                files.push(self.changed(at, &write.lineage, change));
+                self.changed(at, &write.lineage, change);
             }
         }
         if done {
@@ -373,28 +376,39 @@ impl State {
                 lineage.writes += 1;
             }
         }
-        if write.key.is_some() {
-            let facts = json!({ "intent": intent, "files": files, "problem": problem });
-            self.remember(write.key, seq, "write", done, facts);
-        }
+        let written = if done && write.key.is_some() { write.changes.as_slice() } else { &[] };
+        let files: Vec<Value> = written.iter().map(|change| self.file_row(change)).collect();
+        let facts = || json!({ "intent": intent, "files": files, "problem": problem });
+        self.remember(write.key, seq, "write", done, facts);
         Ok(())
     }
 
+    fn file_row(&self, change: &Change) -> Value {
+        json!({ "path": change.path, "generation": self.generation(&change.path),
+            "merged": change.merged, "blob": change.after.map(|image| image.blob) })
+    }
+
     /// One file of a write is in place: its history grows and its writer's belief follows.
-    fn changed(&mut self, at: At<'_>, lineage: &str, change: &Change) -> Value {
+    fn changed(&mut self, at: At<'_>, lineage: &str, change: &Change) {
         self.advance(at, change, false);
         match change.belief_blob.or(change.after.map(|image| image.blob)) {
             None => self.disbelieve(lineage, &change.path),
             Some(_) if change.blind => {}
             Some(blob) => self.wrote(at.seq, lineage, &change.path, blob),
         }
-        json!({ "path": change.path, "generation": self.generation(&change.path),
-            "merged": change.merged, "blob": change.after.map(|image| image.blob) })
     }
 
-    fn remember(&mut self, key: Option<String>, seq: u64, kind: &str, done: bool, facts: Value) {
+    /// Keeps the result of a call that carried a key; without one, `facts` are not even put together.
+    fn remember(
+        &mut self,
+        key: Option<String>,
+        seq: u64,
+        kind: &str,
+        done: bool,
+        facts: impl FnOnce() -> Value,
+    ) {
         if let Some(key) = key {
-            self.keys.insert(key, Keyed { seq, kind: kind.to_owned(), done, facts });
+            self.keys.insert(key, Keyed { seq, kind: kind.to_owned(), done, facts: facts() });
             forget_oldest(&mut self.keys, MAX_KEYS, |keyed| keyed.seq);
         }
     }
