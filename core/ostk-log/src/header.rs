@@ -100,9 +100,14 @@ impl<'a> Header<'a> {
     /// Checks the signature of the line this header was taken from.
     pub fn verify_signature(&self) -> Result<(), BadSignature> {
         let mut message = Vec::with_capacity(self.signed.len() + 1);
+        self.write_signed(&mut message);
+        self.key.verify(&message, &self.sig)
+    }
+
+    /// Appends the bytes that were signed.
+    pub(crate) fn write_signed(&self, message: &mut Vec<u8>) {
         message.extend_from_slice(self.signed);
         message.push(b'}');
-        self.key.verify(&message, &self.sig)
     }
 }
 

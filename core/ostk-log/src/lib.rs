@@ -4,6 +4,7 @@
 //! The bytes are written by `ostk-journal`, checked by `libostk`, and described in the book's log reference.
 
 mod audit;
+mod batch;
 mod canonical;
 mod chain;
 mod checkpoint;
@@ -21,6 +22,7 @@ pub use audit::{
     BadProof, HashReader, ProveError, consistency_proof, inclusion_proof, verify_consistency,
     verify_inclusion,
 };
+pub use batch::SignatureBatch;
 pub use canonical::{CanonicalError, MAX_DEPTH};
 pub use chain::{ChainVerifier, Depth, MAX_KEYS, Problem, Tip};
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, VerifierKey, VerifierKeyError};

@@ -46,5 +46,5 @@ pub use reader::{Entry, Reader};
 pub use recover::{Recovery, Torn};
 pub use refs::blob_refs;
 pub use tail::{POLL, Tail};
-pub use verify::{MAX_PROBLEMS, Problem, Report, verify};
+pub use verify::{MAX_PROBLEMS, Problem, Report, verify, verify_watched};
 pub use writer::{GATHER_MAX, GROUP_BYTES, GROUP_RECORDS, IDLE, RELAXED_SYNC};

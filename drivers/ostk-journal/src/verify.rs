@@ -10,12 +10,16 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
 };
 
-use ostk_log::{ChainVerifier, Depth, Hash, Header, KeyId, Record, SignedCheckpoint, VerifierKey, leaf_hash};
+use ostk_log::{
+    ChainVerifier, Depth, Hash, Header, KeyId, Record, SignatureBatch, SignedCheckpoint, VerifierKey,
+    leaf_hash,
+};
 use serde::Serialize;
 
 use crate::{
@@ -32,7 +36,7 @@ use crate::{
 /// Most problems that a report lists; it counts them all.
 pub const MAX_PROBLEMS: usize = 1000;
 /// Lines handed to a checking thread at once.
-const BATCH_LINES: usize = 256;
+const BATCH_LINES: usize = 512;
 /// More threads than this wait for the reading one.
 const MAX_THREADS: usize = 16;
 
@@ -79,12 +83,18 @@ pub struct Problem {
 /// Checks the log in `dir`, the project's state folder. An error means that it could not be read; what is wrong with
 /// what was read is in the report.
 pub fn verify(dir: &Path, deep: bool) -> Result<Report, ReadError> {
+    verify_watched(dir, deep, &AtomicU64::new(0))
+}
+
+/// As [`verify`], counting in `passed` the records that have been read, for whoever shows how far the check has come.
+/// Packs come first, during which it stays 0.
+pub fn verify_watched(dir: &Path, deep: bool, passed: &AtomicU64) -> Result<Report, ReadError> {
     let running = is_locked(dir);
     // In this order a running writer only adds to what is read later.
     let checkpoint = read_checkpoint(dir)?;
     let packs = ostk_blobs::verify(&dir.join("packs"), deep).map_err(pack_error)?;
     let found = Mutex::new(Vec::new());
-    let mut check = Check::new(dir, deep, checkpoint, &packs.hashes, &found);
+    let mut check = Check::new(dir, deep, checkpoint, &packs.hashes, &found, passed);
     let (workers, lines) = (if deep { threads() } else { 0 }, Walk::open(dir)?);
     if workers == 0 {
         check.lines(lines, None)?;
@@ -144,6 +154,7 @@ struct Check<'a> {
     checkpoint: Option<Result<SignedCheckpoint, String>>,
     blobs: &'a HashSet<Hash>,
     found: &'a Mutex<Vec<Problem>>,
+    passed: &'a AtomicU64,
     chain: ChainVerifier,
     /// Grows with the chain when tiles are compared.
     tree: Tree,
@@ -163,6 +174,7 @@ impl<'a> Check<'a> {
         checkpoint: Option<Result<SignedCheckpoint, String>>,
         blobs: &'a HashSet<Hash>,
         found: &'a Mutex<Vec<Problem>>,
+        passed: &'a AtomicU64,
     ) -> Self {
         let (chain, tree, tiles) = (ChainVerifier::new(Depth::Chain), Tree::default(), Vec::new());
         let (records, signatures, at_checkpoint, unfinished) = (0, 0, None, None);
@@ -172,6 +184,7 @@ impl<'a> Check<'a> {
             checkpoint,
             blobs,
             found,
+            passed,
             chain,
             tree,
             tiles,
@@ -204,6 +217,7 @@ impl<'a> Check<'a> {
                 batch.add(walk.path(), self.records, line);
             }
             self.records += 1;
+            self.passed.store(self.records, Ordering::Relaxed);
             self.note_checkpoint();
         }
         if let Some(workers) = &workers {
@@ -226,7 +240,9 @@ impl<'a> Check<'a> {
         } else if seq >= covered {
             // No checkpoint covers the last line, and no line after it: only its signature does.
             self.signatures += 1;
-            check_line(seq, offset, line.bytes, walk.path(), self.found);
+            let mut signature = SignatureBatch::new();
+            check_line(seq, offset, line.bytes, walk.path(), &mut signature, self.found);
+            check_signatures(&mut signature, walk.path(), self.found);
         }
     }
 
@@ -334,24 +350,38 @@ impl Batch {
 }
 
 fn check_batches(batches: &Mutex<Receiver<Batch>>, found: &Mutex<Vec<Problem>>) {
+    let mut signatures = SignatureBatch::new();
     loop {
         let received = batches.lock().unwrap_or_else(|e| e.into_inner()).recv();
         let Ok(batch) = received else { return };
         let Some(file) = &batch.file else { continue };
         for (seq, offset, range) in batch.lines {
-            check_line(seq, offset, batch.bytes.get(range).unwrap_or_default(), file, found);
+            check_line(seq, offset, batch.bytes.get(range).unwrap_or_default(), file, &mut signatures, found);
         }
+        check_signatures(&mut signatures, file, found);
     }
 }
 
-/// Checks body and signature. A line that is no record at all is reported by the chain.
-fn check_line(seq: u64, offset: u64, line: &[u8], file: &Path, found: &Mutex<Vec<Problem>>) {
+/// Checks the body, and takes the signature to be checked with others. A line that is no record at all is reported by
+/// the chain.
+fn check_line(
+    seq: u64,
+    offset: u64,
+    line: &[u8],
+    file: &Path,
+    signatures: &mut SignatureBatch<(u64, u64)>,
+    found: &Mutex<Vec<Problem>>,
+) {
     let Ok(header) = Header::scan(line) else { return };
     if let Err(error) = Record::parse(line) {
         add(found, Some(seq), file, offset, error.to_string());
     }
-    if let Err(error) = header.verify_signature() {
-        add(found, Some(seq), file, offset, error.to_string());
+    signatures.push((seq, offset), &header);
+}
+
+fn check_signatures(signatures: &mut SignatureBatch<(u64, u64)>, file: &Path, found: &Mutex<Vec<Problem>>) {
+    for ((seq, offset), wrong) in signatures.check() {
+        add(found, Some(seq), file, offset, wrong.to_string());
     }
 }
 

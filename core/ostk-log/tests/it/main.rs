@@ -1,6 +1,8 @@
 //! The log's one integration-test binary: what a record, a chain, a tree and a proof promise to their readers.
 
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod chain;
 #[cfg(test)]
 mod checkpoint;
