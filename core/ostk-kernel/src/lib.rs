@@ -31,7 +31,7 @@ pub use call::{Call, CallError, CallId, Caller, Code};
 pub use event::{Change, Event, FileImage, Via};
 pub use kernel::{Config, Kernel};
 pub use state::{
-    Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold,
+    Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,
 };
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
 pub use tools::{TOOLS, Tool, render as render_tool, tool_call};

@@ -7,11 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ostk_agent::AgentState;
-use ostk_log::{Draft, Hash, Timestamp};
+use ostk_log::{Draft, Hash, Header, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::{Change, FileImage};
+use crate::{
+    event::{Change, Event, FileImage},
+    log_view,
+};
 
 /// The state of the system after some record.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -238,15 +241,37 @@ pub struct FoldError {
 /// When the sequence number is not the next one, or the event is unknown or malformed: the log was written by a newer
 /// version, or not by ostk.
 pub fn fold(state: &mut State, draft: &Draft) -> Result<(), FoldError> {
-    let fail = |what: String| FoldError { seq: draft.seq, what };
-    if draft.seq != state.next_seq {
+    let at = (draft.seq, draft.ts, draft.epoch);
+    step(state, at, &draft.actor, || log_view::event_of(draft))
+}
+
+/// Folds the record of a line (without its newline) into the state. Its place in the chain and its signature are not
+/// looked at: recovery and `ostk audit verify` do that.
+///
+/// # Errors
+/// As [`fold`], and when the line is no record.
+pub fn fold_line(state: &mut State, line: &[u8]) -> Result<(), FoldError> {
+    let header =
+        Header::scan(line).map_err(|error| FoldError { seq: state.next_seq, what: error.to_string() })?;
+    let at = (header.seq, header.ts, header.epoch);
+    step(state, at, header.actor, || log_view::event_of_line(&header))
+}
+
+fn step(
+    state: &mut State,
+    (seq, ts, epoch): (u64, Timestamp, u64),
+    actor: &str,
+    event: impl FnOnce() -> Result<Event, String>,
+) -> Result<(), FoldError> {
+    let fail = |what: String| FoldError { seq, what };
+    if seq != state.next_seq {
         return Err(fail(format!("expected sequence number {}", state.next_seq)));
     }
-    let event = crate::log_view::event_of(draft).map_err(fail)?;
+    let event = event().map_err(fail)?;
     state.next_seq += 1;
-    state.last_ts = draft.ts;
-    state.epoch = draft.epoch;
-    state.apply(draft.seq, draft.ts, &draft.actor, event).map_err(fail)
+    state.last_ts = ts;
+    state.epoch = epoch;
+    state.apply(seq, ts, actor, event).map_err(fail)
 }
 
 impl State {

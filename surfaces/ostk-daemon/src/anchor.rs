@@ -25,7 +25,7 @@ use ostk_files::{FileVersion, WatchEvent, Watcher, Workspace, WorkspacePath};
 use ostk_journal::{Journal, Reader, Recovery};
 use ostk_kernel::{Config, Kernel, State};
 use ostk_keys::KeyStore;
-use ostk_log::{Draft, Signer};
+use ostk_log::{Header, Signer};
 use ostk_policy::Gate;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
@@ -214,23 +214,14 @@ fn origin(state_dir: &Path) -> String {
 
 /// The state after the last record, and whether the last daemon stopped in good order.
 fn fold(state_dir: &Path, next_seq: u64) -> Result<(State, bool), AnchorError> {
-    let (mut state, mut clean) = (State::default(), true);
-    for entry in Reader::open(state_dir).map_err(|error| AnchorError::Part(error.to_string()))? {
-        let entry = entry.map_err(|error| AnchorError::Part(error.to_string()))?;
-        let record =
-            entry.record().map_err(|error| AnchorError::Part(format!("record {}: {error}", entry.seq)))?;
-        let draft = Draft {
-            seq: record.seq,
-            ts: record.ts,
-            epoch: record.epoch,
-            actor: record.actor,
-            event: record.event,
-            body: record.body,
-        };
-        clean = draft.event == "anchor.stopped";
-        ostk_kernel::fold(&mut state, &draft).map_err(|error| AnchorError::Part(error.to_string()))?;
+    let part = |error: &dyn std::fmt::Display| AnchorError::Part(error.to_string());
+    let (mut state, mut last) = (State::default(), Vec::new());
+    for entry in Reader::open(state_dir).map_err(|error| part(&error))? {
+        last = entry.map_err(|error| part(&error))?.line;
+        ostk_kernel::fold_line(&mut state, &last).map_err(|error| part(&error))?;
     }
     debug_assert_eq!(state.next_seq, next_seq, "recovery and replay saw the same records");
+    let clean = last.is_empty() || Header::scan(&last).is_ok_and(|header| header.event == "anchor.stopped");
     Ok((state, clean))
 }
 

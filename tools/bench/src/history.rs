@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use ostk_journal::{Journal, Options, Reader, verify as verify_log};
-use ostk_kernel::{State, fold};
+use ostk_kernel::{State, fold_line};
 use ostk_keys::KeyStore;
 use ostk_log::{Draft, Header, Record, SignatureBatch};
 use serde_json::json;
@@ -86,16 +86,7 @@ pub(crate) fn replay(dir: &Path) -> Result<Vec<Figure>> {
 fn replayed(log: &Path) -> Result<State> {
     let mut state = State::default();
     for entry in Reader::open(log)? {
-        let record = entry?.record()?;
-        let draft = Draft {
-            seq: record.seq,
-            ts: record.ts,
-            epoch: record.epoch,
-            actor: record.actor,
-            event: record.event,
-            body: record.body,
-        };
-        fold(&mut state, &draft)?;
+        fold_line(&mut state, &entry?.line)?;
     }
     Ok(state)
 }

@@ -4,24 +4,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ostk_kernel::State;
-use ostk_log::Draft;
 
 /// Digest of the state after the first `count` records.
 pub(crate) fn state_hash(state_dir: &Path, count: u64) -> Result<String> {
     let mut state = State::default();
     for entry in libostk::records(state_dir)?.take(usize::try_from(count)?) {
-        let record = entry?.record().context("a record")?;
-        let draft = Draft {
-            seq: record.seq,
-            ts: record.ts,
-            epoch: record.epoch,
-            actor: record.actor,
-            event: record.event,
-            body: record.body,
-        };
-        ostk_kernel::fold(&mut state, &draft)?;
+        ostk_kernel::fold_line(&mut state, &entry?.line)?;
     }
     Ok(state.hash().to_string())
 }
