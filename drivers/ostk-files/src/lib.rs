@@ -9,6 +9,7 @@ mod error;
 mod ignored;
 mod list;
 mod look;
+mod news;
 mod path;
 mod remove;
 mod replace;
@@ -18,6 +19,7 @@ mod temporary;
 mod turn;
 mod walk;
 mod watch;
+mod watched;
 mod workspace;
 
 pub use error::{FilesError, PathError};

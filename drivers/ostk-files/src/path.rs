@@ -72,6 +72,12 @@ impl WorkspacePath {
         text.push_str(name);
         Self(Utf8PathBuf::from(text))
     }
+
+    /// This path after a rename of `from` to `to`; none if it is not `from` or below.
+    pub(crate) fn moved(&self, from: &Self, to: &Self) -> Option<Self> {
+        let rest = self.0.strip_prefix(&from.0).ok()?;
+        Some(if rest.as_str().is_empty() { to.clone() } else { to.child(rest.as_str()) })
+    }
 }
 
 impl fmt::Display for WorkspacePath {

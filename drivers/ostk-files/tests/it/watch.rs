@@ -3,8 +3,10 @@
 use std::{
     collections::BTreeSet,
     fs,
-    sync::mpsc::{Receiver, channel},
-    time::Duration,
+    os::unix::fs::PermissionsExt,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::{Duration, Instant},
 };
 
 use ostk_files::{WatchEvent, Watcher};
@@ -119,4 +121,174 @@ fn a_dropped_watcher_is_silent() {
     drop(watcher);
     f.outside("file", "x");
     assert!(events.recv_timeout(DEADLINE).is_err());
+}
+
+/// A watcher whose thread is known to the system by the number that comes first.
+fn watch_by_thread(f: &Fixture) -> (Watcher, Receiver<WatchEvent>, String) {
+    let (sender, events) = channel();
+    let (tell, thread) = channel();
+    let watcher = Watcher::start(f.ws.clone(), move |event| {
+        let _ = tell.send(rustix::thread::gettid().as_raw_nonzero());
+        drop(sender.send(event));
+    })
+    .unwrap();
+    f.outside("hello", "");
+    paths_until(&events, "hello");
+    (watcher, events, thread.recv_timeout(DEADLINE).unwrap().to_string())
+}
+
+/// How often the thread went to sleep, as soon as it is asleep for good.
+fn sleeps(thread: &str) -> String {
+    let read = || {
+        let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+        let field = |name: &str| status.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+        (field("State:").unwrap(), field("voluntary_ctxt_switches:").unwrap())
+    };
+    let began = Instant::now();
+    let mut last = read();
+    while began.elapsed() < DEADLINE {
+        thread::sleep(Duration::from_millis(300));
+        let now = read();
+        if now == last && now.0.contains("sleeping") {
+            return now.1;
+        }
+        last = now;
+    }
+    panic!("the watcher never comes to rest: {last:?}");
+}
+
+#[test]
+fn reading_and_opening_files_makes_no_event_and_does_not_wake_the_watcher() {
+    let f = Fixture::new();
+    f.outside("src/lib.rs", "x");
+    let (_watcher, events, thread) = watch_by_thread(&f);
+    let before = sleeps(&thread);
+    for _ in 0..100 {
+        f.bytes("src/lib.rs");
+        fs::read_dir(f.at("src")).unwrap().for_each(drop);
+        f.version("src/lib.rs");
+        f.ws.list(&f.path("src")).unwrap();
+    }
+    assert_eq!(sleeps(&thread), before);
+    assert!(!events.try_iter().any(|event| event != WatchEvent::Changed(vec![f.path("hello")])));
+    f.outside("src/lib.rs", "y");
+    paths_until(&events, "src/lib.rs");
+    assert_ne!(sleeps(&thread), before);
+}
+
+#[test]
+fn an_idle_watcher_sleeps_until_it_is_dropped() {
+    let f = Fixture::new();
+    // Comes to rest only if nothing wakes it from time to time.
+    let (watcher, _events, thread) = watch_by_thread(&f);
+    sleeps(&thread);
+    let (dropped, done) = channel();
+    thread::spawn(move || {
+        drop(watcher);
+        dropped.send(()).unwrap();
+    });
+    done.recv_timeout(DEADLINE).expect("the watcher did not stop");
+    assert!(!fs::exists(format!("/proc/self/task/{thread}")).unwrap());
+}
+
+#[test]
+fn the_executable_bit_is_told() {
+    let f = Fixture::new();
+    f.outside("run.sh", "x");
+    let (_watcher, events) = watch(&f);
+    f.set_mode("run.sh", 0o755);
+    assert_eq!(paths_until(&events, "run.sh"), ["run.sh"]);
+}
+
+#[test]
+fn a_file_that_stays_open_is_told_at_each_write() {
+    let f = Fixture::new();
+    let mut file = fs::File::create(f.at("notes.txt")).unwrap();
+    let (_watcher, events) = watch(&f);
+    for _ in 0..2 {
+        std::io::Write::write_all(&mut file, b"a line").unwrap();
+        assert_eq!(paths_until(&events, "notes.txt"), ["notes.txt"]);
+    }
+}
+
+#[test]
+fn a_renamed_directory_is_told_under_both_names_and_later_under_the_new_one_only() {
+    let f = Fixture::new();
+    f.outside("old/deep/file", "x");
+    let (_watcher, events) = watch(&f);
+    fs::rename(f.at("old"), f.at("new")).unwrap();
+    assert_eq!(paths_until(&events, "old/deep/file"), ["new/deep/file", "old", "old/deep/file"]);
+    f.outside("new/deep/file", "y");
+    assert!(!paths_until(&events, "new/deep/file").iter().any(|path| path.starts_with("old")));
+    // Another directory by the old name is another directory.
+    f.outside("old/deep/other", "z");
+    assert!(!paths_until(&events, "old/deep/other").contains(&"old/deep/file".to_owned()));
+}
+
+#[test]
+fn directories_that_exchange_their_names_are_told_under_their_new_ones() {
+    let f = Fixture::new();
+    f.outside("a/deep/of_a", "x");
+    f.outside("b/deep/of_b", "x");
+    let (_watcher, events) = watch(&f);
+    let (flags, here) = (rustix::fs::RenameFlags::EXCHANGE, rustix::fs::CWD);
+    rustix::fs::renameat_with(here, f.at("a"), here, f.at("b"), flags).unwrap();
+    paths_until(&events, "b/deep/of_a");
+    for name in ["a/deep/of_b", "b/deep/of_a", "a/deep/new", "b/deep/new"] {
+        f.outside(name, "y");
+        paths_until(&events, name);
+    }
+}
+
+#[test]
+fn a_directory_moved_out_is_scanned_for_and_forgotten_and_one_moved_in_is_watched_with_all_below() {
+    let f = Fixture::new();
+    f.outside("dir/deep/file", "x");
+    let (_watcher, events) = watch(&f);
+    let elsewhere = f.outer.path().join("elsewhere");
+    fs::rename(f.at("dir"), &elsewhere).unwrap();
+    // What was in it is gone from the workspace; only a scan can say what that was.
+    assert_eq!(events.recv_timeout(DEADLINE), Ok(WatchEvent::Overflow));
+    f.outside("dir/deep/other", "x");
+    paths_until(&events, "dir/deep/other");
+    fs::write(elsewhere.join("deep/file"), "nobody's business").unwrap();
+    f.outside("seen", "x");
+    assert!(!paths_until(&events, "seen").contains(&"dir/deep/file".to_owned()));
+    fs::rename(&elsewhere, f.at("dir/back")).unwrap();
+    paths_until(&events, "dir/back/deep/file");
+    f.outside("dir/back/deep/new", "x");
+    paths_until(&events, "dir/back/deep/new");
+}
+
+/// A watcher that stands still in its first hand-over until told to go on.
+fn watch_held(f: &Fixture) -> (Watcher, Receiver<WatchEvent>, Receiver<()>, Sender<()>) {
+    let ((sender, events), (tell, entered), (go, wait)) = (channel(), channel(), channel());
+    let watcher = Watcher::start(f.ws.clone(), move |event| {
+        let _ = tell.send(());
+        let _ = wait.recv();
+        drop(sender.send(event));
+    })
+    .unwrap();
+    (watcher, events, entered, go)
+}
+
+#[test]
+fn when_the_kernel_lost_events_everything_is_scanned_and_watched_again() {
+    let f = Fixture::new();
+    f.outside("a", "");
+    let (_watcher, events, entered, go) = watch_held(&f);
+    f.outside("first", "");
+    entered.recv_timeout(DEADLINE).unwrap();
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    // Two in turn, as the kernel joins equal events.
+    for n in 0..limit + 2 {
+        fs::set_permissions(f.at(["a", "first"][n % 2]), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    f.outside("unheard/of", "x");
+    drop(go);
+    assert_eq!(paths_until(&events, "first"), ["first"]);
+    assert_eq!(events.recv_timeout(DEADLINE), Ok(WatchEvent::Overflow));
+    f.outside("unheard/of", "y");
+    paths_until(&events, "unheard/of");
 }
