@@ -73,6 +73,24 @@ impl Fixture {
         fixture
     }
 
+    /// A git repository without a project, with enough source files for `ostk demo`.
+    pub(crate) fn with_sources() -> Self {
+        let fixture = Self::bare();
+        fs::create_dir(fixture.root.join("src")).unwrap();
+        for (file, lines) in [("parser", 160), ("lexer", 140), ("printer", 120), ("tree", 100), ("main", 60)]
+        {
+            let line = |n: usize| format!("pub const {}_{n}: usize = {n};\n", file.to_uppercase());
+            fs::write(fixture.root.join(format!("src/{file}.rs")), (0..lines).map(line).collect::<String>())
+                .unwrap();
+        }
+        for args in [&["add", "."][..], &["commit", "-q", "-m", "start"]] {
+            let who = ["-c", "user.name=ada", "-c", "user.email=ada@localhost"];
+            let done = Command::new("git").args(who).args(args).current_dir(&fixture.root).status().unwrap();
+            assert!(done.success());
+        }
+        fixture
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -86,7 +104,12 @@ impl Fixture {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ostk"));
+        self.program(env!("CARGO_BIN_EXE_ostk"), args)
+    }
+
+    /// Any program, in the repository and with the environment that the binary gets.
+    pub(crate) fn program(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.args(args).current_dir(&self.root).env_clear().env("PATH", path).stdin(Stdio::null());
         command.env("HOME", &self.home).env("OSTK_KEYS_DIR", self.home.join("keys")).env("OSTK_USER", "ada");

@@ -12,8 +12,10 @@
 
 mod attach;
 mod audit;
+mod contract;
 mod fixture;
 mod health;
 mod pin;
 mod project;
+mod schema;
 mod show;
