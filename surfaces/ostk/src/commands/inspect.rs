@@ -68,7 +68,7 @@ pub(crate) fn blame(args: &FileArg, output: &Output) -> Done {
         let writer = |line: &Value| line["writer"].as_str().unwrap_or("?").to_owned();
         let width = lines.iter().map(|line| writer(line).chars().count()).max().unwrap_or(0);
         let row = |(number, line): (usize, &Value)| {
-            let seq = format!("{:>6}", line["seq"]);
+            let seq = format!("{:>6}", line["seq"].to_string());
             let who = format!("{:<width$}", writer(line));
             let text = line["text"].as_str().unwrap_or("");
             format!(

@@ -12,6 +12,7 @@
 
 mod attach;
 mod audit;
+mod book;
 mod contract;
 mod fixture;
 mod health;
