@@ -5,6 +5,7 @@
 //! durability of its own: a replace is atomic but not synced, because the bytes are already in a pack and the redo
 //! pass completes what a power loss undid. Callers are the daemon and the simulator.
 
+mod attributes;
 mod error;
 mod ignored;
 mod list;

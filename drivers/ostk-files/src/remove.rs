@@ -10,7 +10,7 @@ use crate::{
     FilesError, Replaced, Workspace, WorkspacePath,
     look::Seen,
     replace::{Place, rename_error},
-    temporary::{discard, fresh_name},
+    temporary::{MAX_COLLISIONS, discard, fresh_name},
     turn,
 };
 
@@ -24,12 +24,12 @@ impl Workspace {
             Ok((place, _)) => place,
             Err(answer) => return Ok(answer),
         };
-        let aside = fresh_name();
-        match place.rename(place.name, &aside, RenameFlags::NOREPLACE) {
-            Ok(()) => self.reached("remove:set-aside"),
+        let aside = match set_aside(&place) {
+            Ok(aside) => aside,
             Err(Errno::NOENT) => return Ok(Replaced::Missing),
             Err(errno) => return Err(rename_error(path, errno)),
-        }
+        };
+        self.reached("remove:set-aside");
         let out = place.look(&aside);
         if let Ok(Seen::File(version, _)) = &out
             && version.hash == expected
@@ -63,7 +63,8 @@ impl Workspace {
             self.make_dir(&parent)?;
         }
         let target = self.place(to)?;
-        let only_case = from.parent() == to.parent() && source.name.eq_ignore_ascii_case(target.name);
+        let only_case =
+            from.parent() == to.parent() && source.name.to_lowercase() == target.name.to_lowercase();
         let moved = if only_case {
             self.move_by_way_of_aside(&source, &target)
         } else {
@@ -85,10 +86,7 @@ impl Workspace {
 
     /// Where names ignore case, `Readme` "exists" while `README` does; by way of a third name it does not.
     fn move_by_way_of_aside(&self, source: &Place<'_>, target: &Place<'_>) -> Result<(), FilesError> {
-        let aside = fresh_name();
-        source
-            .rename(source.name, &aside, RenameFlags::NOREPLACE)
-            .map_err(|errno| rename_error(source.path, errno))?;
+        let aside = set_aside(source).map_err(|errno| rename_error(source.path, errno))?;
         self.reached("rename:set-aside");
         let moved = move_file(source, &aside, target);
         if moved.is_err() {
@@ -96,6 +94,19 @@ impl Workspace {
         }
         moved
     }
+}
+
+/// Gives a file a temporary name, which is returned.
+fn set_aside(place: &Place<'_>) -> rustix::io::Result<String> {
+    for _ in 0..MAX_COLLISIONS {
+        let aside = fresh_name();
+        match place.rename(place.name, &aside, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(aside),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::EXIST)
 }
 
 fn move_file(source: &Place<'_>, name: &str, target: &Place<'_>) -> Result<(), FilesError> {

@@ -64,8 +64,9 @@ impl Place<'_> {
 impl Workspace {
     /// Puts `bytes` at `path` if what stands there is `expected`.
     ///
-    /// Mode and owner are kept; `executable` changes the x bits, `None` keeps them. Missing parents are created for a new
-    /// file. Nothing is synced: after a power loss the file may be old, and the redo pass writes it again from the pack.
+    /// Mode, owner, access control list and the user's extended attributes are kept; `executable` changes the x bits
+    /// unless they agree with it already, `None` keeps them. Another hard link to the file keeps the old bytes. Missing
+    /// parents are created for a new file. Nothing is synced: after a power loss the file may be old, and the redo pass writes it again from the pack.
     /// Other processes may write at the same time; callers of this process take turns. After an error or a crash the
     /// file is old or new, never torn. Failpoints: `replace:temporary-written`, `replace:dressed`, `replace:renamed`
     /// (a new file), `replace:exchanged` (an existing one), `replace:old-removed`, `replace:restored`.
@@ -128,7 +129,7 @@ impl Workspace {
         // Nobody else may read it until it has the original's mode: that may be a private file's.
         let temporary = Temporary::create(&place.dir, path, bytes, 0o600)?;
         self.reached("replace:temporary-written");
-        if let Err(error) = temporary.dress(path, &original, executable) {
+        if let Err(error) = temporary.dress(&place, &original, executable) {
             discard(&place.dir, &temporary.name);
             return Err(error);
         }

@@ -16,16 +16,17 @@ use rustix::{
 };
 
 use crate::{
-    FileVersion, FilesError, Workspace, WorkspacePath,
+    FileVersion, FilesError, Workspace, WorkspacePath, attributes,
     list::names_in,
     look::{Seen, io_error, look},
     path::TEMPORARY_PREFIX,
+    replace::Place,
     turn,
     workspace::openat2_beneath,
 };
 
 /// How many leftovers of an earlier process with the same id are stepped over.
-const MAX_COLLISIONS: usize = 1000;
+pub(crate) const MAX_COLLISIONS: usize = 1000;
 
 /// How many directories a sweep visits before it gives up, against a tree that grows while it is walked.
 const MAX_SWEPT_DIRECTORIES: usize = 1_000_000;
@@ -76,32 +77,37 @@ impl Temporary {
         Err(FilesError::Busy { path: path.clone() })
     }
 
-    /// Gives the file the owner and mode of the one it will replace; `executable` changes the mode's x bits.
+    /// Gives the file the owner, attributes and mode of the one at `place`, which it will replace; `executable` changes
+    /// the mode's x bits.
     pub(crate) fn dress(
         &self,
-        path: &WorkspacePath,
+        place: &Place<'_>,
         original: &Stat,
         executable: Option<bool>,
     ) -> Result<(), FilesError> {
+        let path = place.path;
         let own = rustix::fs::fstat(&self.file).map_err(|e| FilesError::from_errno("stat", path, e))?;
         if (own.st_uid, own.st_gid) != (original.st_uid, original.st_gid) {
             let (uid, gid) = (original.st_uid, original.st_gid);
             rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
                 .map_err(|_| FilesError::Owner { path: path.clone(), uid, gid })?;
         }
-        // After the owner: chown clears the set-user-id bit.
+        attributes::keep(&place.dir, place.name, &self.file)
+            .map_err(|e| FilesError::from_errno("keep the extended attributes of", path, e))?;
+        // Last: chown clears the set-user-id bit, and a mode set earlier could let somebody in too soon.
         let mode = Mode::from_raw_mode(with_executable(original.st_mode, executable));
         rustix::fs::fchmod(&self.file, mode).map_err(|e| FilesError::from_errno("set the mode of", path, e))
     }
 }
 
-/// The permission bits of `mode`, with execution granted to whoever may read, or to nobody.
+/// The permission bits of `mode`. Where that changes whether the owner may execute, execution is granted to whoever may
+/// read, or to nobody.
 pub(crate) fn with_executable(mode: u32, executable: Option<bool>) -> u32 {
     let bits = mode & 0o7777;
     match executable {
-        None => bits,
-        Some(true) => bits | ((bits & 0o444) >> 2),
-        Some(false) => bits & !0o111,
+        Some(true) if bits & 0o100 == 0 => bits | ((bits & 0o444) >> 2),
+        Some(false) if bits & 0o100 != 0 => bits & !0o111,
+        _ => bits,
     }
 }
 
@@ -115,7 +121,8 @@ impl Workspace {
     ///
     /// After a crash in the middle of a replace, one of them can hold the only copy of an outside edit. So each is
     /// first handed to `keep` with the directory it was found in; if `keep` fails, the file stays and the error is
-    /// returned. The caller stores what its packs do not know. No other process may be writing at the same time; writes
+    /// returned. The caller stores what its packs do not know. One that cannot be read, as it is over 64 MiB or not
+    /// permitted, stays where it is. No other process may be writing at the same time; writes
     /// of this process are waited for. Everything but `.git` is searched, ignored directories too.
     pub fn sweep_temporaries(
         &self,
@@ -159,7 +166,7 @@ fn sweep_one(
     keep: &mut dyn FnMut(&WorkspacePath, &FileVersion) -> std::io::Result<()>,
 ) -> Result<bool, FilesError> {
     let path = directory.child(name);
-    let Seen::File(version, _) = look(dir, name, &path)? else { return Ok(false) };
+    let Ok(Seen::File(version, _)) = look(dir, name, &path) else { return Ok(false) };
     keep(directory, &version).map_err(|source| io_error("keep", &path, source))?;
     rustix::fs::unlinkat(dir, name, AtFlags::empty())
         .map_err(|e| FilesError::from_errno("remove", &path, e))?;

@@ -1,8 +1,8 @@
 //! A write that is cut off at any step leaves the file old or new, and a sweep leaves nothing else.
 
-use std::{panic, sync::Arc};
+use std::{fs, panic, sync::Arc};
 
-use ostk_files::{Expected, Workspace};
+use ostk_files::{Expected, MAX_FILE_BYTES, Replaced, Workspace};
 use ostk_log::Hash;
 
 use crate::common::Fixture;
@@ -74,6 +74,21 @@ fn an_outside_edit_that_was_swapped_out_when_the_crash_came_is_handed_over_by_th
     }));
     assert!(crashes(|| drop(ws.replace(&path, Expected::Hash(Hash::of(b"base")), b"mine", None))));
     assert_eq!(sweep(&f), [b"outside".to_vec()]);
+}
+
+#[test]
+fn a_leftover_that_cannot_be_handed_over_stays_and_stops_neither_the_sweep_nor_later_writes() {
+    let f = Fixture::new();
+    let own = |n: usize| format!(".ostk-tmp-{}-{n}", std::process::id());
+    // The names that writes of this process will come to.
+    (0..900).for_each(|n| fs::create_dir(f.at(&own(n))).unwrap());
+    fs::File::create(f.at(".ostk-tmp-1-1")).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+    f.outside("z/.ostk-tmp-1-2", "an edit");
+    assert_eq!(f.ws.sweep_temporaries(&mut |_, _| Ok(())).unwrap(), 1);
+    assert_eq!(fs::metadata(f.at(".ostk-tmp-1-1")).unwrap().len(), MAX_FILE_BYTES + 1);
+    f.outside("file", "x");
+    assert_eq!(f.ws.remove(&f.path("file"), Hash::of(b"x")).unwrap(), Replaced::Done);
+    assert_eq!(f.ws.replace(&f.path("file"), Expected::Absent, b"y", None).unwrap(), Replaced::Done);
 }
 
 #[test]

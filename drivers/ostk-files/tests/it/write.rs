@@ -53,6 +53,89 @@ fn a_replaced_file_keeps_its_mode_and_owner_unless_told_otherwise() {
 }
 
 #[test]
+fn a_mode_that_agrees_with_what_was_asked_is_kept_to_the_bit() {
+    let f = Fixture::new();
+    for (mode, executable) in [(0o744, true), (0o700, true), (0o654, false), (0o604, false)] {
+        f.outside("file", "old");
+        f.set_mode("file", mode);
+        let expected = Expected::Hash(Hash::of(b"old"));
+        f.ws.replace(&f.path("file"), expected, b"new", Some(executable)).unwrap();
+        assert_eq!((f.bytes("file"), f.mode("file")), (b"new".to_vec(), mode), "{mode:o}");
+    }
+}
+
+/// An access control list that lets user 12345 read: the version, then (tag, permissions, id) of the owner, that user,
+/// the group, the mask, and others. See acl(5).
+const READER: [u8; 44] = {
+    let entries: [(u8, u8, u32); 5] =
+        [(1, 6, u32::MAX), (2, 4, 12345), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
+    let mut list = [0; 44];
+    list[0] = 2;
+    let mut n = 0;
+    while n < entries.len() {
+        let ((tag, permissions, id), at) = (entries[n], 4 + 8 * n);
+        (list[at], list[at + 2]) = (tag, permissions);
+        let mut byte = 0;
+        while byte < 4 {
+            list[at + 4 + byte] = id.to_le_bytes()[byte];
+            byte += 1;
+        }
+        n += 1;
+    }
+    list
+};
+
+#[test]
+fn a_replaced_file_keeps_its_attributes_and_who_else_may_read_it() {
+    let f = Fixture::new();
+    let set = |name: &str, attribute: &str, value: &[u8]| {
+        rustix::fs::setxattr(f.at(name), attribute, value, rustix::fs::XattrFlags::empty()).unwrap();
+    };
+    let get = |name: &str, attribute: &str| {
+        let mut value = vec![0; 4096];
+        let length = rustix::fs::getxattr(f.at(name), attribute, &mut value[..]).ok()?;
+        value.truncate(length);
+        Some(value)
+    };
+    let write = |name: &str| {
+        let expected = Expected::Hash(f.version(name).hash);
+        assert_eq!(f.ws.replace(&f.path(name), expected, b"new", None).unwrap(), Replaced::Done);
+    };
+    let (acl, long) = ("system.posix_acl_access", vec![b'x'; 2000]);
+    f.outside("shared", "old");
+    set("shared", "user.note", &long);
+    set("shared", acl, &READER);
+    let mode = f.mode("shared");
+    write("shared");
+    assert_eq!((get("shared", "user.note"), get("shared", acl)), (Some(long), Some(READER.to_vec())));
+    assert_eq!(f.mode("shared"), mode);
+
+    // What new files get in this directory does not open one that is older than the rule.
+    f.outside("private/file", "old");
+    f.set_mode("private/file", 0o640);
+    set("private", "system.posix_acl_default", &READER);
+    write("private/file");
+    assert_eq!((get("private/file", acl), f.mode("private/file")), (None, 0o640));
+}
+
+#[test]
+fn a_hard_link_is_cut_so_that_the_other_name_keeps_its_bytes() {
+    let f = Fixture::new();
+    f.outside("one", "old");
+    fs::hard_link(f.at("one"), f.at("two")).unwrap();
+    let (path, hash) = (f.path("one"), f.version("one").hash);
+    assert_eq!(f.ws.replace(&path, Expected::Hash(hash), b"new", None).unwrap(), Replaced::Done);
+    assert_eq!((f.bytes("one"), f.bytes("two")), (b"new".to_vec(), b"old".to_vec()));
+    assert_eq!(f.ws.remove(&f.path("two"), hash).unwrap(), Replaced::Done);
+    assert_eq!(f.bytes("one"), b"new");
+    // A name that is the same file already is taken all the same.
+    fs::hard_link(f.at("one"), f.at("ONE")).unwrap();
+    let result = f.ws.rename(&path, &f.path("ONE"), Hash::of(b"new"));
+    assert!(matches!(result, Err(FilesError::Exists { .. })), "{result:?}");
+    assert_eq!((f.bytes("one"), f.bytes("ONE")), (b"new".to_vec(), b"new".to_vec()));
+}
+
+#[test]
 fn a_private_files_new_bytes_are_private_at_every_moment() {
     let f = Fixture::new();
     f.outside("secret", "old");
