@@ -5,6 +5,7 @@
 //! while clients edit, for minutes. Each is a function in a module of its own.
 
 mod bench;
+mod documents;
 mod fuzz;
 mod test;
 mod tidy;
@@ -14,6 +15,9 @@ use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};
 
 const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...]";
+
+/// The first words of [`USAGE`]'s alternatives; `tidy` looks for them in the documents.
+const VERBS: &[&str] = &["test", "tidy", "ci", "bench", "torture"];
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);

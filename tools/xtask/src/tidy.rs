@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::root;
+use crate::{documents, root};
 
 /// Crates that core may not depend on, at any distance of one: runtimes, sockets, clocks, random sources.
 const NOT_IN_CORE: &[&str] = &[
@@ -40,17 +40,27 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("cedar-policy", &["ostk-policy"]),
 ];
 
+/// What a driver would need to decide.
+const DECIDERS: &[&str] = &["ostk-kernel", "ostk-policy", "cedar-policy"];
+
+/// Drivers whose only way in is the kernel. The others read the log, or say what the machine offers.
+const BEHIND_THE_KERNEL: &[&str] = &["ostk-files", "ostk-models", "ostk-search"];
+
 pub(crate) fn run() -> Result<()> {
     let root = root()?;
     let crates = crates(&root)?;
     let mut problems = Vec::new();
     core_cannot_do(&crates, &mut problems)?;
+    drivers_do_not_decide(&crates, &mut problems);
+    one_way_in(&crates, &mut problems);
     dependencies_point_down(&crates, &mut problems);
     knowledge_has_one_home(&crates, &mut problems);
     unsafe_lives_in_the_sandbox_only(&crates, &mut problems)?;
     every_file_says_what_it_is_for(&crates, &mut problems)?;
     every_crate_takes_the_lints(&crates, &mut problems);
     invariants_are_written_down(&root, &mut problems)?;
+    let places: Vec<_> = crates.iter().map(|found| (found.floor.clone(), found.name.clone())).collect();
+    problems.extend(documents::check(&root, &places)?);
     if !problems.is_empty() {
         bail!("tidy found {} problems:\n{}", problems.len(), problems.join("\n"));
     }
@@ -129,6 +139,25 @@ fn core_cannot_do(crates: &[Crate], problems: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Invariant 2.
+fn drivers_do_not_decide(crates: &[Crate], problems: &mut Vec<String>) {
+    for driver in crates.iter().filter(|found| found.floor == "drivers") {
+        for name in driver.dependencies().filter(|name| DECIDERS.contains(name)) {
+            problems.push(format!("drivers/{} depends on {name}: drivers do not decide", driver.name));
+        }
+    }
+}
+
+/// Invariant 4.
+fn one_way_in(crates: &[Crate], problems: &mut Vec<String>) {
+    let others = crates.iter().filter(|found| found.floor == "surfaces" && found.name != "ostk-daemon");
+    for surface in others {
+        for name in surface.dependencies().filter(|name| BEHIND_THE_KERNEL.contains(name)) {
+            problems.push(format!("surfaces/{} depends on {name}: one way in", surface.name));
+        }
+    }
 }
 
 /// Dependencies point down: a crate depends on its own floor or on lower ones.
