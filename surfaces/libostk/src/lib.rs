@@ -12,7 +12,7 @@ mod prove;
 
 pub use client::{CallOptions, Client, ClientError, Event, Identity, PROTOCOL};
 pub use log::{published, records, records_from, tail, verify};
-pub use ostk_journal::{Entry, Problem, ReadError, Reader, Report, Tail};
+pub use ostk_journal::{Entry, Problem, ReadError, Reader, Report, Tail, verify_watched};
 pub use ostk_log::{Checkpoint, Hash, Header, KeyId, Proof, Record, Timestamp, VerifierKey};
 pub use project::{Project, ProjectError};
 pub use prove::{ProofFailure, prove};

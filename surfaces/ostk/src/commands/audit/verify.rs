@@ -4,9 +4,13 @@ use std::{
     io::{IsTerminal, Write},
     path::Path,
     process::ExitCode,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use libostk::{Problem, ReadError, Report};
@@ -19,9 +23,11 @@ use crate::{
     output::{Output, Paint},
 };
 
-/// A check that takes longer says that it is still at work.
+/// A check that takes longer shows how far it has come.
 const PATIENCE: Duration = Duration::from_millis(700);
-const BLINK: Duration = Duration::from_millis(200);
+const BLINK: Duration = Duration::from_millis(100);
+/// Cells of the bar.
+const BAR: u64 = 30;
 /// Problems shown to a person; JSON has them all.
 const SHOWN: usize = 20;
 
@@ -32,12 +38,15 @@ pub(crate) fn verify(deep: bool, output: &Output) -> Done {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Checks on a thread of its own, so that a person at a terminal sees how long it has been at work.
+/// Checks on a thread of its own, so that a person at a terminal sees how far it has come.
 fn watched(state_dir: &Path, deep: bool, output: &Output) -> Result<Report, Failure> {
     let (sender, done) = mpsc::channel::<Result<Report, ReadError>>();
     let dir = state_dir.to_owned();
-    thread::spawn(move || sender.send(libostk::verify(&dir, deep)));
-    let (started, mut patience) = (Instant::now(), PATIENCE);
+    let passed = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&passed);
+    thread::spawn(move || sender.send(libostk::verify_watched(&dir, deep, &counter)));
+    let total = libostk::published(state_dir).map_or(0, |checkpoint| checkpoint.size);
+    let mut patience = PATIENCE;
     let show = !output.is_json() && std::io::stderr().is_terminal();
     loop {
         match done.recv_timeout(patience) {
@@ -54,13 +63,22 @@ fn watched(state_dir: &Path, deep: bool, output: &Output) -> Result<Report, Fail
         }
         patience = BLINK;
         if show {
-            let _ = write!(
-                std::io::stderr(),
-                "\r\u{1b}[Kchecking the log, {:.1} s",
-                started.elapsed().as_secs_f32()
-            );
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K{}", bar(passed.load(Ordering::Relaxed), total));
         }
     }
+}
+
+/// One line for `passed` records; `total` is what the checkpoint covers, 0 if there is none. A running daemon adds more.
+fn bar(passed: u64, total: u64) -> String {
+    if passed == 0 {
+        return "checking the packs".to_owned();
+    }
+    if total == 0 {
+        return format!("checking the log: {passed} records");
+    }
+    let part = |of: u64| passed.min(total).saturating_mul(of) / total;
+    let bar: String = (0..BAR).map(|cell| if cell < part(BAR) { '█' } else { '░' }).collect();
+    format!("checking the log {bar} {:>3} %  {passed} of {} records", part(100), total.max(passed))
 }
 
 pub(crate) fn to_json(report: &Report) -> Value {
@@ -117,4 +135,19 @@ fn located(problem: &Problem, output: &Output) -> String {
     let seq = problem.seq.map(|seq| format!("record {seq}, ")).unwrap_or_default();
     let place = format!("{seq}{} at byte {}", problem.file.display(), problem.offset);
     format!("  {}: {}", output.paint(Paint::Yellow, &place), problem.what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_full_at_the_end_and_never_beyond() {
+        let cells = |passed, total| bar(passed, total).chars().filter(|cell| *cell == '█').count() as u64;
+        assert_eq!([cells(1, 1_000), cells(500, 1_000), cells(1_000, 1_000)], [0, BAR / 2, BAR]);
+        assert_eq!(cells(1_200, 1_000), BAR);
+        assert!(bar(1_200, 1_000).ends_with("100 %  1200 of 1200 records"));
+        assert_eq!(bar(7, 0), "checking the log: 7 records");
+        assert_eq!(bar(0, 1_000), "checking the packs");
+    }
 }
