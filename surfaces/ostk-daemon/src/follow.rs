@@ -1,7 +1,7 @@
 //! A client's stream of records: from a sequence number on, for as long as it keeps up.
 //!
-//! Records are read from the log itself, not from the kernel, so a slow reader costs the fleet nothing. A client whose
-//! queue is full is let go; it reconnects and resumes from its last sequence number.
+//! Records are read from the log itself, not from the kernel, so a slow reader costs the fleet nothing: its stream waits
+//! for it. A client that takes nothing in for long is let go; it reconnects and resumes from its last sequence number.
 
 use std::{
     path::PathBuf,
@@ -9,15 +9,22 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use ostk_journal::Tail;
 use serde_json::{Value, json, value::RawValue};
-use tokio::sync::mpsc::{Sender, error::TrySendError};
+
+use crate::outbox::{Outbox, Sent};
 
 /// How long a look at the log may wait before the follower checks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a client may take nothing in.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks whether a slow client has room.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A running stream; ends when dropped.
 pub(crate) struct Follower {
@@ -26,10 +33,10 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Streams the records of the log in `dir` from `from` on as `event` notifications.
-    pub(crate) fn start(dir: PathBuf, from: u64, frames: Sender<String>) -> Self {
+    pub(crate) fn start(dir: PathBuf, from: u64, outbox: Arc<Outbox>) -> Self {
         let wanted = Arc::new(AtomicBool::new(true));
         let still = Arc::clone(&wanted);
-        tokio::task::spawn_blocking(move || follow(Tail::new(&dir, from), &frames, &still));
+        tokio::task::spawn_blocking(move || follow(Tail::new(&dir, from), &outbox, &still));
         Self { wanted }
     }
 }
@@ -40,24 +47,37 @@ impl Drop for Follower {
     }
 }
 
-fn follow(mut tail: Tail, frames: &Sender<String>, wanted: &AtomicBool) {
-    while wanted.load(Ordering::Relaxed) && !frames.is_closed() {
-        let frame = match tail.next(LOOK) {
+fn follow(mut tail: Tail, outbox: &Outbox, wanted: &AtomicBool) {
+    while wanted.load(Ordering::Relaxed) {
+        let (frame, last) = match tail.next(LOOK) {
             Ok(None) => continue,
-            Ok(Some(entry)) => event_frame(entry.seq, &entry.line),
+            Ok(Some(entry)) => (event_frame(entry.seq, &entry.line), false),
             Err(error) => {
                 let params = json!({ "reason": error.to_string(), "resume_from": tail.next_seq() });
-                let _ = frames
-                    .try_send(json!({ "jsonrpc": "2.0", "method": "gone", "params": params }).to_string());
-                return;
+                (json!({ "jsonrpc": "2.0", "method": "gone", "params": params }).to_string(), true)
             }
         };
-        match frames.try_send(frame) {
-            Ok(()) => {}
-            // Evicted: the connection ends when its reader notices.
-            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => return,
+        if !send(outbox, &frame, wanted) || last {
+            return;
         }
     }
+}
+
+/// Sends a frame as soon as the client has room for it. False if it never had.
+fn send(outbox: &Outbox, frame: &str, wanted: &AtomicBool) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while wanted.load(Ordering::Relaxed) {
+        match outbox.record(frame.to_owned()) {
+            Sent::Yes => return true,
+            Sent::Gone => return false,
+            Sent::Full if Instant::now() < until => thread::sleep(PAUSE),
+            Sent::Full => {
+                outbox.close();
+                return false;
+            }
+        }
+    }
+    false
 }
 
 /// The record's line goes out as it stands in the log, byte for byte.

@@ -31,7 +31,7 @@ const BURST: usize = 256;
 
 /// What the host can be told.
 pub(crate) enum Message {
-    Call { call: NewCall, reply: oneshot::Sender<Answer> },
+    Call { call: NewCall, reply: Reply },
     Done { op: OpId, outcome: Outcome },
     Durable(u64),
     Poisoned(String),
@@ -50,6 +50,30 @@ pub(crate) struct NewCall {
 
 /// What a call came to.
 pub(crate) type Answer = Result<Value, CallError>;
+
+/// Where the answer goes; it is told that the daemon stops if the host never answers.
+pub(crate) struct Reply(Option<Box<dyn FnOnce(Answer) + Send>>);
+
+impl Reply {
+    /// `receive` runs on the host's thread and must not wait.
+    pub(crate) fn new(receive: impl FnOnce(Answer) + Send + 'static) -> Self {
+        Self(Some(Box::new(receive)))
+    }
+
+    fn send(mut self, answer: Answer) {
+        if let Some(receive) = self.0.take() {
+            receive(answer);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(receive) = self.0.take() {
+            receive(Err(stopping()));
+        }
+    }
+}
 
 /// Talks to the host from any thread.
 #[derive(Clone)]
@@ -78,15 +102,21 @@ impl HostHandle {
 
     /// Makes a call and waits for its answer.
     pub(crate) async fn call(&self, call: NewCall) -> Answer {
-        let (reply, answer) = oneshot::channel();
-        match self.sender.try_send(Message::Call { call, reply }) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopping())),
-            Err(TrySendError::Full(_)) => {
-                Err(CallError::new(Code::Busy, "the daemon has too many calls waiting")
-                    .hint("repeat it in a moment"))
-            }
-            Err(TrySendError::Disconnected(_)) => Err(stopping()),
-        }
+        let (sender, answer) = oneshot::channel();
+        // A caller that went away needs no answer.
+        self.submit(call, Reply::new(move |answer| drop(sender.send(answer))));
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Makes a call, whose answer goes to `reply`.
+    pub(crate) fn submit(&self, call: NewCall, reply: Reply) {
+        let full = match self.sender.try_send(Message::Call { call, reply }) {
+            Err(TrySendError::Full(Message::Call { reply, .. })) => reply,
+            // A reply that is dropped says that the daemon stops.
+            _ => return,
+        };
+        let busy = CallError::new(Code::Busy, "the daemon has too many calls waiting");
+        full.send(Err(busy.hint("repeat it in a moment")));
     }
 
     /// Tells the host something. Blocks while its queue is full; only threads that may block use it.
@@ -113,7 +143,7 @@ pub(crate) struct Host {
     hands: Arc<Hands>,
     handle: HostHandle,
     inbox: Receiver<Message>,
-    replies: BTreeMap<CallId, oneshot::Sender<Answer>>,
+    replies: BTreeMap<CallId, Reply>,
     parked: BTreeMap<u64, Vec<Act>>,
     durable: u64,
     next_call: CallId,
@@ -208,10 +238,9 @@ impl Host {
         self.carry_out(acts);
     }
 
-    fn submit(&mut self, call: NewCall, reply: oneshot::Sender<Answer>) {
+    fn submit(&mut self, call: NewCall, reply: Reply) {
         if let Some(reason) = &self.poisoned {
-            let _ = reply.send(Err(poisoned(reason)));
-            return;
+            return reply.send(Err(poisoned(reason)));
         }
         self.next_call += 1;
         let id = self.next_call;
@@ -255,8 +284,7 @@ impl Host {
             Act::Reply { call, result, .. } => {
                 let noticed = self.tools.answered(call, result.is_ok());
                 if let Some(reply) = self.replies.remove(&call) {
-                    // A client that went away needs no answer.
-                    let _ = reply.send(result);
+                    reply.send(result);
                 }
                 noticed.map(|paths| self.kernel.notice(now(), &paths)).unwrap_or_default()
             }
@@ -288,7 +316,7 @@ impl Host {
     /// Nothing that is not durable yet will ever be acknowledged.
     fn poison(&mut self, reason: String) {
         for (_, reply) in std::mem::take(&mut self.replies) {
-            let _ = reply.send(Err(poisoned(&reason)));
+            reply.send(Err(poisoned(&reason)));
         }
         self.parked.clear();
         self.poisoned.get_or_insert(reason);
@@ -298,9 +326,7 @@ impl Host {
         self.hands.stop_all();
         let acts = self.kernel.stop(now(), reason);
         self.carry_out(acts);
-        for (_, reply) in std::mem::take(&mut self.replies) {
-            let _ = reply.send(Err(stopping()));
-        }
+        self.replies.clear();
         self.handle.stopped.store(true, Ordering::Relaxed);
         match self.journal.close() {
             Ok(()) => reason.to_owned(),

@@ -12,6 +12,7 @@ pub mod hooks;
 mod host;
 mod lookup;
 pub mod mcp;
+mod outbox;
 mod peer;
 mod processes;
 mod rpc;

@@ -6,16 +6,19 @@
 use std::{path::PathBuf, sync::Arc};
 
 use ostk_kernel::{CallError, Caller, Code};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::{UnixStream, unix::OwnedReadHalf},
-    sync::mpsc,
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 
 use crate::{
     follow::Follower,
-    host::{HostHandle, Message, NewCall},
+    host::{Answer, HostHandle, Message, NewCall, Reply},
+    outbox::Outbox,
     peer::Peer,
 };
 
@@ -23,10 +26,10 @@ use crate::{
 pub(crate) const PROTOCOL: u64 = 1;
 /// Longest line a client may send: a file of the largest size, escaped.
 const MAX_LINE: u64 = 140 * 1024 * 1024;
-/// Frames that may wait for a slow client; then it is let go and may resume from its last sequence number.
-const MAX_FRAMES: usize = 1_024;
-/// Calls that one connection may have open.
+/// Requests of one connection that may be open or whose answers the client has not taken in.
 const MAX_OPEN: usize = 256;
+/// Text in a result from which on its answer is not written by the host's thread, which everybody waits for.
+const LARGE_TEXT: usize = 64 * 1024;
 /// Deadline of a call that names none.
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 
@@ -39,28 +42,20 @@ pub(crate) struct Shared {
 /// Serves one connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: UnixStream) {
     let peer = Peer::of(&stream);
-    let (read, mut write) = stream.into_split();
-    let (frames, mut outbox) = mpsc::channel::<String>(MAX_FRAMES);
-    let writer = tokio::spawn(async move {
-        while let Some(mut frame) = outbox.recv().await {
-            frame.push('\n');
-            if write.write_all(frame.as_bytes()).await.is_err() {
-                break;
-            }
-        }
-    });
-    let mut connection = Connection { shared, peer, frames, caller: None, follower: None };
+    let (read, write) = stream.into_split();
+    let (outbox, writing) = Outbox::new(write, MAX_OPEN);
+    let writer = tokio::spawn(writing);
+    let mut connection = Connection { shared, peer, outbox: Arc::new(outbox), caller: None, follower: None };
     connection.read_all(read).await;
-    connection.detach();
     drop(connection);
-    // The writer ends when the last sender is gone; open calls hold one until they are answered.
+    // The writer ends when the outbox is gone; open calls hold it until they are answered.
     let _ = writer.await;
 }
 
 struct Connection {
     shared: Arc<Shared>,
     peer: Peer,
-    frames: mpsc::Sender<String>,
+    outbox: Arc<Outbox>,
     caller: Option<Caller>,
     follower: Option<Follower>,
 }
@@ -68,22 +63,20 @@ struct Connection {
 impl Connection {
     async fn read_all(&mut self, read: OwnedReadHalf) {
         let mut reader = BufReader::new(read);
-        let open = Arc::new(tokio::sync::Semaphore::new(MAX_OPEN));
+        let open = Arc::new(Semaphore::new(MAX_OPEN));
         loop {
             let mut line = Vec::new();
             match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
-                Ok(_) if line.last() != Some(&b'\n') && line.len() as u64 >= MAX_LINE => {
-                    self.send_error(&Value::Null, -32600, "the line is longer than 140 MiB", Value::Null)
-                        .await;
-                    return;
-                }
                 Ok(_) => {}
             }
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
+            if line.last() != Some(&b'\n') && line.len() as u64 >= MAX_LINE {
+                return self.refuse(&Value::Null, -32600, "the line is longer than 140 MiB", permit);
+            }
             if !self.handle(&line, permit).await {
                 return;
             }
@@ -91,43 +84,38 @@ impl Connection {
     }
 
     /// Handles one frame; false ends the connection.
-    async fn handle(&mut self, line: &[u8], permit: tokio::sync::OwnedSemaphorePermit) -> bool {
-        let frame: Value = match serde_json::from_slice(line) {
+    async fn handle(&mut self, line: &[u8], permit: OwnedSemaphorePermit) -> bool {
+        let mut frame: Value = match serde_json::from_slice(line) {
             Ok(frame) => frame,
             Err(error) => {
-                self.send_error(&Value::Null, -32700, &format!("not JSON: {error}"), Value::Null).await;
+                self.refuse(&Value::Null, -32700, &format!("not JSON: {error}"), permit);
                 return true;
             }
         };
-        let id = frame.get("id").cloned().unwrap_or(Value::Null);
-        let params = frame.get("params").cloned().unwrap_or_else(|| json!({}));
+        let id = frame.get_mut("id").map(Value::take).unwrap_or_default();
+        let params = frame.get_mut("params").map_or_else(|| json!({}), Value::take);
         let version = frame.get("jsonrpc").and_then(Value::as_str);
         let (Some("2.0"), Some(method)) = (version, frame.get("method").and_then(Value::as_str)) else {
-            self.send_error(&id, -32600, "not a JSON-RPC 2.0 request", Value::Null).await;
+            self.refuse(&id, -32600, "not a JSON-RPC 2.0 request", permit);
             return true;
         };
-        match method {
+        let result = match method {
             "call" => {
-                self.spawn_call(id, params, permit);
+                self.start_call(id, params, permit);
                 return true;
             }
-            "client/detach" => {
-                self.send_result(&id, json!({})).await;
-                return false;
-            }
-            _ => {}
-        }
-        let result = match method {
             "client/attach" => self.attach(&params).await,
             "client/subscribe" => self.subscribe(&params),
+            "client/detach" => Ok(json!({})),
             "kernel/stop" => self.stop(),
             other => {
-                self.send_error(&id, -32601, &format!("no such method: {other}"), Value::Null).await;
+                self.refuse(&id, -32601, &format!("no such method: {other}"), permit);
                 return true;
             }
         };
-        self.send(&id, result).await;
-        true
+        let detached = method == "client/detach";
+        self.outbox.answer(answer(&id, result, self.shared.host.epoch), permit);
+        !detached
     }
 
     async fn attach(&mut self, params: &Value) -> Result<Value, CallError> {
@@ -177,7 +165,7 @@ impl Connection {
     fn subscribe(&mut self, params: &Value) -> Result<Value, CallError> {
         self.attached()?;
         let from = params.get("from").and_then(Value::as_u64).unwrap_or(0);
-        self.follower = Some(Follower::start(self.shared.state_dir.clone(), from, self.frames.clone()));
+        self.follower = Some(Follower::start(self.shared.state_dir.clone(), from, Arc::clone(&self.outbox)));
         Ok(json!({ "from": from }))
     }
 
@@ -202,59 +190,84 @@ impl Connection {
             .ok_or_else(|| CallError::new(Code::Usage, "say who you are first: client/attach"))
     }
 
-    fn spawn_call(&self, id: Value, params: Value, permit: tokio::sync::OwnedSemaphorePermit) {
-        let (host, frames, caller) =
-            (self.shared.host.clone(), self.frames.clone(), self.attached().cloned());
-        tokio::spawn(async move {
-            let result = match caller {
-                Ok(caller) => call(&host, caller, params).await,
-                Err(error) => Err(error),
-            };
-            // The client may be gone; its call is in the log all the same.
-            let _ = frames.send(answer(&id, result, host.epoch)).await;
-            drop(permit);
-        });
+    /// Makes a call; its answer is sent when it comes, and other frames are read meanwhile.
+    fn start_call(&self, id: Value, params: Value, permit: OwnedSemaphorePermit) {
+        let (outbox, runtime) = (Arc::clone(&self.outbox), Handle::current());
+        let (host, epoch) = (&self.shared.host, self.shared.host.epoch);
+        let send = move |result: Answer| {
+            let large = result.as_ref().is_ok_and(is_large);
+            let send = move || outbox.answer(answer(&id, result, epoch), permit);
+            if large {
+                runtime.spawn_blocking(send);
+            } else {
+                send();
+            }
+        };
+        match self.attached().and_then(|caller| new_call(caller.clone(), params)) {
+            Ok(call) => host.submit(call, Reply::new(send)),
+            Err(error) => send(Err(error)),
+        }
     }
 
-    fn detach(&mut self) {
-        self.follower = None;
-    }
-
-    async fn send(&self, id: &Value, result: Result<Value, CallError>) {
-        let _ = self.frames.send(answer(id, result, self.shared.host.epoch)).await;
-    }
-
-    async fn send_result(&self, id: &Value, result: Value) {
-        self.send(id, Ok(result)).await;
-    }
-
-    async fn send_error(&self, id: &Value, code: i64, message: &str, data: Value) {
-        let error = json!({ "code": code, "message": message, "data": data });
-        let frame = json!({ "jsonrpc": "2.0", "id": id, "epoch": self.shared.host.epoch, "error": error });
-        let _ = self.frames.send(frame.to_string()).await;
+    fn refuse(&self, id: &Value, code: i64, message: &str, permit: OwnedSemaphorePermit) {
+        let error = json!({ "code": code, "message": message, "data": null });
+        let frame =
+            Frame { jsonrpc: "2.0", id, epoch: self.shared.host.epoch, result: None, error: Some(error) };
+        self.outbox.answer(frame.text(), permit);
     }
 }
 
-async fn call(host: &HostHandle, caller: Caller, mut params: Value) -> Result<Value, CallError> {
+fn new_call(caller: Caller, mut params: Value) -> Result<NewCall, CallError> {
     let text = |name: &str| params.get(name).and_then(Value::as_str).map(str::to_owned);
     let verb = text("verb").ok_or_else(|| CallError::new(Code::Usage, "call: `verb` is missing"))?;
     let idempotency = text("idempotency");
     let timeout_ms = params.get("timeout_ms").and_then(Value::as_u64).unwrap_or(DEFAULT_TIMEOUT_MS);
     let args =
         params.get_mut("args").map(Value::take).filter(|args| !args.is_null()).unwrap_or_else(|| json!({}));
-    host.call(NewCall { caller, verb, args, idempotency, timeout_ms }).await
+    Ok(NewCall { caller, verb, args, idempotency, timeout_ms })
 }
 
-fn answer(id: &Value, result: Result<Value, CallError>, epoch: u64) -> String {
-    let frame = match result {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "epoch": epoch, "result": result }),
+/// Whether a result holds so much text that writing it as JSON takes long.
+fn is_large(result: &Value) -> bool {
+    fn text(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(text).sum(),
+            Value::Object(members) => members.values().map(text).sum(),
+            _ => 0,
+        }
+    }
+    text(result) >= LARGE_TEXT
+}
+
+/// A frame to a client. One of `result` and `error` is there.
+#[derive(Serialize)]
+struct Frame<'a> {
+    jsonrpc: &'static str,
+    id: &'a Value,
+    epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+}
+
+impl Frame<'_> {
+    fn text(&self) -> String {
+        // A tree of JSON values can always be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+fn answer(id: &Value, result: Answer, epoch: u64) -> String {
+    let (result, error) = match result {
+        Ok(result) => (Some(result), None),
         Err(error) => {
             let data = json!({ "code": error.code, "hint": error.hint, "data": error.data });
-            let body = json!({ "code": number(error.code), "message": error.message, "data": data });
-            json!({ "jsonrpc": "2.0", "id": id, "epoch": epoch, "error": body })
+            (None, Some(json!({ "code": number(error.code), "message": error.message, "data": data })))
         }
     };
-    frame.to_string()
+    Frame { jsonrpc: "2.0", id, epoch, result, error }.text()
 }
 
 /// The JSON-RPC number of a failure; the names in `data.code` are what programs should look at.
