@@ -1,38 +1,43 @@
-//! The governance documents on disk, read as one set.
+//! The governance documents as they are on disk, read as one set.
+//!
+//! The daemon loads them, and commands that look at them without a daemon read them here too; both hand the texts to
+//! `ostk-policy`, which alone knows what they mean.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
 
 use ostk_files::{Entry, EntryKind};
-use ostk_policy::Documents;
+use ostk_policy::{CUSTOM_DOCUMENT, Documents, MAX_PINS, MAX_TEXT_BYTES};
 
-/// Pins in one project: a limit so that a mistaken directory cannot fill the memory.
-const MAX_PINS: usize = 10_000;
-/// The largest document; the parsers refuse larger ones by name.
-const MAX_DOCUMENT: u64 = 512 * 1024;
-
-/// Every document under `.ostk/`. One that cannot be read as text is passed on as a text that does not parse, so that
-/// the gate refuses it by name.
-pub(crate) fn load(state_dir: &Path) -> Documents {
+/// Every document under `state_dir`, the project's `.ostk/`. One that is too long or no text is passed on as a text that
+/// does not parse, and one pin too many is kept, so that the gate refuses each by name.
+pub fn load(state_dir: &Path) -> Documents {
     let mut pins = BTreeMap::new();
     let entries = fs::read_dir(state_dir.join("pins")).into_iter().flatten().flatten();
-    for entry in entries.take(MAX_PINS) {
+    for entry in entries.take(MAX_PINS + 1) {
         let (Ok(name), file) = (entry.file_name().into_string(), entry.path().join("pin.caps")) else {
             continue;
         };
         if file.is_file() {
-            pins.insert(name, read(&file));
+            pins.insert(name, text(&file));
         }
     }
-    let custom = state_dir.join("policy.cedar");
-    Documents { pins, custom: custom.is_file().then(|| read(&custom)) }
+    let custom = state_dir.join(CUSTOM_DOCUMENT);
+    Documents { pins, custom: custom.is_file().then(|| text(&custom)) }
 }
 
-fn read(file: &Path) -> String {
-    let size = fs::metadata(file).map_or(0, |metadata| metadata.len());
-    if size > MAX_DOCUMENT {
-        return format!("the document is larger than {MAX_DOCUMENT} bytes");
+fn text(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    // One byte beyond the limit, so that the parser sees and refuses a text that is too long.
+    let read = File::open(file).and_then(|file| file.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => String::from_utf8(bytes).unwrap_or_else(|_| "the document is not UTF-8".to_owned()),
+        Err(error) => format!("the document cannot be read: {error}"),
     }
-    fs::read_to_string(file).unwrap_or_else(|error| format!("the document cannot be read: {error}"))
 }
 
 /// A directory entry as `dir.list` shows it.

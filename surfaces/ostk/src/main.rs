@@ -8,7 +8,6 @@
 mod args;
 mod commands;
 mod connect;
-mod documents;
 mod failure;
 mod output;
 mod record;

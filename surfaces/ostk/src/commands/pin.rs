@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::{
     args::PinAction,
-    connect, documents,
+    connect,
     failure::Failure,
     output::{Output, Paint},
 };
@@ -99,7 +99,7 @@ fn parse(documents: &Documents, name: &str) -> Option<(String, Result<Policy, St
 }
 
 fn list(output: &Output) -> Done {
-    let documents = documents::read(&connect::project()?.state_dir());
+    let documents = ostk_daemon::read_documents(&connect::project()?.state_dir());
     let row = |name: &String| {
         let parsed = parse(&documents, name).map(|(_, parsed)| parsed);
         let problem = parsed.and_then(Result::err);
@@ -121,7 +121,7 @@ fn list(output: &Output) -> Done {
 }
 
 fn show(name: &str, output: &Output) -> Done {
-    let documents = documents::read(&connect::project()?.state_dir());
+    let documents = ostk_daemon::read_documents(&connect::project()?.state_dir());
     let Some((text, parsed)) = parse(&documents, name) else {
         return Err(Failure::check(format!("there is no pin called {name:?}")).hint("ostk pin list"));
     };

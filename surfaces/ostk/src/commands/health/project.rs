@@ -14,7 +14,6 @@ use ostk_log::Signer;
 use ostk_policy::Policy;
 
 use super::check::Check;
-use crate::documents;
 
 /// A line of the log is shorter.
 const MAX_FIRST_LINE: u64 = 128 * 1024;
@@ -75,7 +74,7 @@ pub(crate) fn key() -> (Check, Option<String>) {
 
 /// Whether the documents parse, and whether they are what a running daemon loaded.
 pub(crate) fn documents(dir: &Path, loaded: Option<Hash>) -> Check {
-    let documents = documents::read(dir);
+    let documents = ostk_daemon::read_documents(dir);
     let check = match Policy::load(&documents) {
         Err(errors) => {
             let remedy = "mend the document; until then everything with an effect is refused";
