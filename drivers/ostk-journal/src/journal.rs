@@ -112,8 +112,8 @@ impl Journal {
         self.push(draft, blobs, false)
     }
 
-    /// As [`Self::append`], for a record that nobody waits for: it is written at once, and becomes durable with the next
-    /// awaited record or after [`crate::RELAXED_SYNC`].
+    /// As [`Self::append`], for a record that nobody waits for: it is written within [`crate::RELAXED_GATHER`], and becomes
+    /// durable with the next awaited record or after [`crate::RELAXED_SYNC`].
     pub fn append_relaxed(&self, draft: Draft, blobs: Vec<(Hash, Arc<[u8]>)>) -> Result<(), AppendError> {
         self.push(draft, blobs, true)
     }

@@ -41,7 +41,7 @@ pub use error::{AppendError, OpenError, PoisonError, ReadError};
 pub use failpoint::{FAILPOINTS, Failpoint};
 pub use journal::{Journal, OnDurable, Options};
 pub use publish::PublishError;
-pub use queue::{APPEND_DEADLINE, QUEUE_BLOB_BYTES, QUEUE_RECORDS};
+pub use queue::{APPEND_DEADLINE, QUEUE_BLOB_BYTES, QUEUE_RECORDS, RELAXED_GATHER};
 pub use reader::{Entry, Reader};
 pub use recover::{Recovery, Torn};
 pub use refs::blob_refs;
