@@ -28,11 +28,11 @@ pub(crate) struct News {
 impl News {
     /// `path` was created, changed or removed.
     pub(crate) fn changed(&mut self, path: WorkspacePath) {
-        if self.changed.len() < MAX_PATHS {
-            self.changed.insert(path);
-        } else {
-            self.incomplete |= !self.changed.contains(&path);
+        if self.incomplete {
+            return;
         }
+        self.changed.insert(path);
+        self.incomplete = self.changed.len() > MAX_PATHS;
     }
 
     /// The watched directory `from` left its name in the rename `cookie`.

@@ -37,8 +37,9 @@ pub enum Expected {
 pub enum Replaced {
     /// As asked.
     Done,
-    /// Not done: the path holds, or held for a moment, this version instead of the expected one. If it is no longer in
-    /// place, an even newer outside edit is, and these bytes are the caller's to keep.
+    /// Not done: the path holds, or held for a moment, this version instead of the expected one, or the expected bytes
+    /// under a mode that was changed meanwhile. If it is no longer in place, an even newer outside edit is, and these
+    /// bytes are the caller's to keep.
     Displaced(FileVersion),
     /// Not done: the file that should have been there is gone.
     Missing,
@@ -143,7 +144,9 @@ impl Workspace {
             };
         }
         self.reached("replace:exchanged");
-        self.settle(&place, &temporary.name, expected, Hash::of(bytes))
+        let is_expected =
+            |version: &FileVersion, stat: &Stat| version.hash == expected && stat.st_mode == original.st_mode;
+        self.settle(&place, &temporary.name, is_expected, Hash::of(bytes))
     }
 
     /// Judges what the exchange brought out under the name `temporary`.
@@ -151,12 +154,12 @@ impl Workspace {
         &self,
         place: &Place<'_>,
         temporary: &str,
-        expected: Hash,
+        is_expected: impl Fn(&FileVersion, &Stat) -> bool,
         ours: Hash,
     ) -> Result<Replaced, FilesError> {
         let out = place.look(temporary);
-        if let Ok(Seen::File(version, _)) = &out
-            && version.hash == expected
+        if let Ok(Seen::File(version, stat)) = &out
+            && is_expected(version, stat)
         {
             discard(&place.dir, temporary);
             self.reached("replace:old-removed");

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -108,6 +109,24 @@ fn an_outside_edit_at_any_step_before_the_exchange_is_kept_and_reported() {
             assert_eq!(f.leftovers(), [""; 0]);
         }
     }
+}
+
+#[test]
+fn a_mode_set_outside_before_the_exchange_is_kept_and_reported() {
+    let f = Fixture::new();
+    f.outside("file", "base");
+    f.set_mode("file", 0o644);
+    let (path, hash, real) = (f.path("file"), f.version("file").hash, f.at("file"));
+    let ws = interrupted_at(&f, "replace:dressed", move || {
+        fs::set_permissions(&real, PermissionsExt::from_mode(0o755)).unwrap();
+    });
+    let Replaced::Displaced(version) = ws.replace(&path, Expected::Hash(hash), b"mine", Some(false)).unwrap()
+    else {
+        panic!("the new mode was not noticed");
+    };
+    assert!(version.executable);
+    assert_eq!((f.bytes("file"), f.mode("file")), (b"base".to_vec(), 0o755));
+    assert_eq!(f.leftovers(), [""; 0]);
 }
 
 #[test]
