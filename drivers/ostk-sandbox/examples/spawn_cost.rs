@@ -1,6 +1,7 @@
-//! Prints what containment adds to the start of a command: the median time of `true` in the sandbox and outside.
+//! Prints what containment adds to the start of a command: `true` in the sandbox and outside, in turn.
 //!
-//! `cargo run --release -p ostk-sandbox --example spawn_cost`. The two alternate, so that both see the same machine.
+//! `cargo run --release -p ostk-sandbox --example spawn_cost`, as root and as an ordinary user. Each sample is the
+//! difference of two neighbours, so that both saw the same machine.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -11,49 +12,58 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostk_sandbox::{Exit, Namespaces, Probe, Sandbox, Spec, probe};
+use ostk_sandbox::{Exit, Namespaces, Network, Probe, Sandbox, Spec, probe};
 
 const ROUNDS: usize = 300;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let place = std::env::temp_dir().join(format!("spawn-cost-{}", std::process::id()));
-    for directory in ["w/.ostk", "w/.git/hooks"] {
+    for directory in ["w/.ostk", "w/.git/hooks", "keys"] {
         fs::create_dir_all(place.join(directory))?;
     }
     fs::write(place.join("w/.git/config"), "")?;
     let mut spec = Spec::new(["/bin/true"], place.join("w"), place.join("scratch"));
     spec.writable = vec![place.join("w")];
     spec.protected = [".ostk", ".git/hooks", ".git/config"].map(|path| place.join("w").join(path)).to_vec();
+    spec.hidden = vec![place.join("keys")];
     let machine = probe();
     println!("{machine:?}");
-    for namespaces in [machine.namespaces, Namespaces::Unavailable] {
-        compare(&Sandbox::new(Probe { namespaces, ..machine.clone() }), &spec, namespaces)?;
+    let without = |namespaces| Probe { namespaces, ..machine.clone() };
+    let shared = Probe { processes: false, ..machine.clone() };
+    for (name, probe, network) in [
+        ("everything", machine.clone(), Network::Host),
+        ("everything, and no network", machine.clone(), Network::None),
+        ("without a process namespace", shared, Network::Host),
+        ("without namespaces", without(Namespaces::Unavailable), Network::Host),
+    ] {
+        spec.network = network;
+        compare(name, &Sandbox::new(probe), &spec)?;
     }
     fs::remove_dir_all(&place)?;
     Ok(())
 }
 
-fn compare(sandbox: &Sandbox, spec: &Spec, namespaces: Namespaces) -> Result<(), Box<dyn Error>> {
-    let (mut plain, mut contained) = (Vec::new(), Vec::new());
+fn compare(name: &str, sandbox: &Sandbox, spec: &Spec) -> Result<(), Box<dyn Error>> {
+    let (mut plain, mut added) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let started = Instant::now();
         let mut command = Command::new("/bin/true");
         command.env_clear().stdin(Stdio::piped()).output()?;
-        plain.push(started.elapsed());
+        let outside = started.elapsed();
         let started = Instant::now();
         let outcome = sandbox.run(spec)?;
-        contained.push(started.elapsed());
+        added.push(started.elapsed().saturating_sub(outside));
+        plain.push(outside);
         if outcome.exit != Exit::Code(0) {
             return Err("the contained command failed".into());
         }
     }
-    let (plain, contained) = (median(plain), median(contained));
-    let added = contained.saturating_sub(plain);
-    println!("namespaces {namespaces:?}: plain {plain:?}, contained {contained:?}, added {added:?}");
+    let [plain, p50, p90] = [at(&mut plain, 50), at(&mut added, 50), at(&mut added, 90)];
+    println!("{name}: plain {plain:?}, added {p50:?} at the median, {p90:?} at the 90th percentile");
     Ok(())
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+fn at(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+    times.get(times.len() * percent / 100).copied().unwrap_or_default()
 }

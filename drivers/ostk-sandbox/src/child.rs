@@ -1,81 +1,54 @@
-//! What happens between fork and exec, and the other places where Rust cannot check what the kernel does.
+//! What a child does to itself before it executes a program.
 //!
-//! The daemon has many threads, and after fork only one of them is left: a lock that another one held is never
-//! released. So everything here that runs in the child makes system calls on data prepared by the parent, and
-//! allocates nothing, locks nothing and cannot panic. `plan.rs` prepares; `supervise.rs` forks.
+//! The child shares the daemon's memory (`launch.rs`), and the daemon's other threads run on: a lock that one of them
+//! holds may never be released as the child sees it, and whatever the child writes, the daemon reads. So everything
+//! here makes system calls on data prepared by the daemon, and allocates nothing, locks nothing and cannot panic.
+//! Nor does it change what belongs to the memory, such as whether it may be dumped.
 
-#![expect(unsafe_code, reason = "fork, exec hooks and system calls without a safe wrapper")]
+#![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
 use std::{
     ffi::{CStr, CString},
     io,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::process::CommandExt as _,
-    },
-    process::Command,
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
     io::Errno,
-    mount::{MountFlags, MountPropagationFlags},
     process::{Pid, Resource, Rlimit, Signal},
-    thread::{CapabilitySet, CapabilitySets, UnshareFlags},
+    thread::{CapabilitySet, CapabilitySets},
 };
+use seccompiler::BpfProgram;
 
-use crate::Namespaces;
+use crate::namespace::{self, View};
 
 /// Everything the child does to itself.
 pub(crate) struct ChildPlan {
-    /// [`Namespaces::Unavailable`] when no mount is needed.
-    pub(crate) namespaces: Namespaces,
-    pub(crate) maps: IdMaps,
-    /// Outer before inner.
-    pub(crate) mounts: Vec<Mount>,
+    /// `None` when it sees the machine as the daemon does.
+    pub(crate) view: Option<View>,
     pub(crate) cwd: CString,
     pub(crate) limits: Vec<(Resource, Rlimit)>,
     pub(crate) ruleset: Option<OwnedFd>,
+    /// Among the trees that it may read is `/proc`, and what it sees there is mounted after the rules were made.
+    pub(crate) reads_proc: bool,
+    pub(crate) filters: Vec<BpfProgram>,
 }
 
-/// One mount of the private namespace.
-pub(crate) struct Mount {
-    pub(crate) target: CString,
-    pub(crate) kind: MountKind,
+/// A step that failed, and why.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failed {
+    pub(crate) step: Step,
+    pub(crate) errno: Errno,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MountKind {
-    /// Itself, as it is: a mount point cannot be renamed or removed.
-    Pinned,
-    /// Itself, read-only with everything below.
-    ReadOnly,
-    /// Itself, writable inside something read-only.
-    Writable,
-    /// An empty read-only directory.
-    EmptyDirectory,
-    /// Nothing to read.
-    EmptyFile,
-}
-
-/// The lines that map this user and group to themselves in a user namespace, so that files keep their owners.
-pub(crate) struct IdMaps {
-    uid: String,
-    gid: String,
-}
-
-impl IdMaps {
-    pub(crate) fn of_this_process() -> Self {
-        let uid = rustix::process::geteuid().as_raw();
-        let gid = rustix::process::getegid().as_raw();
-        Self { uid: format!("{uid} {uid} 1"), gid: format!("{gid} {gid} 1") }
-    }
-}
-
-/// The steps of [`ChildPlan::apply`], for the error message.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Step {
+/// The steps of a start, for the error message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum Step {
+    Pipes,
+    Process,
     Session,
     Namespace,
     Mounts,
@@ -86,138 +59,94 @@ enum Step {
     Landlock,
     ParentDeath,
     Descriptors,
+    SystemCalls,
+    Execute,
 }
 
-const STEP_NAMES: [&str; 10] = [
-    "a session of its own",
-    "a private namespace",
-    "read-only mounts of protected paths",
-    "the working directory",
-    "resource limits",
-    "giving up capabilities",
-    "no_new_privs",
-    "Landlock",
-    "ending with the daemon",
-    "closing descriptors",
+const STEPS: [(Step, &str); 14] = [
+    (Step::Pipes, "pipes for its input and output"),
+    (Step::Process, "a process"),
+    (Step::Session, "a session of its own"),
+    (Step::Namespace, "private namespaces"),
+    (Step::Mounts, "mounts in a private namespace"),
+    (Step::WorkingDirectory, "the working directory"),
+    (Step::Limits, "resource limits"),
+    (Step::Capabilities, "giving up capabilities"),
+    (Step::NoNewPrivileges, "no_new_privs"),
+    (Step::Landlock, "Landlock"),
+    (Step::ParentDeath, "ending with the daemon"),
+    (Step::Descriptors, "closing descriptors"),
+    (Step::SystemCalls, "the filter of system calls"),
+    (Step::Execute, "executing the program"),
 ];
 
-/// The name of the step that a child reported.
-pub(crate) fn step_name(step: u8) -> &'static str {
-    STEP_NAMES.get(usize::from(step)).copied().unwrap_or("an unknown step")
-}
+impl Step {
+    pub(crate) fn name(self) -> &'static str {
+        STEPS.iter().find(|(step, _)| *step == self).map_or("an unknown step", |(_, name)| name)
+    }
 
-/// Lets `command` do all of `plan` to itself before it executes its program. A step that fails is written to `report`
-/// as one byte, and the spawn fails with the error of that step.
-pub(crate) fn contain(command: &mut Command, plan: ChildPlan, report: OwnedFd) {
-    let parent = rustix::process::getpid();
-    let hook = move || match plan.apply(parent) {
-        Ok(()) => Ok(()),
-        Err((step, errno)) => {
-            // If the report is lost, the caller still gets the error, without the name of the step.
-            let _ = rustix::io::write(&report, &[step as u8]);
-            Err(io::Error::from_raw_os_error(errno.raw_os_error()))
-        }
-    };
-    // SAFETY: the hook runs in a forked child of a process with many threads. `apply` makes system calls (rustix and
-    // `libc::syscall`) on memory that the parent prepared; it neither allocates, locks nor panics, and
-    // `from_raw_os_error` stores an integer.
-    unsafe { command.pre_exec(hook) };
-}
+    pub(crate) fn from_raw(raw: i32) -> Option<Self> {
+        STEPS.iter().map(|(step, _)| *step).find(|step| *step as i32 == raw)
+    }
 
-type StepResult = Result<(), (Step, Errno)>;
-
-fn at(step: Step) -> impl FnOnce(Errno) -> (Step, Errno) {
-    move |errno| (step, errno)
+    const fn failed(self) -> impl FnOnce(Errno) -> Failed {
+        move |errno| Failed { step: self, errno }
+    }
 }
 
 impl ChildPlan {
-    fn apply(&self, parent: Pid) -> StepResult {
-        rustix::process::setsid().map_err(at(Step::Session))?;
-        if self.namespaces != Namespaces::Unavailable {
-            enter_namespace(self.namespaces, &self.maps).map_err(at(Step::Namespace))?;
+    /// Enters the view of the command and makes its mounts.
+    pub(crate) fn enter(&self) -> Result<(), Failed> {
+        let Some(view) = &self.view else { return Ok(()) };
+        view.enter().map_err(Step::Namespace.failed())?;
+        view.mounts.iter().try_for_each(|mount| mount.make()).map_err(Step::Mounts.failed())
+    }
+
+    /// Takes from this process and from all that it makes the rights that come back with a new program.
+    pub(crate) fn bound_capabilities(&self) -> Result<(), Failed> {
+        bound_capabilities().map_err(Step::Capabilities.failed())
+    }
+
+    /// Everything up to the execution of the program. With a process namespace, this runs inside it.
+    pub(crate) fn apply(&self, stdio: [RawFd; 3], daemon: RawFd) -> Result<(), Failed> {
+        rustix::process::setsid().map_err(Step::Session.failed())?;
+        if self.view.as_ref().is_some_and(|view| view.processes) {
+            namespace::mount_proc().map_err(Step::Mounts.failed())?;
+            if let Some(ruleset) = self.ruleset.as_ref().filter(|_| self.reads_proc) {
+                allow_reading(ruleset, c"/proc").map_err(Step::Landlock.failed())?;
+            }
+        } else {
+            self.enter()?;
+            self.bound_capabilities()?;
         }
-        self.mounts.iter().try_for_each(Mount::make).map_err(at(Step::Mounts))?;
         // After the mounts: a directory entered before would be the one underneath.
-        rustix::process::chdir(self.cwd.as_c_str()).map_err(at(Step::WorkingDirectory))?;
+        rustix::process::chdir(self.cwd.as_c_str()).map_err(Step::WorkingDirectory.failed())?;
         let mut limits = self.limits.iter();
         limits
             .try_for_each(|(resource, limit)| rustix::process::setrlimit(*resource, *limit))
-            .map_err(at(Step::Limits))?;
-        drop_capabilities().map_err(at(Step::Capabilities))?;
-        rustix::thread::set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;
+            .map_err(Step::Limits.failed())?;
+        drop_capabilities().map_err(Step::Capabilities.failed())?;
+        rustix::thread::set_no_new_privs(true).map_err(Step::NoNewPrivileges.failed())?;
         if let Some(ruleset) = &self.ruleset {
-            landlock_restrict_self(ruleset).map_err(at(Step::Landlock))?;
+            landlock_restrict_self(ruleset).map_err(Step::Landlock.failed())?;
         }
-        // Last of the credentials' changes, because some of them clear it.
-        die_with(parent).map_err(at(Step::ParentDeath))?;
-        close_descriptors_at_exec().map_err(at(Step::Descriptors))
+        // After the last change of credentials, because some of them clear it.
+        end_with(daemon).map_err(Step::ParentDeath.failed())?;
+        reset_signals();
+        set_descriptors(stdio).map_err(Step::Descriptors.failed())?;
+        // Last, because they refuse some of the calls above.
+        self.filters.iter().try_for_each(install).map_err(Step::SystemCalls.failed())
     }
-}
 
-/// Moves this process into a mount namespace whose changes nobody else sees.
-pub(crate) fn enter_namespace(kind: Namespaces, maps: &IdMaps) -> Result<(), Errno> {
-    let flags = match kind {
-        Namespaces::Privileged => UnshareFlags::NEWNS,
-        Namespaces::User => UnshareFlags::NEWUSER | UnshareFlags::NEWNS,
-        Namespaces::Unavailable => return Err(Errno::PERM),
-    };
-    // SAFETY: `unshare` is unsafe for the sake of shared descriptor tables (CLONE_FILES), and those stay shared.
-    unsafe { rustix::thread::unshare_unsafe(flags)? };
-    if kind == Namespaces::User {
-        // Without this the kernel refuses a group map written by an unprivileged process (user_namespaces(7)).
-        write_file(c"/proc/self/setgroups", b"deny")?;
-        write_file(c"/proc/self/uid_map", maps.uid.as_bytes())?;
-        write_file(c"/proc/self/gid_map", maps.gid.as_bytes())?;
+    /// Prepares the first process of a process namespace.
+    pub(crate) fn become_init(&self, daemon: RawFd) -> Result<(), Failed> {
+        rustix::process::setsid().map_err(Step::Session.failed())?;
+        drop_capabilities().map_err(Step::Capabilities.failed())?;
+        rustix::thread::set_no_new_privs(true).map_err(Step::NoNewPrivileges.failed())?;
+        end_with(daemon).map_err(Step::ParentDeath.failed())?;
+        ignore_ended_children();
+        close_at_exec(0).map_err(Step::Descriptors.failed())
     }
-    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-}
-
-fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(&file, bytes).map(|_| ())
-}
-
-impl Mount {
-    fn make(&self) -> Result<(), Errno> {
-        let target = self.target.as_c_str();
-        match self.kind {
-            MountKind::Pinned => rustix::mount::mount_bind_recursive(target, target),
-            MountKind::ReadOnly => {
-                rustix::mount::mount_bind_recursive(target, target)?;
-                set_read_only(target, true)
-            }
-            MountKind::Writable => {
-                rustix::mount::mount_bind_recursive(target, target)?;
-                set_read_only(target, false)
-            }
-            MountKind::EmptyDirectory => {
-                let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-                rustix::mount::mount(c"none", target, c"tmpfs", flags, c"size=4k,mode=0555")
-            }
-            MountKind::EmptyFile => rustix::mount::mount_bind(c"/dev/null", target),
-        }
-    }
-}
-
-/// Makes a mount and all below it read-only or writable. `mount_setattr(2)` and not a remount: a remount in a user
-/// namespace would have to repeat every other flag of the mount.
-fn set_read_only(target: &CStr, read_only: bool) -> Result<(), Errno> {
-    let flag = libc::MOUNT_ATTR_RDONLY;
-    let (attr_set, attr_clr) = if read_only { (flag, 0) } else { (0, flag) };
-    let attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd: 0 };
-    // SAFETY: the path is terminated by a zero byte and the structure has the size that is passed; the kernel reads
-    // both and writes neither.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
-            target.as_ptr(),
-            libc::AT_RECURSIVE,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    checked(result)
 }
 
 /// What root may keep: what it takes to work with files that belong to others. Not `CAP_DAC_READ_SEARCH`, which opens
@@ -229,30 +158,38 @@ const KEPT_BY_ROOT: CapabilitySet = CapabilitySet::CHOWN
 
 /// Gives up every capability that is not kept, so that mounts stay as they are and no other process can be entered.
 fn drop_capabilities() -> Result<(), Errno> {
-    let root = rustix::process::geteuid().is_root();
     let held = rustix::thread::capabilities(None)?;
-    if !root && held.permitted.is_empty() {
+    let kept = if is_root() { KEPT_BY_ROOT } else { CapabilitySet::empty() };
+    let left = held.permitted.intersection(kept);
+    if held.permitted == left && held.inheritable.is_empty() {
         return Ok(());
     }
-    let kept = if root { KEPT_BY_ROOT } else { CapabilitySet::empty() };
-    bound_capabilities(kept)?;
     rustix::thread::clear_ambient_capability_set()?;
-    let left = held.permitted.intersection(kept);
     let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)
 }
 
-/// Takes capabilities from the bounding set, from which root would get them back at exec.
-fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Takes capabilities from the bounding set, from which root would get them back with a new program. What is held now
+/// stays held.
+fn bound_capabilities() -> Result<(), Errno> {
+    if !is_root() {
+        return Ok(()); // `no_new_privs` keeps a program from giving any to others.
+    }
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
-        match rustix::thread::capability_is_in_bounding_set(capability) {
-            Ok(true) if !kept.contains(capability) => {
-                rustix::thread::remove_capability_from_bounding_set(capability)?;
-            }
-            Ok(_) => {}
+        if KEPT_BY_ROOT.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
             // Beyond the last capability that this kernel knows.
             Err(Errno::INVAL) => break,
+            // A root without this right, in a container: its bounding set is what `no_new_privs` leaves of it.
+            Err(Errno::PERM) => break,
             Err(errno) => return Err(errno),
         }
     }
@@ -261,22 +198,84 @@ fn bound_capabilities(kept: CapabilitySet) -> Result<(), Errno> {
 
 /// The child is killed when the thread that started it ends. That thread is the supervisor, which ends after the
 /// child; so this means: when the daemon dies.
-fn die_with(parent: Pid) -> Result<(), Errno> {
+fn end_with(daemon: RawFd) -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The daemon may have died before the line above.
-    if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH) }
+    // SAFETY: the daemon holds the descriptor open, and this process has a copy of it.
+    let daemon = unsafe { BorrowedFd::borrow_raw(daemon) };
+    let mut watched = [PollFd::from_borrowed_fd(daemon, PollFlags::IN)];
+    // It may have died before the first line; its descriptor becomes readable then.
+    match rustix::event::poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+        0 => Ok(()),
+        _ => Err(Errno::SRCH),
+    }
 }
 
-/// Marks and does not close: the standard library's own pipe, which reports a failed exec, is among them.
-fn close_descriptors_at_exec() -> Result<(), Errno> {
+/// Lets a process ignore the end of its children, so that the kernel reaps them. Stays so after exec.
+fn ignore_ended_children() {
+    // SAFETY: the call sets the answer to a valid signal and has no other effect.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Signals as a program expects them: every one has its usual effect and none is blocked. The child's table of
+/// handlers is its own, but the code of the daemon's handlers is in the memory that it shares.
+fn reset_signals() {
+    // SAFETY: sets of signals are initialised before they are read; a number that is no signal is refused.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// The three standard descriptors, and none beside them.
+fn set_descriptors(stdio: [RawFd; 3]) -> Result<(), Errno> {
+    for (target, source) in (0..).zip(stdio) {
+        // SAFETY: two integers. The descriptors are a copy of the daemon's table, so none of its own is affected.
+        checked(unsafe { libc::dup2(source, target) }.into())?;
+    }
+    close_at_exec(3)
+}
+
+fn close_at_exec(first: libc::c_uint) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    // SAFETY: three integers; no descriptor is closed before exec, so no owner in this process is affected.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) })
+    // SAFETY: three integers; no descriptor is closed before exec, and the table is a copy.
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) })
+}
+
+fn install(program: &BpfProgram) -> Result<(), Errno> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    // The two types are one: the kernel's `struct sock_filter`.
+    let filter = program.as_ptr().cast::<libc::sock_filter>().cast_mut();
+    let program = libc::sock_fprog { len: length, filter };
+    // SAFETY: the kernel copies the program that the structure describes, and keeps no pointer.
+    checked(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
 }
 
 fn landlock_restrict_self(ruleset: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: an open descriptor and flags; the kernel touches no memory of ours.
     checked(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
+}
+
+/// Adds a rule to a ruleset: everything below `path` may be read.
+fn allow_reading(ruleset: &OwnedFd, path: &CStr) -> Result<(), Errno> {
+    /// `struct landlock_path_beneath_attr` (landlock(7)).
+    #[repr(C, packed)]
+    struct Rule {
+        allowed_access: u64,
+        parent_fd: i32,
+    }
+    const READ_FILE_AND_DIRECTORY: u64 = (1 << 2) | (1 << 3);
+    const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
+    let parent = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let rule = Rule { allowed_access: READ_FILE_AND_DIRECTORY, parent_fd: parent.as_raw_fd() };
+    let ruleset = ruleset.as_raw_fd();
+    // SAFETY: two open descriptors, and a structure of the kernel's layout that it only reads.
+    checked(unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &raw const rule, 0)
+    })
 }
 
 /// The version of the kernel's Landlock, or `None` when it is not there or off.
@@ -290,8 +289,16 @@ pub(crate) fn landlock_abi() -> Option<u32> {
     u32::try_from(version).ok().filter(|version| *version > 0)
 }
 
+/// Whether the kernel has filters of system calls that can answer with an error.
+pub(crate) fn filters_work() -> bool {
+    const GET_ACTION_AVAIL: libc::c_uint = 2;
+    let action = libc::SECCOMP_RET_ERRNO;
+    // SAFETY: the kernel reads one integer.
+    checked(unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0, &raw const action) }).is_ok()
+}
+
 /// Forks a child that does `work`, tells by its exit code whether that succeeded, and never returns.
-/// `work` may only make system calls: see the head of this file.
+/// `work` may only make system calls: a lock that another thread holds is never released in the child.
 pub(crate) fn fork_and(work: impl FnOnce() -> bool) -> Option<Pid> {
     // SAFETY: the child calls `work`, which makes system calls only, and then `_exit`, which runs no handlers.
     let pid = unsafe { libc::fork() };
@@ -304,7 +311,7 @@ pub(crate) fn fork_and(work: impl FnOnce() -> bool) -> Option<Pid> {
 }
 
 /// The error of the last system call, if it failed.
-fn checked(result: libc::c_long) -> Result<(), Errno> {
+pub(crate) fn checked(result: libc::c_long) -> Result<(), Errno> {
     if result >= 0 {
         return Ok(());
     }

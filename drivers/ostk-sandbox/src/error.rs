@@ -2,29 +2,21 @@
 
 use std::{io, path::PathBuf};
 
+use crate::Missing;
+
 /// A command that was not run, or one that the sandbox lost.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// A spec that says nothing that could be run.
     #[error("cannot run the command: {0}")]
     InvalidSpec(String),
-    /// The kernel has no Landlock.
+    /// The machine cannot give something that the spec asks for.
     #[error(
-        "this machine has no Landlock, so a command could write anywhere; it was not started\n\
-         Hint: boot with `landlock` in the kernel's `lsm=` list (Linux 6.2 or newer), or accept the risk in ostk.toml"
+        "this machine has {}, so commands here would not be held to this: they {}; it was not started\n\
+         Hint: {}, or accept it in .ostk/ostk.toml: [sandbox] accept_missing = [\"{}\"]",
+        .0.why, .0.guarantee.promise(), .0.remedy, .0.guarantee
     )]
-    LandlockMissing,
-    /// The kernel's Landlock does not cover truncation.
-    #[error(
-        "Landlock ABI {abi} of this machine cannot keep a command from emptying files; ABI {needed} (Linux 6.2) can; \
-         the command was not started\nHint: use a newer kernel, or accept the risk in ostk.toml"
-    )]
-    LandlockTooOld {
-        /// What the machine has.
-        abi: u32,
-        /// What is needed.
-        needed: u32,
-    },
+    Missing(Missing),
     /// A path of the spec that must exist does not.
     #[error("cannot run the command: {role} {}: {source}", path.display())]
     BadPath {
@@ -41,12 +33,6 @@ pub enum SandboxError {
         /// The path.
         path: PathBuf,
     },
-    /// Hiding takes a namespace.
-    #[error("cannot hide {} from the command: this machine gives no namespaces", path.display())]
-    CannotHide {
-        /// The path.
-        path: PathBuf,
-    },
     /// Without namespaces each entry of the tree needs its own rule, and there are too many.
     #[error("cannot protect parts of {}: more than {limit} entries, and no namespaces here", path.display())]
     TooManyEntries {
@@ -55,10 +41,13 @@ pub enum SandboxError {
         /// How many entries are tried.
         limit: usize,
     },
+    /// The filter of system calls could not be built.
+    #[error("cannot build the filter of system calls: {0}")]
+    Filter(String),
     /// The Landlock rules could not be built.
     #[error("cannot build the Landlock rules: {0}")]
     Ruleset(String),
-    /// A step between fork and exec failed; the program was not executed.
+    /// A step between clone and exec failed; the program was not executed.
     #[error("cannot contain the command, so it was not started: {step}: {source}")]
     Setup {
         /// Which step.

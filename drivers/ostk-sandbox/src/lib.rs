@@ -10,22 +10,31 @@
 mod capture;
 mod child;
 mod error;
+mod filter;
+mod guarantee;
+mod init;
+mod launch;
+mod namespace;
 mod paths;
+mod placeholder;
 mod plan;
 mod probe;
 mod process;
 mod ruleset;
+mod sockets;
 mod spec;
 mod supervise;
+mod trees;
 
 use std::sync::OnceLock;
 
 pub use capture::Output;
 pub use error::SandboxError;
+pub use guarantee::{Guarantee, Missing};
 pub use plan::{Containment, Protection};
 pub use probe::{Namespaces, Probe, probe};
 pub use process::{Outcome, Process, Stream, Waited};
-pub use spec::{Landlock, Limits, Readable, Spec};
+pub use spec::{Limits, LocalSockets, Network, Readable, Spec};
 pub use supervise::Exit;
 
 /// Starts processes on a machine with known abilities.

@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::SandboxError;
+use crate::{SandboxError, placeholder};
 
 /// Entries of writable trees that get their own rule when there are no namespaces. Each costs a few system calls at
 /// every start of a command, and a descriptor only for a moment.
@@ -35,31 +35,49 @@ pub(crate) struct Root {
     pub(crate) real: PathBuf,
 }
 
-/// The real path of a protected path, or `None` when there is nothing there.
-///
-/// A link on the way from a writable root to the path is an error: the command could replace the link.
-pub(crate) fn resolve_protected(path: &Path, roots: &[Root]) -> Result<Option<PathBuf>, SandboxError> {
+/// A protected path as it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is there, or a file is where its directory would be: what is to be protected.
+    Present(PathBuf),
+    /// It is not there; the first part of its path that is missing.
+    Absent(PathBuf),
+    /// It is neither inside a writable tree nor there.
+    Elsewhere,
+}
+
+/// Looks for a protected path. A link on the way from a writable root to it is an error: the command could replace
+/// the link.
+pub(crate) fn find_protected(path: &Path, roots: &[Root]) -> Result<Found, SandboxError> {
     require_plain("protected path", path)?;
     create_hooks(path)?;
-    let real = match fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) if is_absent(&error) && fs::symlink_metadata(path).is_err() => return Ok(None),
-        Err(error) if is_absent(&error) => return Err(SandboxError::ProtectedLink { path: path.to_owned() }),
-        Err(error) => return Err(SandboxError::bad_path("protected path", path)(error)),
-    };
-    let straight = |root: &Root| {
+    let inside = |root: &Root| {
         let inner = path.strip_prefix(&root.given).or_else(|_| path.strip_prefix(&root.real)).ok()?;
-        Some(if inner.as_os_str().is_empty() { root.real.clone() } else { root.real.join(inner) })
+        Some((root.real.clone(), inner.to_owned()))
     };
-    if roots.iter().filter_map(straight).any(|expected| expected != real) {
-        return Err(SandboxError::ProtectedLink { path: path.to_owned() });
+    let Some((mut found, inner)) = roots.iter().find_map(inside) else {
+        return Ok(fs::canonicalize(path).map_or(Found::Elsewhere, Found::Present));
+    };
+    for name in inner.components() {
+        found.push(name);
+        match fs::symlink_metadata(&found) {
+            Ok(there) if there.is_symlink() => {
+                return Err(SandboxError::ProtectedLink { path: path.to_owned() });
+            }
+            Ok(there) if there.is_dir() && !placeholder::is_held(&found) => {}
+            Ok(there) if there.is_dir() => return Ok(Found::Absent(found)),
+            Ok(_) => return Ok(Found::Present(found)),
+            Err(error) if is_absent(&error) => return Ok(Found::Absent(found)),
+            Err(error) => return Err(SandboxError::bad_path("protected path", path)(error)),
+        }
     }
-    Ok(Some(real))
+    Ok(Found::Present(found))
 }
 
 /// Git runs whatever stands in `.git/hooks`, also when the directory appears later, so it has to be there to be guarded.
 fn create_hooks(path: &Path) -> Result<(), SandboxError> {
-    let in_git = path.ends_with(".git/hooks") && path.parent().is_some_and(Path::is_dir);
+    let in_git = path.ends_with(".git/hooks")
+        && path.parent().is_some_and(|git| git.is_dir() && !placeholder::is_held(git));
     match if in_git { fs::create_dir(path) } else { Ok(()) } {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(SandboxError::bad_path("protected path", path)(error))

@@ -1,27 +1,27 @@
-//! From a spec to everything the child needs, worked out in the parent before the fork.
+//! From a spec to everything the child needs, worked out in the daemon before the child exists.
 //!
-//! Landlock can only allow, and what it allows holds for a whole tree. So a protected path inside a writable tree is
-//! either covered with a read-only mount of itself in a private mount namespace, and the directories above it with
-//! writable mounts of themselves (a mount point cannot be renamed or removed, nor linked out of); or, where there are
-//! no namespaces, the tree is allowed entry by entry, and nothing can be created beside what is protected.
+//! For each guarantee that the spec asks for, the best means of this machine is chosen here; one without any means is
+//! a reason to refuse. What the means do is said where they are: `trees.rs`, `namespace.rs`, `ruleset.rs`, `filter.rs`.
 
 use std::{
     collections::BTreeMap,
-    ffi::{CString, OsString},
-    fs::{self, DirBuilder},
-    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
-    path::{Path, PathBuf},
+    ffi::{CString, OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Landlock, Limits, Namespaces, Probe, SandboxError, Spec,
-    child::{ChildPlan, IdMaps, Mount, MountKind},
-    paths::{self, Root},
-    probe::LANDLOCK_NEEDED,
+    Guarantee, Limits, LocalSockets, Namespaces, Network, Probe, Readable, SandboxError, Spec,
+    child::ChildPlan,
+    filter::{self, Extra},
+    launch::Program,
+    namespace::{IdMaps, View},
+    paths,
+    placeholder::Placeholder,
     ruleset,
+    trees::{Trees, c_path},
 };
 
 /// How protected paths inside writable trees are protected.
@@ -42,139 +42,155 @@ pub enum Protection {
 /// What holds a command, for the record of its run.
 ///
 /// What this layer does not hold:
-/// * the network, and system calls as such;
-/// * a descendant that calls `setsid`: it outlives its command, still inside the file rules;
 /// * memory and processors of the command as a whole: limits are per process, that on processes per user;
 /// * mode, owner, times and extended attributes of files outside the writable trees, which Landlock does not cover
 ///   (protected paths under [`Protection::Namespace`] are covered by their mounts);
-/// * sockets that the user may connect to;
+/// * before Landlock ABI 9, a local socket that another program creates while a command runs;
 /// * a protected *file* that somebody outside replaces by rename while a command runs: the mount goes with the old
 ///   file, and the command can write the new one. What lies inside a protected directory is not affected;
 /// * a hard link into a writable tree that existed before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Containment {
-    /// The Landlock ABI that confines it; `None` when the operator waived Landlock and there is none.
+    /// The Landlock ABI that confines it; `None` when there is none and the operator accepted that.
     pub landlock_abi: Option<u32>,
     /// How protected paths are protected.
     pub protection: Protection,
-    /// Protected paths inside a writable tree that do not exist, so that the command could create them. Whoever
-    /// started it should look afterwards.
-    pub unprotected: Vec<PathBuf>,
+    /// It has a process namespace, so that nothing of it is left when it ends.
+    pub own_processes: bool,
+    /// It has a network namespace with nothing but a loopback interface.
+    pub own_network: bool,
+    /// What it asked for and does not have; the operator accepted each by name.
+    pub missing: Vec<Guarantee>,
 }
 
 /// Everything for one start.
 pub(crate) struct Plan {
     pub(crate) child: ChildPlan,
-    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) program: Program,
+    /// The program as the spec names it.
+    pub(crate) name: OsString,
     pub(crate) containment: Containment,
+    /// Kept until the command has ended.
+    pub(crate) placeholders: Vec<Placeholder>,
 }
 
-/// Checks the spec against the machine and prepares the start. Creates the scratch directory, and `.git/hooks`.
+/// Checks the spec against the machine and prepares the start.
 pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
-    let landlock_abi = usable_landlock(probe, spec.landlock)?;
+    let (program, name) = program(spec)?;
     let trees = Trees::of(spec)?;
-    let protection = if trees.needs_protection() { probe.protection() } else { Protection::NotNeeded };
-    let mounts = if protection == Protection::Namespace { trees.mounts()? } else { trees.no_mounts()? };
-    let grants = if protection == Protection::Enumerated { trees.enumerated()? } else { trees.roots.clone() };
-    let ruleset = landlock_abi.map(|_| ruleset::build(&spec.readable, &grants)).transpose()?;
-    let namespaces = if mounts.is_empty() { Namespaces::Unavailable } else { probe.namespaces };
-    let child = ChildPlan {
-        namespaces,
-        maps: IdMaps::of_this_process(),
-        mounts,
-        cwd: c_path(&paths::resolve("working directory", &spec.cwd)?)?,
-        limits: limits(&spec.limits),
-        ruleset,
+    let missing = missing(probe, spec, &trees)?;
+    let means = Means::of(probe, spec, &trees);
+    let placeholders = if means.view { trees.placeholders()? } else { Vec::new() };
+    let view = if means.view { Some(view(probe, spec, &trees, &means)?) } else { None };
+    let grants = match means.view {
+        true => trees.grants(&spec.readable, spec.local_sockets),
+        false => trees.enumerated(spec)?,
     };
-    let containment = Containment { landlock_abi, protection, unprotected: trees.unprotected };
-    Ok(Plan { child, env: environment(spec), containment })
+    let ruleset = probe.landlock_abi.map(|_| ruleset::build(&grants)).transpose()?;
+    let filters = if probe.filters { filter::programs(means.extra)? } else { Vec::new() };
+    let cwd = c_path(&paths::resolve("working directory", &spec.cwd)?)?;
+    let reads_proc =
+        matches!(&spec.readable, Readable::Only(paths) if paths.iter().any(|path| path == "/proc"));
+    let child = ChildPlan { view, cwd, limits: limits(&spec.limits), ruleset, reads_proc, filters };
+    let containment = Containment {
+        landlock_abi: probe.landlock_abi,
+        protection: means.protection,
+        own_processes: means.own_processes,
+        own_network: means.own_network,
+        missing,
+    };
+    Ok(Plan { child, program, name, containment, placeholders })
 }
 
-fn usable_landlock(probe: &Probe, landlock: Landlock) -> Result<Option<u32>, SandboxError> {
-    match (probe.landlock_abi, landlock) {
-        (Some(abi @ LANDLOCK_NEEDED..), _) => Ok(Some(abi)),
-        (older, Landlock::OperatorWaived) => Ok(older),
-        (Some(abi), Landlock::Required) => Err(SandboxError::LandlockTooOld { abi, needed: LANDLOCK_NEEDED }),
-        (None, Landlock::Required) => Err(SandboxError::LandlockMissing),
-    }
+/// Which means are used for one command.
+struct Means {
+    view: bool,
+    protection: Protection,
+    own_processes: bool,
+    own_network: bool,
+    extra: Extra,
 }
 
-/// The paths of a spec, resolved.
-struct Trees {
-    /// What may be changed, with the scratch directory.
-    roots: Vec<PathBuf>,
-    protected: Vec<PathBuf>,
-    unprotected: Vec<PathBuf>,
-    hidden: Vec<PathBuf>,
-}
-
-impl Trees {
-    fn of(spec: &Spec) -> Result<Self, SandboxError> {
-        create_scratch(&spec.scratch)?;
-        let mut roots = Vec::new();
-        for given in spec.writable.iter().chain([&spec.scratch]) {
-            roots.push(Root { given: given.clone(), real: paths::resolve("writable path", given)? });
+impl Means {
+    fn of(probe: &Probe, spec: &Spec, trees: &Trees) -> Self {
+        let view = probe.namespaces != Namespaces::Unavailable;
+        let own_network = spec.network == Network::None && probe.own_network();
+        let landlock_holds_sockets = probe.landlock_abi >= Some(LANDLOCK_WITH_SOCKETS);
+        Self {
+            view,
+            protection: if trees.needs_protection() { probe.protection() } else { Protection::NotNeeded },
+            own_processes: probe.own_processes(),
+            own_network,
+            extra: Extra {
+                no_network: spec.network == Network::None && !own_network,
+                no_local_sockets: spec.local_sockets == LocalSockets::Own && !view && !landlock_holds_sockets,
+                shared_processes: !probe.own_processes(),
+            },
         }
-        let (mut protected, mut unprotected) = (Vec::new(), Vec::new());
-        for path in &spec.protected {
-            match paths::resolve_protected(path, &roots)? {
-                Some(real) => protected.push(real),
-                None if roots.iter().any(|root| path.starts_with(&root.given)) => {
-                    unprotected.push(path.clone())
-                }
-                None => {}
-            }
-        }
-        let hidden = spec.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-        Ok(Self { roots: roots.into_iter().map(|root| root.real).collect(), protected, unprotected, hidden })
-    }
-
-    fn needs_protection(&self) -> bool {
-        let inside = |path: &PathBuf| self.roots.iter().any(|root| path.starts_with(root));
-        !self.hidden.is_empty() || self.protected.iter().any(inside)
-    }
-
-    /// The mounts of the private namespace, in the order in which they are made: outer before inner.
-    fn mounts(&self) -> Result<Vec<Mount>, SandboxError> {
-        let mut kinds = BTreeMap::new();
-        for directory in self.protected.iter().flat_map(|path| paths::between(path, &self.roots)) {
-            kinds.insert(directory, MountKind::Pinned);
-        }
-        let inside_protected = |root: &&PathBuf| self.protected.iter().any(|path| root.starts_with(path));
-        for root in self.roots.iter().filter(inside_protected) {
-            kinds.insert(root.clone(), MountKind::Writable);
-        }
-        kinds.extend(self.protected.iter().map(|path| (path.clone(), MountKind::ReadOnly)));
-        for path in &self.hidden {
-            let kind = if path.is_dir() { MountKind::EmptyDirectory } else { MountKind::EmptyFile };
-            kinds.insert(path.clone(), kind);
-        }
-        // A path sorts after its ancestors, so an inner mount lands inside the outer one.
-        kinds.into_iter().map(|(path, kind)| Ok(Mount { target: c_path(&path)?, kind })).collect()
-    }
-
-    /// Without a namespace nothing can be hidden.
-    fn no_mounts(&self) -> Result<Vec<Mount>, SandboxError> {
-        match self.hidden.first() {
-            Some(path) => Err(SandboxError::CannotHide { path: path.clone() }),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    fn enumerated(&self) -> Result<Vec<PathBuf>, SandboxError> {
-        let mut grants = Vec::new();
-        for root in &self.roots {
-            grants.extend(paths::around(root, &self.protected)?);
-        }
-        Ok(grants)
     }
 }
 
-/// The scratch directory and the home in it, private to the user.
-fn create_scratch(scratch: &Path) -> Result<(), SandboxError> {
-    paths::require_plain("scratch directory", scratch)?;
-    let created = DirBuilder::new().recursive(true).mode(0o700).create(scratch.join("home"));
-    created.map_err(SandboxError::bad_path("scratch directory", scratch))
+/// The first Landlock ABI that says to which sockets in the file system one may connect (Linux 7.1).
+pub(crate) const LANDLOCK_WITH_SOCKETS: u32 = 9;
+
+/// What the spec asks for and the machine cannot give, if the operator accepted all of it.
+fn missing(probe: &Probe, spec: &Spec, trees: &Trees) -> Result<Vec<Guarantee>, SandboxError> {
+    let asked = |guarantee: &Guarantee| match guarantee {
+        Guarantee::Files | Guarantee::SystemCalls | Guarantee::Processes | Guarantee::Signals => true,
+        Guarantee::Protected => trees.needs_protection(),
+        Guarantee::Hidden => trees.hides(),
+        Guarantee::Network => spec.network == Network::None,
+        Guarantee::LocalSockets => spec.local_sockets == LocalSockets::Own,
+    };
+    let lacking = Guarantee::ALL.into_iter().filter(asked).filter_map(|guarantee| probe.lacks(guarantee));
+    let mut accepted = Vec::new();
+    for missing in lacking {
+        if !spec.accepted.contains(&missing.guarantee) {
+            return Err(SandboxError::Missing(missing));
+        }
+        accepted.push(missing.guarantee);
+    }
+    Ok(accepted)
+}
+
+fn view(probe: &Probe, spec: &Spec, trees: &Trees, means: &Means) -> Result<View, SandboxError> {
+    Ok(View {
+        way: probe.namespaces,
+        maps: IdMaps::of_this_process(),
+        processes: means.own_processes,
+        network: means.own_network,
+        mounts: trees.mounts(spec.local_sockets)?,
+    })
+}
+
+/// The program, its arguments and its environment, as the kernel takes them.
+fn program(spec: &Spec) -> Result<(Program, OsString), SandboxError> {
+    let Some(name) = spec.argv.first() else {
+        return Err(SandboxError::InvalidSpec("there is no program".into()));
+    };
+    let env = environment(spec);
+    let variables =
+        env.iter().map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()));
+    let program = Program {
+        candidates: candidates(name, env.get(OsStr::new("PATH")))?,
+        argv: spec.argv.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<_, _>>()?,
+        env: variables.collect::<Result<_, _>>()?,
+    };
+    Ok((program, name.clone()))
+}
+
+/// Where a program may be: as `execvp(3)` looks for it, and with the same places when there is no `PATH`.
+fn candidates(name: &OsStr, path: Option<&OsString>) -> Result<Vec<CString>, SandboxError> {
+    if name.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(name.as_bytes())?]);
+    }
+    let places = path.map_or(OsStr::new("/bin:/usr/bin"), OsString::as_os_str);
+    std::env::split_paths(places).map(|place| c_path(&place.join(name))).collect()
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, SandboxError> {
+    let shown = || String::from_utf8_lossy(bytes).into_owned();
+    CString::new(bytes).map_err(|_| SandboxError::InvalidSpec(format!("{} holds a zero byte", shown())))
 }
 
 fn environment(spec: &Spec) -> BTreeMap<OsString, OsString> {
@@ -199,10 +215,4 @@ fn limits(limits: &Limits) -> Vec<(Resource, Rlimit)> {
         Some((resource, Rlimit { current: Some(value), maximum: Some(value) }))
     };
     wanted.into_iter().filter_map(bounded).collect()
-}
-
-fn c_path(path: &Path) -> Result<CString, SandboxError> {
-    let bytes = path.as_os_str().as_bytes();
-    CString::new(bytes)
-        .map_err(|_| SandboxError::InvalidSpec(format!("{} holds a zero byte", path.display())))
 }

@@ -2,10 +2,14 @@
 //!
 //! The daemon prints the result in `ostk boot` and `ostk doctor`; [`Sandbox`](crate::Sandbox) relies on it.
 
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::{child, plan::Protection};
+use crate::{
+    child, init,
+    namespace::{self, IdMaps, View},
+    plan::Protection,
+};
 
 /// The first Landlock ABI that covers truncation, so that "may not write" also means "may not empty" (Linux 6.2).
 pub(crate) const LANDLOCK_NEEDED: u32 = 3;
@@ -17,6 +21,12 @@ pub struct Probe {
     pub landlock_abi: Option<u32>,
     /// How a command can get its own view of the mounts.
     pub namespaces: Namespaces,
+    /// With namespaces: whether a command can get its own processes and their `/proc`.
+    pub processes: bool,
+    /// With namespaces: whether a command can get a network of its own.
+    pub networks: bool,
+    /// Whether system calls can be filtered.
+    pub filters: bool,
 }
 
 /// A way to a private view of the mounts.
@@ -40,22 +50,44 @@ impl Probe {
             (Namespaces::Unavailable, _) => Protection::Missing,
         }
     }
+
+    pub(crate) fn own_processes(&self) -> bool {
+        self.namespaces != Namespaces::Unavailable && self.processes
+    }
+
+    pub(crate) fn own_network(&self) -> bool {
+        self.namespaces != Namespaces::Unavailable && self.networks
+    }
 }
 
-/// Tries out what this machine offers. Takes a few milliseconds: it forks twice at most.
+/// Tries out what this machine offers. Takes a few milliseconds: it forks four times at most.
 pub fn probe() -> Probe {
-    let works = |kind: &Namespaces| tried_in_a_child(*kind);
+    let (landlock_abi, filters) = (child::landlock_abi(), child::filters_work());
     let kinds = [Namespaces::Privileged, Namespaces::User];
-    let namespaces = kinds.into_iter().find(works).unwrap_or(Namespaces::Unavailable);
-    Probe { landlock_abi: child::landlock_abi(), namespaces }
+    let view = |way, processes, network| {
+        let maps = IdMaps::of_this_process();
+        View { way, maps, processes, network, mounts: Vec::new() }
+    };
+    let Some(way) = kinds.into_iter().find(|way| works(&view(*way, false, false))) else {
+        let namespaces = Namespaces::Unavailable;
+        return Probe { landlock_abi, namespaces, processes: false, networks: false, filters };
+    };
+    let processes = init::program().is_some() && works(&view(way, true, false));
+    let networks = works(&view(way, false, true));
+    Probe { landlock_abi, namespaces: way, processes, networks, filters }
 }
 
-/// Whether a forked process can enter such a namespace and change mounts in it.
-fn tried_in_a_child(kind: Namespaces) -> bool {
-    let maps = child::IdMaps::of_this_process();
-    let Some(pid) = child::fork_and(|| child::enter_namespace(kind, &maps).is_ok()) else {
-        return false;
-    };
+/// Whether a forked process can enter such a view, and one inside it see only what is there.
+fn works(view: &View) -> bool {
+    let enters = || view.enter().is_ok() && (!view.processes || succeeds(|| namespace::mount_proc().is_ok()));
+    succeeds(enters)
+}
+
+fn succeeds(work: impl FnOnce() -> bool) -> bool {
+    child::fork_and(work).is_some_and(ended_well)
+}
+
+fn ended_well(pid: Pid) -> bool {
     let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
     matches!(status, Ok(Some((_, status))) if status.exit_status() == Some(0))
 }

@@ -4,20 +4,19 @@
 //! through the shared state, and turn its findings into results.
 
 use std::{
-    ffi::OsString,
     io,
-    os::fd::OwnedFd,
     path::PathBuf,
-    process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::pipe::PipeFlags;
+use rustix::io::Errno;
 
 use crate::{
-    Containment, Exit, Output, Probe, SandboxError, Spec, child,
+    Containment, Exit, Limits, Output, Probe, SandboxError, Spec,
+    child::{Failed, Step},
+    launch::{self, Started},
     plan::{self, Plan},
     supervise::{End, Shared, State, Stop, Supervisor, later},
 };
@@ -75,7 +74,7 @@ pub struct Process {
 /// What the supervisor thread is given.
 struct Job {
     plan: Plan,
-    spec: Spec,
+    limits: Limits,
     shared: Arc<Shared>,
 }
 
@@ -94,7 +93,7 @@ fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, Sandb
     let plan = plan::plan(probe, spec)?;
     let containment = plan.containment.clone();
     let shared = Arc::new(Shared::new(spec.limits.output_bytes, spec.stdin.as_deref(), stdin_ends)?);
-    let job = Job { plan, spec: spec.clone(), shared: Arc::clone(&shared) };
+    let job = Job { plan, limits: spec.limits.clone(), shared: Arc::clone(&shared) };
     let (tell, told) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("sandbox".into()).spawn(move || supervise(job, &tell));
     thread.map_err(SandboxError::io("start a thread"))?;
@@ -103,12 +102,12 @@ fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, Sandb
 }
 
 /// The supervisor thread: tells whether the command was started, then sees it through.
-fn supervise(job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
-    let limits = job.spec.limits.clone();
-    let child = spawn(job.plan, &job.spec);
-    let supervisor = child.and_then(|child| {
-        let pid = child.id().cast_signed();
-        Ok((pid, Supervisor::new(&job.shared, child, &limits)?))
+fn supervise(mut job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
+    let started = start_it(&job.plan);
+    let placeholders = std::mem::take(&mut job.plan.placeholders);
+    let supervisor = started.and_then(|started| {
+        let pid = started.pid.as_raw_nonzero().get();
+        Ok((pid, Supervisor::new(&job.shared, started, &job.limits, placeholders)?))
     });
     // `launch` waits for the answer, so it can always be given.
     match supervisor {
@@ -120,28 +119,18 @@ fn supervise(job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
     }
 }
 
-fn spawn(plan: Plan, spec: &Spec) -> Result<Child, SandboxError> {
-    let Some((program, arguments)) = spec.argv.split_first() else {
-        return Err(SandboxError::InvalidSpec("there is no program".into()));
-    };
-    let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK);
-    let (read, write) = pipe.map_err(|errno| SandboxError::io("create a pipe")(errno.into()))?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(plan.env);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    child::contain(&mut command, plan.child, write);
-    command.spawn().map_err(|source| not_started(program, source, &read))
-}
-
 /// Tells a failed step of containment from a program that cannot be executed.
-fn not_started(program: &OsString, source: io::Error, report: &OwnedFd) -> SandboxError {
-    let mut step = [0];
-    let program = PathBuf::from(program);
-    match rustix::io::read(report, &mut step) {
-        Ok(1) => SandboxError::Setup { step: child::step_name(step[0]), source },
-        _ if source.kind() == io::ErrorKind::NotFound => SandboxError::NoSuchProgram { program },
-        _ => SandboxError::CannotExecute { program, source },
-    }
+fn start_it(plan: &Plan) -> Result<Started, SandboxError> {
+    let program = || PathBuf::from(&plan.name);
+    launch::launch(&plan.child, &plan.program).map_err(|failed| match failed {
+        Failed { step: Step::Execute, errno: Errno::NOENT | Errno::NOTDIR } => {
+            SandboxError::NoSuchProgram { program: program() }
+        }
+        Failed { step: Step::Execute, errno } => {
+            SandboxError::CannotExecute { program: program(), source: errno.into() }
+        }
+        Failed { step, errno } => SandboxError::Setup { step: step.name(), source: errno.into() },
+    })
 }
 
 impl Process {

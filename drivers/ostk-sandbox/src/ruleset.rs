@@ -11,28 +11,50 @@ use landlock::{
 };
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::{SandboxError, spec::Readable};
+use crate::SandboxError;
 
 /// The rules are written for this version; a newer kernel enforces the same, an older one what it knows of it.
-const WRITTEN_FOR: ABI = ABI::V5;
+const WRITTEN_FOR: ABI = ABI::V9;
 
 /// Devices that any program may write to.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// Rules that allow reading `readable`, changing `writable`, and no signal to a process outside.
-pub(crate) fn build(readable: &Readable, writable: &[PathBuf]) -> Result<OwnedFd, SandboxError> {
-    let handled = AccessFs::from_all(WRITTEN_FOR);
+/// What a command may do with files.
+#[derive(Debug, Default)]
+pub(crate) struct Grants {
+    /// Trees that it may read and execute.
+    pub(crate) readable: Vec<PathBuf>,
+    /// Trees in which it may list directories, but read no file.
+    pub(crate) listable: Vec<PathBuf>,
+    /// Trees that it may change.
+    pub(crate) writable: Vec<PathBuf>,
+    /// Whether it may connect to every local socket.
+    pub(crate) all_sockets: bool,
+}
+
+/// Rules that allow what is granted, and no signal or abstract socket to a process outside.
+pub(crate) fn build(grants: &Grants) -> Result<OwnedFd, SandboxError> {
+    let mut handled = AccessFs::from_all(WRITTEN_FOR);
+    let mut scopes = BitFlags::from(Scope::Signal);
+    if grants.all_sockets {
+        handled.remove(AccessFs::ResolveUnix);
+    } else {
+        scopes |= Scope::AbstractUnixSocket;
+    }
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled);
-    let ruleset = ruleset.and_then(|ruleset| ruleset.scope(Scope::Signal));
+    let ruleset = ruleset.and_then(|ruleset| ruleset.scope(scopes));
     let mut ruleset = ruleset.and_then(Ruleset::create).map_err(refused)?;
-    for path in readable_paths(readable) {
+    for path in &grants.readable {
         ruleset = allow(ruleset, path, AccessFs::from_read(WRITTEN_FOR), Links::Follow)?;
+    }
+    for path in &grants.listable {
+        ruleset = allow(ruleset, path, AccessFs::ReadDir.into(), Links::Follow)?;
     }
     for path in DEVICES {
         ruleset = allow(ruleset, Path::new(path), device_access(), Links::Follow)?;
     }
-    for path in writable {
-        ruleset = allow(ruleset, path, writable_access(), Links::Refuse)?;
+    for path in &grants.writable {
+        ruleset = allow(ruleset, path, handled & writable_access(), Links::Refuse)?;
     }
     Option::<OwnedFd>::from(ruleset).ok_or_else(|| SandboxError::Ruleset("the kernel gave no ruleset".into()))
 }
@@ -42,13 +64,6 @@ enum Links {
     Follow,
     /// The path was resolved before: if it leads elsewhere now, somebody is exchanging directories for links.
     Refuse,
-}
-
-fn readable_paths(readable: &Readable) -> Vec<&Path> {
-    match readable {
-        Readable::All => vec![Path::new("/")],
-        Readable::Only(paths) => paths.iter().map(PathBuf::as_path).collect(),
-    }
 }
 
 fn device_access() -> BitFlags<AccessFs> {
@@ -80,6 +95,9 @@ fn allow(
         rustix::fs::fstat(&file).map_err(|errno| SandboxError::bad_path("path", path)(errno.into()))?;
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let access = if is_directory { access } else { access & AccessFs::from_file(WRITTEN_FOR) };
+    if access.is_empty() {
+        return Ok(ruleset);
+    }
     ruleset.add_rule(PathBeneath::new(file, access)).map_err(refused)
 }
 

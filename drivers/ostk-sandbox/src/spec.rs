@@ -1,6 +1,13 @@
 //! What to run and inside which bounds: plain data, filled in by the daemon, checked in `plan.rs`.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::Guarantee;
 
 /// One command and its bounds. All paths are absolute, without `.` and `..`.
 #[derive(Debug, Clone)]
@@ -19,8 +26,8 @@ pub struct Spec {
     /// Paths inside writable trees that it may not change all the same. A writable path inside a protected one is
     /// writable: the more specific of the two holds.
     ///
-    /// A path that does not exist cannot be protected, and is listed in
-    /// [`Containment::unprotected`](crate::Containment::unprotected), except for `.git/hooks`, which is created empty.
+    /// One that does not exist cannot be created. In a namespace this takes an empty directory in its place, which
+    /// goes when the command ends; `.git/hooks` is created for good.
     pub protected: Vec<PathBuf>,
     /// Paths that it cannot see into although they are readable: private keys. Those that do not exist are left out.
     pub hidden: Vec<PathBuf>,
@@ -31,13 +38,18 @@ pub struct Spec {
     /// Standard input: these bytes and then its end. `None` is an empty input for [`run`](crate::run) and an open
     /// pipe for [`start`](crate::start).
     pub stdin: Option<Vec<u8>>,
-    /// What to do on a machine without Landlock.
-    pub landlock: Landlock,
+    /// What it reaches beside this machine.
+    pub network: Network,
+    /// The local sockets that it may connect to.
+    pub local_sockets: LocalSockets,
+    /// Guarantees that the operator accepted to go without, in `ostk.toml`. One that the machine can give holds all
+    /// the same; one that it cannot give and that is not here is a reason to refuse the command.
+    pub accepted: BTreeSet<Guarantee>,
 }
 
 impl Spec {
-    /// A command that may read everything and write its scratch directory, with the default limits and an empty
-    /// environment.
+    /// A command that may read everything, write its scratch directory and use the network, but no socket of other
+    /// programs, with the default limits and an empty environment.
     pub fn new(
         argv: impl IntoIterator<Item = impl Into<OsString>>,
         cwd: impl Into<PathBuf>,
@@ -54,7 +66,9 @@ impl Spec {
             scratch: scratch.into(),
             limits: Limits::default(),
             stdin: None,
-            landlock: Landlock::Required,
+            network: Network::Host,
+            local_sockets: LocalSockets::Own,
+            accepted: BTreeSet::new(),
         }
     }
 }
@@ -68,14 +82,25 @@ pub enum Readable {
     Only(Vec<PathBuf>),
 }
 
-/// Whether a command may run without Landlock.
+/// What a command reaches over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Landlock {
-    /// A machine without Landlock refuses the command.
-    Required,
-    /// The operator accepted, in `ostk.toml`, that a machine without Landlock runs it unconfined. Where Landlock is
-    /// there it is used all the same.
-    OperatorWaived,
+pub enum Network {
+    /// What the daemon reaches.
+    Host,
+    /// Nothing. It has a loopback interface of its own where there are network namespaces; elsewhere it cannot make
+    /// internet sockets at all.
+    None,
+}
+
+/// The sockets in the file system that a command may connect to: those of container engines, key agents and desktops
+/// would let it act outside its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalSockets {
+    /// Those inside what it may write. Before Landlock ABI 9 the others are hidden when it starts; without namespaces
+    /// it cannot make such sockets at all, only connected pairs.
+    Own,
+    /// All that the user may connect to.
+    All,
 }
 
 /// Bounds on a command. `None` leaves what the daemon itself has.

@@ -6,24 +6,25 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read, Write},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::ExitStatusExt as _,
-    },
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus},
+    os::fd::{AsFd as _, OwnedFd},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec},
-    fs::OFlags,
-    process::{Pid, PidfdFlags, Signal},
+    fs::{Mode, OFlags},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, SandboxError, capture::Capture};
+use crate::{
+    Limits, SandboxError,
+    capture::Capture,
+    launch::{self, Started},
+    placeholder::Placeholder,
+};
 
 /// How long output is read after the command has ended: what it wrote is in the pipe already, and a descendant that
 /// left the process group may hold the pipe open for ever.
@@ -43,9 +44,9 @@ pub enum Exit {
     Signal(i32),
 }
 
-impl From<ExitStatus> for Exit {
-    fn from(status: ExitStatus) -> Self {
-        match (status.code(), status.signal()) {
+impl From<WaitStatus> for Exit {
+    fn from(status: WaitStatus) -> Self {
+        match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Self::Code(code),
             (None, signal) => Self::Signal(signal.unwrap_or_default()),
         }
@@ -161,15 +162,30 @@ impl Stage {
     }
 }
 
+/// A child, and a descriptor that becomes readable when it ends.
+struct Watched {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Watched {
+    fn new(pid: Pid) -> Result<Self, Errno> {
+        Ok(Self { pid, pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())? })
+    }
+}
+
 /// A running command, seen from its supervisor.
 pub(crate) struct Supervisor<'a> {
     shared: &'a Shared,
-    child: Child,
-    pid: Pid,
-    pidfd: OwnedFd,
-    stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    command: Watched,
+    /// The first process of its process namespace, until that is gone.
+    init: Option<Watched>,
+    /// Holds the command's mounts until its end has been told: to take them down makes the kernel wait.
+    mounts: Option<OwnedFd>,
+    placeholders: Vec<Placeholder>,
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
     grace: Duration,
     started: Instant,
     stage: Stage,
@@ -180,6 +196,7 @@ pub(crate) struct Supervisor<'a> {
 #[derive(Default)]
 struct Ready {
     ended: bool,
+    init_ended: bool,
     stdin: bool,
     stdout: bool,
     stderr: bool,
@@ -187,24 +204,38 @@ struct Ready {
 
 impl<'a> Supervisor<'a> {
     /// Takes over a command that has just been started as the leader of its process group.
-    pub(crate) fn new(shared: &'a Shared, mut child: Child, limits: &Limits) -> Result<Self, SandboxError> {
-        let taken = Pid::from_raw(child.id().cast_signed()).ok_or(rustix::io::Errno::SRCH).and_then(|pid| {
-            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-            let fds = [child.stdin.as_ref().map(AsFd::as_fd), child.stdout.as_ref().map(AsFd::as_fd)];
-            let fds = fds.into_iter().chain([child.stderr.as_ref().map(AsFd::as_fd)]);
-            fds.flatten().try_for_each(|fd| rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK))?;
-            Ok((pid, pidfd))
-        });
-        let (pid, pidfd) = taken.map_err(|errno| {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        child: Started,
+        limits: &Limits,
+        placeholders: Vec<Placeholder>,
+    ) -> Result<Self, SandboxError> {
+        let Started { pid, init, stdin, stdout, stderr } = child;
+        let ours = [&stdin, &stdout, &stderr];
+        let watched = ours
+            .into_iter()
+            .try_for_each(|fd| rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK))
+            .and_then(|()| Ok((Watched::new(pid)?, init.map(Watched::new).transpose()?)));
+        let (command, watched_init) = watched.map_err(|errno| {
             // Nobody would watch it: it must not run on.
-            let _ = child.kill().and_then(|()| child.wait());
+            launch::end(Some(pid), init);
             SandboxError::io("watch the command")(errno.into())
         })?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let started = Instant::now();
-        let stage = Stage::Running { until: later(started, limits.wall) };
-        let (grace, timed_out) = (limits.grace, false);
-        Ok(Self { shared, child, pid, pidfd, stdin, stdout, stderr, grace, started, stage, timed_out })
+        Ok(Self {
+            shared,
+            command,
+            init: watched_init,
+            mounts: None,
+            placeholders,
+            stdin: Some(stdin),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            grace: limits.grace,
+            started,
+            stage: Stage::Running { until: later(started, limits.wall) },
+            timed_out: false,
+        })
     }
 
     /// Sees the command through to its end, and says how it ended in the shared state.
@@ -215,13 +246,14 @@ impl<'a> Supervisor<'a> {
         let end = loop {
             let ready = self.poll();
             self.move_bytes(&ready, &mut buffer);
-            if let Some(end) = self.advance(ready.ended) {
+            if let Some(end) = self.advance(&ready) {
                 break end;
             }
         };
-        // The pipes are closed before anybody learns of the end.
-        drop((self.stdin, self.stdout, self.stderr));
+        // The pipes are closed, and the workspace is as it was, before anybody learns of the end.
+        drop((self.stdin, self.stdout, self.stderr, self.placeholders));
         self.shared.change(|state| state.end = Some(end));
+        drop(self.mounts);
     }
 
     /// Waits until something can be done, or the stage is over.
@@ -229,7 +261,8 @@ impl<'a> Supervisor<'a> {
         let reaped = matches!(self.stage, Stage::Draining { .. });
         let watched_stdin = self.stdin.as_ref().filter(|_| !self.shared.lock().stdin.is_empty());
         let slots = [
-            (!reaped).then_some((self.pidfd.as_fd(), PollFlags::IN)),
+            (!reaped).then_some((self.command.pidfd.as_fd(), PollFlags::IN)),
+            self.init.as_ref().map(|init| (init.pidfd.as_fd(), PollFlags::IN)),
             watched_stdin.map(|pipe| (pipe.as_fd(), PollFlags::OUT)),
             self.stdout.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)),
             self.stderr.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)),
@@ -244,8 +277,8 @@ impl<'a> Supervisor<'a> {
         }
         let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut is_ready = |watched: bool| watched && found.next().unwrap_or(false);
-        let [ended, stdin, stdout, stderr, _] = slots.map(|slot| is_ready(slot.is_some()));
-        Ready { ended, stdin, stdout, stderr }
+        let [ended, init_ended, stdin, stdout, stderr, _] = slots.map(|slot| is_ready(slot.is_some()));
+        Ready { ended, init_ended, stdin, stdout, stderr }
     }
 
     fn move_bytes(&mut self, ready: &Ready, buffer: &mut [u8]) {
@@ -265,9 +298,9 @@ impl<'a> Supervisor<'a> {
         let Some(pipe) = &mut self.stdin else { return };
         let mut state = self.shared.lock();
         if ready {
-            match pipe.write(state.stdin.as_slices().0) {
+            match rustix::io::write(&*pipe, state.stdin.as_slices().0) {
                 Ok(written) => drop(state.stdin.drain(..written)),
-                Err(error) if is_temporary(&error) => {}
+                Err(errno) if is_temporary(errno) => {}
                 // The command closed its input.
                 Err(_) => {
                     state.stdin.clear();
@@ -281,31 +314,40 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Moves the command to its next stage when it is time; the result is its end.
-    fn advance(&mut self, ended: bool) -> Option<Result<End, i32>> {
+    fn advance(&mut self, ready: &Ready) -> Option<Result<End, i32>> {
         let now = Instant::now();
-        if ended && !matches!(self.stage, Stage::Draining { .. }) {
+        if ready.init_ended {
+            self.reap_init(now);
+        }
+        if ready.ended && !matches!(self.stage, Stage::Draining { .. }) {
+            let until = now + if self.init.is_some() { VANISH } else { DRAIN };
             self.stage = match self.reap() {
-                Ok(exit) => Stage::Draining { until: now + DRAIN, exit },
-                Err(_) => return Some(Err(self.pid.as_raw_nonzero().get())),
+                Some(exit) => Stage::Draining { until, exit },
+                None => return Some(Err(raw(self.command.pid))),
             };
         }
         let over = now >= self.stage.until();
-        match self.stage {
-            Stage::Draining { exit, .. } if over || (self.stdout.is_none() && self.stderr.is_none()) => {
+        match (self.stage, &self.init) {
+            (Stage::Draining { .. }, Some(init)) => return over.then_some(Err(raw(init.pid))),
+            (Stage::Draining { exit, .. }, None) if over || self.is_drained() => {
                 let duration = self.started.elapsed();
                 return Some(Ok(End { exit, timed_out: self.timed_out, duration }));
             }
-            Stage::Draining { .. } => {}
-            Stage::Killed { .. } if over => return Some(Err(self.pid.as_raw_nonzero().get())),
-            Stage::Killed { .. } => {}
-            Stage::Terminating { .. } if over => self.kill(now),
-            Stage::Running { .. } if over => {
+            (Stage::Draining { .. }, None) => {}
+            (Stage::Killed { .. }, _) if over => return Some(Err(raw(self.command.pid))),
+            (Stage::Killed { .. }, _) => {}
+            (Stage::Terminating { .. }, _) if over => self.kill(now),
+            (Stage::Running { .. }, _) if over => {
                 self.timed_out = true;
                 self.terminate(now);
             }
-            Stage::Running { .. } | Stage::Terminating { .. } => self.obey(now),
+            (Stage::Running { .. } | Stage::Terminating { .. }, _) => self.obey(now),
         }
         None
+    }
+
+    fn is_drained(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
     }
 
     /// Does what a caller asked for.
@@ -332,14 +374,30 @@ impl<'a> Supervisor<'a> {
 
     /// Kills what the leader left behind, then reaps it. In this order: once it is reaped, its id, which is also the
     /// id of the group, may belong to somebody else.
-    fn reap(&mut self) -> io::Result<Exit> {
+    fn reap(&mut self) -> Option<Exit> {
         self.signal_group(Signal::KILL);
-        self.child.wait().map(Exit::from)
+        if let Some(init) = &self.init {
+            let path = format!("/proc/{}/ns/mnt", raw(init.pid));
+            self.mounts = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+            let _ = rustix::process::kill_process(init.pid, Signal::KILL);
+        }
+        let ended = rustix::process::waitpid(Some(self.command.pid), WaitOptions::empty());
+        ended.ok().flatten().map(|(_, status)| Exit::from(status))
+    }
+
+    /// Its end is the end of every process in the namespace. Should it end first, the command has been killed.
+    fn reap_init(&mut self, now: Instant) {
+        if let Some(init) = self.init.take() {
+            let _ = rustix::process::waitpid(Some(init.pid), WaitOptions::empty());
+        }
+        if let Stage::Draining { until, .. } = &mut self.stage {
+            *until = now + DRAIN;
+        }
     }
 
     fn signal_group(&self, signal: Signal) {
         // Fails only when the group is gone, and then there is nothing to do.
-        let _ = rustix::process::kill_process_group(self.pid, signal);
+        let _ = rustix::process::kill_process_group(self.command.pid, signal);
     }
 }
 
@@ -350,15 +408,19 @@ pub(crate) fn later(from: Instant, wait: Duration) -> Instant {
 }
 
 /// Reads once from a pipe; drops the pipe at its end.
-fn forward<P: Read>(pipe: &mut Option<P>, buffer: &mut [u8], take: impl FnOnce(&[u8])) {
+fn forward(pipe: &mut Option<OwnedFd>, buffer: &mut [u8], take: impl FnOnce(&[u8])) {
     let Some(open) = pipe else { return };
-    match open.read(buffer) {
-        Err(error) if is_temporary(&error) => {}
+    match rustix::io::read(&*open, &mut *buffer) {
+        Err(errno) if is_temporary(errno) => {}
         Ok(0) | Err(_) => *pipe = None,
         Ok(length) => take(buffer.get(..length).unwrap_or_default()),
     }
 }
 
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+fn is_temporary(errno: Errno) -> bool {
+    matches!(errno, Errno::AGAIN | Errno::INTR)
+}
+
+fn raw(pid: Pid) -> i32 {
+    pid.as_raw_nonzero().get()
 }

@@ -4,7 +4,7 @@
 //! directory and a clean environment, and keeps a handle on whatever runs so that it can be ended.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     ffi::OsString,
     fs,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use ostk_kernel::{CallError, Code, OpId, ShellEnd};
-use ostk_sandbox::{Exit, Landlock, Namespaces, Process, Spec, Stream, Waited};
+use ostk_sandbox::{Exit, Guarantee, Network, Process, Spec, Stream, Waited};
 use serde_json::{Value, json};
 
 use crate::hands::lock;
@@ -32,7 +32,7 @@ pub(crate) struct Processes {
     root: PathBuf,
     scratch: PathBuf,
     hidden: Vec<PathBuf>,
-    landlock: Landlock,
+    settings: Settings,
     /// Commands under way, by their operation.
     running: Mutex<BTreeMap<OpId, Arc<Process>>>,
     /// Background processes, by alias.
@@ -46,13 +46,11 @@ impl Processes {
         // What an earlier daemon's commands left is nobody's any more.
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
-        let hides = ostk_sandbox::probe().namespaces != Namespaces::Unavailable;
-        let secret = [keys.to_owned(), state_dir.join("run")];
         Ok(Self {
             root: root.to_owned(),
             scratch,
-            hidden: if hides { secret.to_vec() } else { Vec::new() },
-            landlock: landlock(state_dir)?,
+            hidden: vec![keys.to_owned(), state_dir.join("run")],
+            settings: Settings::load(state_dir)?,
             running: Mutex::default(),
             background: Mutex::default(),
         })
@@ -96,7 +94,8 @@ impl Processes {
         spec.writable = real(writable).into_iter().filter(|path| path.exists()).collect();
         spec.protected = real(protected);
         spec.hidden = self.hidden.clone();
-        spec.landlock = self.landlock;
+        spec.network = self.settings.network;
+        spec.accepted = self.settings.accepted.clone();
         spec
     }
 
@@ -199,18 +198,57 @@ fn environment() -> BTreeMap<OsString, OsString> {
     INHERITED.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?))).collect()
 }
 
-/// What `ostk.toml` says about machines without Landlock.
-fn landlock(state_dir: &Path) -> Result<Landlock, String> {
-    let file = state_dir.join("ostk.toml");
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Landlock::Required),
-        Err(error) => return Err(format!("{}: {error}", file.display())),
-    };
-    let settings: toml::Table = text.parse().map_err(|error| format!("{}: {error}", file.display()))?;
-    match settings.get("sandbox").and_then(|sandbox| sandbox.get("landlock")).map(|value| value.as_str()) {
-        None | Some(Some("required")) => Ok(Landlock::Required),
-        Some(Some("waived")) => Ok(Landlock::OperatorWaived),
-        Some(_) => Err(format!("{}: sandbox.landlock must be \"required\" or \"waived\"", file.display())),
+/// What the operator says about commands, in the section `[sandbox]` of `ostk.toml`.
+struct Settings {
+    network: Network,
+    /// Guarantees that a machine need not give.
+    accepted: BTreeSet<Guarantee>,
+}
+
+impl Settings {
+    fn load(state_dir: &Path) -> Result<Self, String> {
+        let file = state_dir.join("ostk.toml");
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(format!("{}: {error}", file.display())),
+        };
+        Self::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let settings: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
+        let setting = |name| settings.get("sandbox").and_then(|sandbox| sandbox.get(name));
+        let network = match setting("network").map(toml::Value::as_str) {
+            None | Some(Some("host")) => Network::Host,
+            Some(Some("none")) => Network::None,
+            Some(_) => return Err("sandbox.network must be \"host\" or \"none\"".to_owned()),
+        };
+        let Some(listed) = setting("accept_missing") else {
+            return Ok(Self { network, accepted: BTreeSet::new() });
+        };
+        let names = listed.as_array().ok_or("sandbox.accept_missing must be a list of names")?;
+        let accepted = names.iter().map(|name| name.as_str().unwrap_or_default().parse());
+        Ok(Self { network, accepted: accepted.collect::<Result<_, String>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_accepts_missing_guarantees_by_name_and_no_others() {
+        let settings =
+            Settings::parse("[sandbox]\nnetwork = \"none\"\naccept_missing = [\"files\"]").unwrap();
+        assert_eq!(
+            (settings.network, settings.accepted),
+            (Network::None, BTreeSet::from([Guarantee::Files]))
+        );
+        let nothing = Settings::parse("").unwrap();
+        assert_eq!((nothing.network, nothing.accepted), (Network::Host, BTreeSet::new()));
+        let wrong = Settings::parse("[sandbox]\naccept_missing = [\"everything\"]").err().unwrap();
+        assert!(wrong.contains("everything") && wrong.contains("files"), "{wrong}");
+        assert!(Settings::parse("[sandbox]\nnetwork = true").is_err());
     }
 }

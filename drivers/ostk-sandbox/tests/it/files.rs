@@ -1,8 +1,10 @@
 //! What a command can and cannot change.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
-use ostk_sandbox::{Exit, Landlock, Namespaces, Probe, Protection, Readable, Sandbox, SandboxError, probe};
+use ostk_sandbox::{
+    Exit, Guarantee, Missing, Namespaces, Probe, Protection, Readable, Sandbox, SandboxError, probe,
+};
 
 use crate::yard::{Yard, every_way, said, text};
 
@@ -140,13 +142,37 @@ fn missing_hooks_are_created_empty_and_guarded() {
 }
 
 #[test]
-fn a_protected_path_that_does_not_exist_is_reported() {
+fn a_protected_path_that_does_not_exist_cannot_be_created_and_leaves_no_trace() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        let script = "mkdir -p .claude/commands; echo x > .mcp.json; echo x > .claude/settings.json; mkdir -p deep/er;
+            mv .claude other; ln -sfn src .mcp.json; rm -rf .mcp.json .claude; mkdir .claude; echo x > .mcp.json;
+            mv deep .vscode; mv -T deep .vscode; ln -s deep .vscode; echo x > .vscode/tasks.json";
+        let mut spec = yard.shell(script);
+        let missing = [".claude/settings.json", ".mcp.json", ".vscode", "Agentfile"];
+        spec.protected.extend(missing.map(|path| yard.workspace.join(path)));
+        let outcome = sandbox.run(&spec).unwrap();
+        for path in missing.into_iter().chain([".claude"]) {
+            let found = fs::symlink_metadata(yard.workspace.join(path));
+            assert!(found.is_err(), "{protection:?}: {path}: {}", said(&outcome));
+        }
+    }
+}
+
+#[test]
+fn a_missing_protected_path_stays_guarded_while_any_of_two_commands_runs() {
     let yard = Yard::new();
-    let missing = yard.workspace.join("Agentfile");
-    let mut spec = yard.shell("true");
-    spec.protected.push(missing.clone());
-    let outcome = ostk_sandbox::run(&spec).unwrap();
-    assert_eq!(outcome.containment.unprotected, [missing]);
+    let with_missing = |script: &str| {
+        let mut spec = yard.shell(script);
+        spec.protected.push(yard.workspace.join(".mcp.json"));
+        spec
+    };
+    let long = ostk_sandbox::start(&with_missing("read line; echo x > .mcp.json; echo tried")).unwrap();
+    ostk_sandbox::run(&with_missing("true")).unwrap();
+    long.write_stdin(b"go\n").unwrap();
+    let outcome = long.wait(std::time::Duration::from_secs(30)).unwrap().unwrap();
+    assert!(text(&outcome.stdout).contains("tried"));
+    assert!(!yard.workspace.join(".mcp.json").exists(), "{}", said(&outcome));
 }
 
 #[test]
@@ -177,13 +203,8 @@ fn hidden_files_and_directories_cannot_be_read() {
             "cat ../outside/keys/signing.key ../outside/file; umount ../outside/keys; cat ../outside/keys/*";
         let mut spec = yard.shell(script);
         spec.hidden = vec![keys, yard.outside.join("file"), yard.outside.join("missing")];
-        match sandbox.run(&spec) {
-            Ok(outcome) => assert_eq!(text(&outcome.stdout), "", "{protection:?}"),
-            Err(error) => {
-                assert_eq!(protection, Protection::Enumerated);
-                assert!(matches!(error, SandboxError::CannotHide { .. }), "{error}");
-            }
-        }
+        let outcome = sandbox.run(&spec).unwrap();
+        assert_eq!(text(&outcome.stdout), "", "{protection:?}");
     }
 }
 
@@ -192,19 +213,43 @@ fn a_machine_without_landlock_refuses_and_says_what_to_do() {
     let yard = Yard::new();
     let without = |landlock_abi| Sandbox::new(Probe { landlock_abi, ..probe() });
     let error = without(None).run(&yard.shell("touch src/ran")).unwrap_err().to_string();
-    assert!(error.contains("no Landlock") && error.contains("ostk.toml"), "{error}");
-    assert!(matches!(without(Some(2)).run(&yard.shell("true")), Err(SandboxError::LandlockTooOld { .. })));
+    assert!(error.contains("no Landlock") && error.contains("accept_missing = [\"files\"]"), "{error}");
+    let old = without(Some(2)).run(&yard.shell("true")).unwrap_err();
+    let SandboxError::Missing(Missing { guarantee: Guarantee::Files, why, .. }) = old else {
+        panic!("{old}")
+    };
+    assert!(why.contains("emptying"), "{why}");
     assert!(!yard.workspace.join("src/ran").exists());
 }
 
 #[test]
-fn an_operator_can_waive_landlock_and_the_outcome_says_so() {
+fn what_the_operator_accepted_by_name_is_done_without_and_the_outcome_says_so() {
     let yard = Yard::new();
-    let bare = Sandbox::new(Probe { landlock_abi: None, namespaces: Namespaces::Unavailable });
+    let bare = Probe {
+        landlock_abi: None,
+        namespaces: Namespaces::Unavailable,
+        processes: false,
+        networks: false,
+        filters: false,
+    };
+    let lacking: Vec<_> = bare.missing().into_iter().map(|missing| missing.guarantee).collect();
+    assert_eq!(lacking, Guarantee::ALL);
+    let bare = Sandbox::new(bare);
     let mut spec = yard.shell("echo ran");
-    spec.landlock = Landlock::OperatorWaived;
+    spec.accepted = BTreeSet::from([Guarantee::Files]);
+    assert!(matches!(bare.run(&spec), Err(SandboxError::Missing(_))));
+    spec.accepted = Guarantee::ALL.into();
     let outcome = bare.run(&spec).unwrap();
     assert_eq!(text(&outcome.stdout), "ran\n");
     assert_eq!(outcome.containment.landlock_abi, None);
     assert_eq!(outcome.containment.protection, Protection::Missing);
+    let missing = [
+        Guarantee::Files,
+        Guarantee::Protected,
+        Guarantee::SystemCalls,
+        Guarantee::Processes,
+        Guarantee::Signals,
+        Guarantee::LocalSockets,
+    ];
+    assert_eq!(outcome.containment.missing, missing);
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected must stop")]
 
 mod files;
+mod hostile;
 mod limits;
 mod ordinary_user;
 mod running;
 mod start;
+mod workday;
 mod yard;

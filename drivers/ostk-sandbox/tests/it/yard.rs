@@ -74,18 +74,18 @@ fn collect(path: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
     }
 }
 
-/// A sandbox for each way of protection that this machine offers.
+/// A sandbox for each way of containment that this machine offers: with every namespace, without the newer ones, and
+/// with none.
 pub(crate) fn every_way() -> Vec<(Protection, Sandbox)> {
     let machine = probe();
     let with = |namespaces| Probe { namespaces, ..machine.clone() };
-    let mut ways = vec![Namespaces::Unavailable];
+    let mut ways = vec![with(Namespaces::Unavailable), machine.clone()];
     // A machine that offers the privileged way offers the other to root as well, if user namespaces are on.
-    ways.push(machine.namespaces);
     if machine.namespaces == Namespaces::Privileged && user_namespaces_work() {
-        ways.push(Namespaces::User);
+        ways.push(with(Namespaces::User));
     }
-    ways.dedup();
-    ways.into_iter().map(with).map(|probe| (probe.protection(), Sandbox::new(probe))).collect()
+    ways.push(Probe { processes: false, networks: false, ..machine.clone() });
+    ways.into_iter().map(|probe| (probe.protection(), Sandbox::new(probe))).collect()
 }
 
 fn user_namespaces_work() -> bool {

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use ostk_sandbox::{Namespaces, Probe, Protection};
+use ostk_sandbox::{Namespaces, Probe};
 
 use super::check::Check;
 
@@ -13,54 +13,50 @@ use super::check::Check;
 const LITTLE_BYTES: u64 = 1 << 30;
 /// Less than this and the next rotation of the log may fail.
 const NO_BYTES: u64 = 64 << 20;
-/// The first Landlock interface that also contains truncation (Linux 6.2).
-const LANDLOCK_WANTED: u32 = 3;
 /// A variable of each vendor that agents can call.
 const PROVIDER_KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"];
 
-/// What contains the commands of agents.
+/// What contains the commands of agents: what this machine offers, and each guarantee that it cannot give.
 pub(crate) fn sandbox() -> Vec<Check> {
     let probe = ostk_sandbox::probe();
-    vec![landlock(&probe), namespaces(&probe)]
+    let mut checks = vec![offered(&probe)];
+    checks.extend(probe.missing().into_iter().map(|missing| {
+        let detail = format!(
+            "{}: commands are refused, for they are to be held to this: they {}",
+            missing.why,
+            missing.guarantee.promise()
+        );
+        let remedy = format!(
+            "{}, or accept it in .ostk/ostk.toml: [sandbox] accept_missing = [\"{}\"]",
+            missing.remedy, missing.guarantee
+        );
+        Check::fail("sandbox", detail, remedy).guarantees(missing.guarantee.promise())
+    }));
+    checks
 }
 
-fn landlock(probe: &Probe) -> Check {
-    let guarantee = "commands of agents cannot write outside their bounds (Landlock)";
-    let check = match probe.landlock_abi {
-        Some(abi) if abi >= LANDLOCK_WANTED => Check::pass("sandbox", format!("Landlock ABI {abi}")),
-        Some(abi) => {
-            let detail = format!("Landlock ABI {abi} does not cover truncation; {LANDLOCK_WANTED} does");
-            Check::warn("sandbox", detail, "use a kernel of version 6.2 or newer")
-        }
-        None => {
-            let remedy = "use a kernel with Landlock (5.13 or newer, `landlock` among the security modules), or waive it \
-                          in .ostk/ostk.toml: landlock = \"waived\"";
-            Check::fail("sandbox", "this kernel offers no Landlock: commands of agents are refused", remedy)
-        }
+fn offered(probe: &Probe) -> Check {
+    let landlock = match probe.landlock_abi {
+        Some(abi) => format!("Landlock ABI {abi}"),
+        None => "no Landlock".to_owned(),
     };
-    check.guarantees(guarantee)
-}
-
-fn namespaces(probe: &Probe) -> Check {
-    let guarantee = "protected paths inside a writable tree stay read-only (mount namespace)";
-    let check = match (probe.namespaces, probe.protection()) {
-        (Namespaces::Privileged, _) => Check::pass("namespaces", "mount namespaces, privileged"),
-        (Namespaces::User, _) => Check::pass("namespaces", "mount namespaces through a user namespace"),
-        (Namespaces::Unavailable, Protection::Enumerated) => {
-            let detail = "no user namespaces: protected paths are spared one by one, and a name that appears beside them \
-                          later is writable only where its directory was";
-            Check::warn(
-                "namespaces",
-                detail,
-                "sysctl kernel.unprivileged_userns_clone=1, or the like of your system",
-            )
-        }
-        (Namespaces::Unavailable, _) => {
-            let detail = "neither user namespaces nor Landlock: protected paths cannot be protected";
-            Check::fail("namespaces", detail, "allow user namespaces, or use a kernel with Landlock")
-        }
+    let filters = if probe.filters { "filters of system calls" } else { "no filters of system calls" };
+    let seen = match probe.namespaces {
+        Namespaces::Privileged => "namespaces, privileged",
+        Namespaces::User => "namespaces through a user namespace",
+        Namespaces::Unavailable => "no namespaces",
     };
-    check.guarantees(guarantee)
+    let detail = format!("{landlock}, {filters}, {seen}");
+    let check = if probe.namespaces == Namespaces::Unavailable && probe.landlock_abi.is_some() {
+        let narrow = "in a directory that holds something protected a command can create nothing, so `git commit` fails \
+                      in a command, which can make no local sockets and, without network, no others either";
+        let remedy =
+            "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or the like of your system";
+        Check::warn("sandbox", format!("{detail}: {narrow}"), remedy)
+    } else {
+        Check::pass("sandbox", detail)
+    };
+    check.guarantees("commands of agents stay within their bounds")
 }
 
 /// Room where the log is written.

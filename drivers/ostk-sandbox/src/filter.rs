@@ -1,0 +1,210 @@
+//! The system calls that a command cannot make: programs for the kernel's seccomp filter.
+//!
+//! Everything is allowed but a list, for a developer's tools use most of the table. What is on the list either
+//! reaches into other processes, changes namespaces, mounts or the machine, or is a large surface of the kernel that
+//! ordinary programs do not need. Two filters, for one filter has one answer: "not permitted", and "no such call" for
+//! what programs try first and do without.
+
+use std::collections::BTreeMap;
+
+use libc::c_long;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, sock_filter,
+};
+
+use crate::SandboxError;
+
+/// Not permitted, whatever the arguments.
+const REFUSED: &[c_long] = &[
+    // Other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // Mounts and namespaces.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    // Around paths.
+    libc::SYS_open_by_handle_at,
+    // Keys of the kernel.
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    // Programs in the kernel, and looking into it.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_syslog,
+    libc::SYS_fanotify_init,
+    // The machine.
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_vhangup,
+    libc::SYS_nfsservctl,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
+];
+#[cfg(target_arch = "x86_64")]
+const REFUSED_HERE: &[c_long] = &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_uselib];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_HERE: &[c_long] = &[];
+
+/// Refused to a command that shares its process and IPC namespaces with others.
+const REFUSED_AMONG_OTHERS: [c_long; 6] = [
+    libc::SYS_setsid,
+    libc::SYS_setpgid,
+    libc::SYS_shmget,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_mq_open,
+];
+
+/// As if the kernel did not have them. `clone3` takes its flags in memory, where a filter cannot look, and every
+/// user of it falls back to `clone`; io_uring carries out calls that no filter sees.
+const ABSENT: &[c_long] =
+    &[libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+
+/// Flags of `clone` that make a namespace; that of time namespaces cannot be given to `clone`.
+const NAMESPACE_FLAGS: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+/// Requests that put input into a terminal as if it had been typed.
+const TYPING: [u64; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
+/// The part of a socket's type beside its flags.
+const SOCKET_TYPE: u64 = 0xf;
+const SOCK_PACKET: i32 = 10;
+
+/// What a filter stands in for, where the machine has no better way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Extra {
+    /// No socket of the internet families.
+    pub(crate) no_network: bool,
+    /// No socket of the local family; pairs of connected ones are still made.
+    pub(crate) no_local_sockets: bool,
+    /// No process leaves its session or its group, so that all can be ended, or uses System V IPC or message queues,
+    /// which it would share with processes outside.
+    pub(crate) shared_processes: bool,
+}
+
+/// The filters, in the order in which they are installed.
+pub(crate) fn programs(extra: Extra) -> Result<Vec<BpfProgram>, SandboxError> {
+    let refused = with_rules(extra).and_then(|rules| compiled(rules, libc::EPERM));
+    let absent = compiled(ABSENT.iter().map(|call| (*call, Vec::new())).collect(), libc::ENOSYS);
+    let programs = [refused, absent].into_iter().collect::<Result<Vec<_>, _>>();
+    programs.map_err(|error| SandboxError::Filter(error.to_string()))
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn with_rules(extra: Extra) -> Result<Rules, BackendError> {
+    let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
+    let flags = NAMESPACE_FLAGS.map(|flag| u64::from(flag.cast_unsigned()));
+    let clone = flags.map(|flag| rule([(0, SeccompCmpOp::MaskedEq(flag), flag)]));
+    rules.insert(libc::SYS_clone, clone.into_iter().collect::<Result<_, _>>()?);
+    let typing = TYPING.map(|request| rule([(1, SeccompCmpOp::Eq, request)]));
+    rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
+    rules.insert(libc::SYS_socket, socket_rules(extra)?);
+    rules.insert(libc::SYS_socketpair, vec![rule([(0, SeccompCmpOp::Ne, family(libc::AF_UNIX))])?]);
+    if extra.shared_processes {
+        rules.extend(REFUSED_AMONG_OTHERS.map(|call| (call, Vec::new())));
+    }
+    Ok(rules)
+}
+
+/// Sockets: the local family, the internet without raw packets, and the question which addresses this machine has.
+fn socket_rules(extra: Extra) -> Result<Vec<SeccompRule>, BackendError> {
+    let mut families = vec![libc::AF_NETLINK];
+    if !extra.no_local_sockets {
+        families.push(libc::AF_UNIX);
+    }
+    if !extra.no_network {
+        families.extend([libc::AF_INET, libc::AF_INET6]);
+    }
+    let netlink = family(libc::AF_NETLINK);
+    let mut rules = vec![
+        rule(families.into_iter().map(|allowed| (0, SeccompCmpOp::Ne, family(allowed))))?,
+        rule([
+            (0, SeccompCmpOp::Eq, netlink),
+            (2, SeccompCmpOp::Ne, u64::from(libc::NETLINK_ROUTE.cast_unsigned())),
+        ])?,
+    ];
+    for raw in [libc::SOCK_RAW, SOCK_PACKET] {
+        let raw = u64::from(raw.cast_unsigned());
+        // A netlink socket is raw by its nature.
+        rules.push(rule([(0, SeccompCmpOp::Ne, netlink), (1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), raw)])?);
+    }
+    Ok(rules)
+}
+
+fn family(family: i32) -> u64 {
+    u64::from(family.cast_unsigned())
+}
+
+/// A rule whose conditions all hold; each is (number of the argument, comparison, value).
+fn rule(conditions: impl IntoIterator<Item = (u8, SeccompCmpOp, u64)>) -> Result<SeccompRule, BackendError> {
+    let condition = |(argument, comparison, value)| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, comparison, value)
+    };
+    SeccompRule::new(conditions.into_iter().map(condition).collect::<Result<_, _>>()?)
+}
+
+/// A call of another processor's table ends the process: `seccompiler` begins every program with that.
+fn compiled(rules: Rules, errno: i32) -> Result<BpfProgram, BackendError> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    let answer = SeccompAction::Errno(errno.cast_unsigned());
+    let program = SeccompFilter::new(rules, SeccompAction::Allow, answer, arch)?.try_into()?;
+    Ok(without_x32(program))
+}
+
+/// On x86-64 each call has a second number (the x32 table) that names the same call and no rule matches.
+fn without_x32(program: BpfProgram) -> BpfProgram {
+    if !cfg!(target_arch = "x86_64") {
+        return program;
+    }
+    const X32: u32 = 0x4000_0000;
+    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, offset 0 of `seccomp_data`
+    const JUMP_IF_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    let prefix = [
+        sock_filter { code: LOAD_NUMBER, jt: 0, jf: 0, k: 0 },
+        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32 },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: refuse },
+    ];
+    // Jumps are relative, so a program can be put behind another.
+    prefix.into_iter().chain(program).collect()
+}

@@ -1,0 +1,205 @@
+//! A command's own view of the machine: its namespaces, and the mounts in them.
+//!
+//! Runs in a child that shares the daemon's memory (`launch.rs`): system calls on prepared data only. What the view
+//! holds is worked out in `plan.rs`.
+
+#![expect(unsafe_code, reason = "unshare, mount_setattr and the ioctl of an interface have no safe wrapper")]
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::AsRawFd as _,
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    mount::{MountFlags, MountPropagationFlags},
+    net::{AddressFamily, SocketFlags, SocketType},
+    thread::UnshareFlags,
+};
+
+use crate::{Namespaces, child::checked};
+
+/// The namespaces of a command.
+pub(crate) struct View {
+    /// Never [`Namespaces::Unavailable`].
+    pub(crate) way: Namespaces,
+    pub(crate) maps: IdMaps,
+    /// Its own processes, their identifiers and their `/proc`, and its own System V IPC.
+    pub(crate) processes: bool,
+    /// A network with nothing but a loopback interface.
+    pub(crate) network: bool,
+    /// Outer before inner.
+    pub(crate) mounts: Vec<Mount>,
+}
+
+/// One mount of the private view.
+pub(crate) struct Mount {
+    pub(crate) target: CString,
+    pub(crate) kind: MountKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MountKind {
+    /// Itself, as it is: a mount point cannot be renamed or removed.
+    Pinned,
+    /// Itself, read-only with everything below.
+    ReadOnly,
+    /// Itself, writable inside something read-only.
+    Writable,
+    /// An empty read-only directory.
+    EmptyDirectory,
+    /// Nothing to read, and nothing to connect to.
+    EmptyFile,
+    /// Another directory in its place.
+    Other(CString),
+}
+
+/// The lines that map this user and group to themselves in a user namespace, so that files keep their owners.
+pub(crate) struct IdMaps {
+    uid: String,
+    gid: String,
+}
+
+impl IdMaps {
+    pub(crate) fn of_this_process() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        Self { uid: format!("{uid} {uid} 1"), gid: format!("{gid} {gid} 1") }
+    }
+}
+
+impl View {
+    /// Moves this process into namespaces of its own. Its later children are the first of the process namespace, if
+    /// the view has one.
+    pub(crate) fn enter(&self) -> Result<(), Errno> {
+        // SAFETY: `unshare` is unsafe for the sake of shared descriptor tables (CLONE_FILES), and those stay shared.
+        unsafe { rustix::thread::unshare_unsafe(self.flags()?)? };
+        if self.way == Namespaces::User {
+            // Without this the kernel refuses a group map written by an unprivileged process (user_namespaces(7)).
+            write_file(c"/proc/self/setgroups", b"deny")?;
+            write_file(c"/proc/self/uid_map", self.maps.uid.as_bytes())?;
+            write_file(c"/proc/self/gid_map", self.maps.gid.as_bytes())?;
+        }
+        if self.network {
+            raise_loopback()?;
+        }
+        rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        restrict_devices()
+    }
+
+    fn flags(&self) -> Result<UnshareFlags, Errno> {
+        let mut flags = match self.way {
+            Namespaces::Privileged => UnshareFlags::NEWNS,
+            Namespaces::User => UnshareFlags::NEWUSER | UnshareFlags::NEWNS,
+            Namespaces::Unavailable => return Err(Errno::PERM),
+        };
+        flags.set(UnshareFlags::NEWPID | UnshareFlags::NEWIPC, self.processes);
+        flags.set(UnshareFlags::NEWNET, self.network);
+        Ok(flags)
+    }
+}
+
+/// Shows the processes of this namespace in `/proc`, and no others. Called by a process inside it.
+pub(crate) fn mount_proc() -> Result<(), Errno> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount(c"proc", c"/proc", c"proc", flags, None)
+}
+
+/// The devices that a program may open; every other device file under `/dev` is as if it were none. A root user's
+/// command could otherwise read the disk itself, with all that is hidden from it.
+const DEVICES: [&CStr; 8] = [
+    c"/dev/null",
+    c"/dev/zero",
+    c"/dev/full",
+    c"/dev/random",
+    c"/dev/urandom",
+    c"/dev/tty",
+    c"/dev/ptmx",
+    c"/dev/pts",
+];
+
+/// Called before the mounts of the view, which use `/dev/null`.
+fn restrict_devices() -> Result<(), Errno> {
+    let dev = c"/dev";
+    rustix::mount::mount_bind_recursive(dev, dev)?;
+    for device in DEVICES {
+        match rustix::mount::mount_bind_recursive(device, device) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // Not recursive: the devices just mounted stay what they are.
+    set_attributes(dev, libc::MOUNT_ATTR_NODEV, 0, 0)
+}
+
+fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, bytes).map(|_| ())
+}
+
+/// The interface of a new network namespace is down, and then even a server's own tests cannot reach it.
+fn raise_loopback() -> Result<(), Errno> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: all zeros are a valid value of this structure of integers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the kernel reads the structure that this request takes and keeps no pointer to it.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
+}
+
+impl Mount {
+    pub(crate) fn make(&self) -> Result<(), Errno> {
+        let target = self.target.as_c_str();
+        match &self.kind {
+            MountKind::Pinned => rustix::mount::mount_bind_recursive(target, target),
+            MountKind::ReadOnly => {
+                rustix::mount::mount_bind_recursive(target, target)?;
+                set_read_only(target, true)
+            }
+            MountKind::Writable => {
+                rustix::mount::mount_bind_recursive(target, target)?;
+                set_read_only(target, false)
+            }
+            MountKind::EmptyDirectory => {
+                let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                rustix::mount::mount(c"none", target, c"tmpfs", flags, c"size=4k,mode=0555")
+            }
+            MountKind::EmptyFile => match rustix::mount::mount_bind(c"/dev/null", target) {
+                // It has gone meanwhile, and so there is nothing to cover.
+                Err(Errno::NOENT) => Ok(()),
+                made => made,
+            },
+            MountKind::Other(source) => rustix::mount::mount_bind(source.as_c_str(), target),
+        }
+    }
+}
+
+/// Makes a mount and all below it read-only or writable.
+fn set_read_only(target: &CStr, read_only: bool) -> Result<(), Errno> {
+    let flag = libc::MOUNT_ATTR_RDONLY;
+    let (set, clear) = if read_only { (flag, 0) } else { (0, flag) };
+    set_attributes(target, set, clear, libc::AT_RECURSIVE)
+}
+
+/// `mount_setattr(2)` and not a remount: a remount in a user namespace would have to repeat every other flag.
+fn set_attributes(target: &CStr, attr_set: u64, attr_clr: u64, depth: libc::c_int) -> Result<(), Errno> {
+    let attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is terminated by a zero byte and the structure has the size that is passed; the kernel reads
+    // both and writes neither.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            depth,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    checked(result)
+}

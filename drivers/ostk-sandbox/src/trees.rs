@@ -1,0 +1,172 @@
+//! The paths of a spec, resolved, and what follows from them: Landlock's grants, and mounts.
+//!
+//! Landlock can only allow, and what it allows holds for a whole tree. So a protected path inside a writable tree is
+//! either covered with a read-only mount of itself in a private mount namespace, and the directories above it with
+//! writable mounts of themselves (a mount point cannot be renamed or removed, nor linked out of); or, where there are
+//! no namespaces, the tree is allowed entry by entry, and nothing can be created beside what is protected. Hidden
+//! paths are covered with something empty, or left out of what may be read in the same way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::CString,
+    fs::{self, DirBuilder},
+    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    LocalSockets, Readable, SandboxError, Spec,
+    namespace::{Mount, MountKind},
+    paths::{self, Found, Root},
+    placeholder::Placeholder,
+    ruleset::Grants,
+    sockets,
+};
+
+/// The paths of a spec, resolved.
+pub(crate) struct Trees {
+    /// What may be changed, with the scratch directory.
+    roots: Vec<PathBuf>,
+    protected: Vec<PathBuf>,
+    /// Of each protected path that is not there, the first part that is missing.
+    absent: Vec<PathBuf>,
+    hidden: Vec<PathBuf>,
+    scratch: PathBuf,
+}
+
+impl Trees {
+    /// Creates the scratch directory, and `.git/hooks`.
+    pub(crate) fn of(spec: &Spec) -> Result<Self, SandboxError> {
+        create_scratch(&spec.scratch)?;
+        let mut roots = Vec::new();
+        for given in spec.writable.iter().chain([&spec.scratch]) {
+            roots.push(Root { given: given.clone(), real: paths::resolve("writable path", given)? });
+        }
+        let (mut protected, mut absent) = (Vec::new(), Vec::new());
+        for path in &spec.protected {
+            match paths::find_protected(path, &roots)? {
+                Found::Present(real) => protected.push(real),
+                Found::Absent(first) => absent.push(first),
+                Found::Elsewhere => {}
+            }
+        }
+        let hidden = spec.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+        let scratch = paths::resolve("scratch directory", &spec.scratch)?;
+        let roots = roots.into_iter().map(|root| root.real).collect();
+        Ok(Self { roots, protected, absent, hidden, scratch })
+    }
+
+    /// Whether something protected lies inside a writable tree.
+    pub(crate) fn needs_protection(&self) -> bool {
+        let inside = |path: &PathBuf| self.roots.iter().any(|root| path.starts_with(root));
+        !self.absent.is_empty() || self.protected.iter().any(inside)
+    }
+
+    pub(crate) fn hides(&self) -> bool {
+        !self.hidden.is_empty()
+    }
+
+    /// Something in the place of each protected path that is not there, for a mount needs something to cover.
+    pub(crate) fn placeholders(&self) -> Result<Vec<Placeholder>, SandboxError> {
+        let absent: BTreeSet<_> = self.absent.iter().collect();
+        absent.into_iter().map(|path| Placeholder::hold(path)).collect()
+    }
+
+    /// The mounts of the private view, in the order in which they are made: outer before inner.
+    pub(crate) fn mounts(&self, sockets: LocalSockets) -> Result<Vec<Mount>, SandboxError> {
+        let mut kinds = BTreeMap::new();
+        let guarded = || self.protected.iter().chain(&self.absent);
+        for directory in guarded().flat_map(|path| paths::between(path, &self.roots)) {
+            kinds.insert(directory, MountKind::Pinned);
+        }
+        let inside_protected = |root: &&PathBuf| guarded().any(|path| root.starts_with(path));
+        for root in self.roots.iter().filter(inside_protected) {
+            kinds.insert(root.clone(), MountKind::Writable);
+        }
+        kinds.extend(guarded().map(|path| (path.clone(), MountKind::ReadOnly)));
+        if sockets == LocalSockets::Own {
+            kinds.extend(sockets::outside(&self.roots)?.into_iter().map(|path| (path, MountKind::EmptyFile)));
+        }
+        for path in &self.hidden {
+            let kind = if path.is_dir() { MountKind::EmptyDirectory } else { MountKind::EmptyFile };
+            kinds.insert(path.clone(), kind);
+        }
+        if let Some(shared_memory) = self.shared_memory() {
+            kinds.insert(SHARED_MEMORY.into(), MountKind::Other(c_path(&shared_memory)?));
+        }
+        // What lies in a hidden directory is gone already.
+        let under_hidden =
+            |path: &PathBuf| self.hidden.iter().any(|hidden| hidden != path && path.starts_with(hidden));
+        kinds.retain(|path, kind| *kind == MountKind::Writable || !under_hidden(path));
+        share_the_empty_directory(&mut kinds)?;
+        // A path sorts after its ancestors, so an inner mount lands inside the outer one.
+        kinds.into_iter().map(|(path, kind)| Ok(Mount { target: c_path(&path)?, kind })).collect()
+    }
+
+    /// The directory of shared memory is shared by all; in a private view the command gets one of its own.
+    fn shared_memory(&self) -> Option<PathBuf> {
+        let own = self.scratch.join("shm");
+        let used = self.roots.iter().any(|root| root.starts_with(SHARED_MEMORY));
+        (!used && Path::new(SHARED_MEMORY).is_dir() && own.is_dir()).then_some(own)
+    }
+
+    /// What Landlock allows a command with a private view: mounts do the rest.
+    pub(crate) fn grants(&self, readable: &Readable, sockets: LocalSockets) -> Grants {
+        let readable = match readable {
+            Readable::All => vec!["/".into()],
+            Readable::Only(paths) => paths.clone(),
+        };
+        // Seen through its mount, the directory is not below the scratch directory.
+        let writable = self.roots.iter().cloned().chain(self.shared_memory()).collect();
+        Grants { readable, listable: Vec::new(), writable, all_sockets: sockets == LocalSockets::All }
+    }
+
+    /// What Landlock allows a command without one: everything entry by entry around what is protected or hidden.
+    pub(crate) fn enumerated(&self, spec: &Spec) -> Result<Grants, SandboxError> {
+        let mut grants = self.grants(&spec.readable, spec.local_sockets);
+        let guarded: Vec<_> =
+            self.protected.iter().chain(&self.absent).chain(&self.hidden).cloned().collect();
+        grants.writable = self.around_all(&self.roots, &guarded)?;
+        let mut hidden = self.hidden.clone();
+        hidden.push(DEVICES.into());
+        grants.listable = std::mem::take(&mut grants.readable);
+        grants.readable = self.around_all(&grants.listable, &hidden)?;
+        Ok(grants)
+    }
+
+    fn around_all(&self, trees: &[PathBuf], spared: &[PathBuf]) -> Result<Vec<PathBuf>, SandboxError> {
+        let around = trees.iter().map(|tree| paths::around(tree, spared));
+        Ok(around.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+}
+
+/// One empty file system does for all hidden directories: each costs the kernel more than everything else here.
+fn share_the_empty_directory(kinds: &mut BTreeMap<PathBuf, MountKind>) -> Result<(), SandboxError> {
+    let mut empty = kinds.iter_mut().filter(|(_, kind)| **kind == MountKind::EmptyDirectory);
+    let Some((first, _)) = empty.next() else { return Ok(()) };
+    let first = c_path(first)?;
+    empty.for_each(|(_, kind)| *kind = MountKind::Other(first.clone()));
+    Ok(())
+}
+
+/// Where device files are; `ruleset.rs` says which of them any program may use.
+const DEVICES: &str = "/dev";
+
+/// Where `shm_open(3)` and named semaphores keep their files.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// The scratch directory, a home and shared memory in it, private to the user.
+fn create_scratch(scratch: &Path) -> Result<(), SandboxError> {
+    paths::require_plain("scratch directory", scratch)?;
+    for name in ["home", "shm"] {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(scratch.join(name));
+        created.map_err(SandboxError::bad_path("scratch directory", scratch))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn c_path(path: &Path) -> Result<CString, SandboxError> {
+    let bytes = path.as_os_str().as_bytes();
+    CString::new(bytes)
+        .map_err(|_| SandboxError::InvalidSpec(format!("{} holds a zero byte", path.display())))
+}
