@@ -12,7 +12,10 @@ mod tidy;
 mod torture;
 
 use anyhow::{Context, Result, bail};
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...]";
 
@@ -49,4 +52,9 @@ fn run(program: &str, args: &[&str]) -> Result<()> {
         bail!("{program} {} failed: {status}", args.join(" "));
     }
     Ok(())
+}
+
+/// Whether a program can be started.
+fn present(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }

@@ -1,10 +1,8 @@
 //! `cargo xtask test`: install what the tests need, check the rules, run every test.
 
-use std::process::{Command, Stdio};
-
 use anyhow::Result;
 
-use crate::{run as sh, tidy};
+use crate::{present, run as sh, tidy};
 
 /// Programs that the tests start, and the Debian package of each.
 const PROGRAMS: &[(&str, &str)] = &[("git", "git"), ("python3", "python3"), ("cc", "gcc")];
@@ -29,8 +27,4 @@ fn install_missing() -> Result<()> {
     let mut args = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
     args.extend(missing);
     sh("apt-get", &args)
-}
-
-fn present(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }

@@ -64,9 +64,29 @@ pub(crate) fn run() -> Result<()> {
     if !problems.is_empty() {
         bail!("tidy found {} problems:\n{}", problems.len(), problems.join("\n"));
     }
+    dependencies_fit()?;
     crate::run("cargo", &["fmt", "--all", "--check"])?;
     // Shipped code only: the lints against panics are not for tests, which fail by panicking.
     crate::run("cargo", &["clippy", "--workspace", "--quiet", "--", "--deny", "warnings"])
+}
+
+/// Licences, bans and sources as `deny.toml` has them, and no dependency that nothing uses: where the programs for it
+/// are installed. Neither asks the network for more than a build does.
+#[expect(clippy::print_stderr, reason = "a check that is left out is said to be")]
+fn dependencies_fit() -> Result<()> {
+    const DENY: &[&str] =
+        &["deny", "--locked", "--log-level", "error", "check", "licenses", "bans", "sources"];
+    // `cargo machete` takes its own name for a folder when a cargo runs this.
+    for (program, run, args) in [("cargo-deny", "cargo", DENY), ("cargo-machete", "cargo-machete", &[])] {
+        if crate::present(program) {
+            crate::run(run, args)?;
+        } else {
+            eprintln!(
+                "{program} is not installed, so its check is left out: cargo install {program} --locked"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A crate of the workspace.
