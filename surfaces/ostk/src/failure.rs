@@ -1,6 +1,6 @@
 //! A failed command: what happened, what to do, and the exit code.
 //!
-//! Exit codes: 0 ok, 1 a check failed, 2 usage, 3 denied, 4 deadline, 5 untrusted, 70 a bug.
+//! Exit codes: 0 ok, 1 a check failed, 2 usage, 3 denied, 4 deadline.
 
 use std::{fmt::Display, process::ExitCode};
 
