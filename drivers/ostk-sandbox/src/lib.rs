@@ -9,6 +9,7 @@
 
 mod capture;
 mod child;
+mod depth;
 mod error;
 mod filter;
 mod guarantee;
@@ -24,6 +25,7 @@ mod ruleset;
 mod sockets;
 mod spec;
 mod supervise;
+mod sweep;
 mod trees;
 
 use std::sync::OnceLock;
@@ -36,6 +38,7 @@ pub use probe::{Namespaces, Probe, probe};
 pub use process::{Outcome, Process, Stream, Waited};
 pub use spec::{Limits, LocalSockets, Network, Readable, Spec};
 pub use supervise::Exit;
+pub use sweep::Refused;
 
 /// Starts processes on a machine with known abilities.
 #[derive(Debug, Clone)]

@@ -21,6 +21,7 @@ use crate::{
     paths,
     placeholder::Placeholder,
     ruleset,
+    sweep::Sweep,
     trees::{Trees, c_path},
 };
 
@@ -48,6 +49,7 @@ pub enum Protection {
 /// * before Landlock ABI 9, a local socket that another program creates while a command runs;
 /// * a protected *file* that somebody outside replaces by rename while a command runs: the mount goes with the old
 ///   file, and the command can write the new one. What lies inside a protected directory is not affected;
+/// * what it creates at some depth under a protected name, and such names in directories that tools fill;
 /// * a hard link into a writable tree that existed before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Containment {
@@ -70,8 +72,15 @@ pub(crate) struct Plan {
     /// The program as the spec names it.
     pub(crate) name: OsString,
     pub(crate) containment: Containment,
-    /// Kept until the command has ended.
+    /// What is done when the command has ended.
+    pub(crate) after: After,
+}
+
+/// What is put back when the command has ended.
+#[derive(Default)]
+pub(crate) struct After {
     pub(crate) placeholders: Vec<Placeholder>,
+    pub(crate) sweep: Sweep,
 }
 
 /// Checks the spec against the machine and prepares the start.
@@ -99,7 +108,8 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         own_network: means.own_network,
         missing,
     };
-    Ok(Plan { child, program, name, containment, placeholders })
+    let after = After { placeholders, sweep: Sweep::new(&spec.refused, spec.scratch.join("refused")) };
+    Ok(Plan { child, program, name, containment, after })
 }
 
 /// Which means are used for one command.

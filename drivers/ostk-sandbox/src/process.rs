@@ -14,7 +14,7 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    Containment, Exit, Limits, Output, Probe, SandboxError, Spec,
+    Containment, Exit, Limits, Output, Probe, Refused, SandboxError, Spec,
     child::{Failed, Step},
     launch::{self, Started},
     plan::{self, Plan},
@@ -42,6 +42,8 @@ pub struct Outcome {
     pub duration: Duration,
     /// What held it.
     pub containment: Containment,
+    /// What it left where it may leave nothing.
+    pub refused: Vec<Refused>,
 }
 
 /// An output stream.
@@ -104,10 +106,10 @@ fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, Sandb
 /// The supervisor thread: tells whether the command was started, then sees it through.
 fn supervise(mut job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
     let started = start_it(&job.plan);
-    let placeholders = std::mem::take(&mut job.plan.placeholders);
+    let after = std::mem::take(&mut job.plan.after);
     let supervisor = started.and_then(|started| {
         let pid = started.pid.as_raw_nonzero().get();
-        Ok((pid, Supervisor::new(&job.shared, started, &job.limits, placeholders)?))
+        Ok((pid, Supervisor::new(&job.shared, started, &job.limits, after)?))
     });
     // `launch` waits for the answer, so it can always be given.
     match supervisor {
@@ -202,7 +204,7 @@ impl Process {
     /// How it ended, or `None` while it runs.
     pub fn try_wait(&self) -> Result<Option<Outcome>, SandboxError> {
         let state = self.shared.lock();
-        state.end.map(|end| self.outcome(&state, end)).transpose()
+        state.end.as_ref().map(|end| self.outcome(&state, end)).transpose()
     }
 
     /// Waits for its end, at most `timeout`; `None` when it still runs then.
@@ -211,7 +213,7 @@ impl Process {
         let mut state = self.shared.lock();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match state.end {
+            match &state.end {
                 Some(end) => return self.outcome(&state, end).map(Some),
                 None if left.is_zero() => return Ok(None),
                 None => state = self.shared.wait(state, left),
@@ -236,10 +238,17 @@ impl Process {
         self.shared.wake();
     }
 
-    fn outcome(&self, state: &State, end: Result<End, i32>) -> Result<Outcome, SandboxError> {
-        let End { exit, timed_out, duration } = end.map_err(|pid| SandboxError::Unkillable { pid })?;
-        let (stdout, stderr) = (state.stdout.output(), state.stderr.output());
-        Ok(Outcome { exit, timed_out, stdout, stderr, duration, containment: self.containment.clone() })
+    fn outcome(&self, state: &State, end: &Result<End, i32>) -> Result<Outcome, SandboxError> {
+        let end = end.as_ref().map_err(|pid| SandboxError::Unkillable { pid: *pid })?;
+        Ok(Outcome {
+            exit: end.exit,
+            timed_out: end.timed_out,
+            stdout: state.stdout.output(),
+            stderr: state.stderr.output(),
+            duration: end.duration,
+            containment: self.containment.clone(),
+            refused: end.refused.clone(),
+        })
     }
 }
 

@@ -29,6 +29,12 @@ pub struct Spec {
     /// One that does not exist cannot be created. In a namespace this takes an empty directory in its place, which
     /// goes when the command ends; `.git/hooks` is created for good.
     pub protected: Vec<PathBuf>,
+    /// Names that are protected wherever they are found in a writable tree, as paths of one part or more: `.git/hooks`.
+    /// The search leaves out a few directories that tools fill, such as `node_modules`.
+    pub protected_names: Vec<PathBuf>,
+    /// Paths inside writable trees that it may not leave behind: what was not there before is moved into the scratch
+    /// directory when it ends, and [`Outcome::refused`](crate::Outcome::refused) says so.
+    pub refused: Vec<PathBuf>,
     /// Paths that it cannot see into although they are readable: private keys. Those that do not exist are left out.
     pub hidden: Vec<PathBuf>,
     /// Its own directory for temporary files, writable, created when missing and never removed here.
@@ -62,6 +68,8 @@ impl Spec {
             readable: Readable::All,
             writable: Vec::new(),
             protected: Vec::new(),
+            protected_names: Vec::new(),
+            refused: Vec::new(),
             hidden: Vec::new(),
             scratch: scratch.into(),
             limits: Limits::default(),

@@ -20,10 +20,10 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, SandboxError,
+    Limits, Refused, SandboxError,
     capture::Capture,
     launch::{self, Started},
-    placeholder::Placeholder,
+    plan::After,
 };
 
 /// How long output is read after the command has ended: what it wrote is in the pipe already, and a descendant that
@@ -54,11 +54,12 @@ impl From<WaitStatus> for Exit {
 }
 
 /// How it ended, and why.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct End {
     pub(crate) exit: Exit,
     pub(crate) timed_out: bool,
     pub(crate) duration: Duration,
+    pub(crate) refused: Vec<Refused>,
 }
 
 /// How a caller wants the command to end.
@@ -182,7 +183,7 @@ pub(crate) struct Supervisor<'a> {
     init: Option<Watched>,
     /// Holds the command's mounts until its end has been told: to take them down makes the kernel wait.
     mounts: Option<OwnedFd>,
-    placeholders: Vec<Placeholder>,
+    after: After,
     stdin: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -208,7 +209,7 @@ impl<'a> Supervisor<'a> {
         shared: &'a Shared,
         child: Started,
         limits: &Limits,
-        placeholders: Vec<Placeholder>,
+        after: After,
     ) -> Result<Self, SandboxError> {
         let Started { pid, init, stdin, stdout, stderr } = child;
         let ours = [&stdin, &stdout, &stderr];
@@ -227,7 +228,7 @@ impl<'a> Supervisor<'a> {
             command,
             init: watched_init,
             mounts: None,
-            placeholders,
+            after,
             stdin: Some(stdin),
             stdout: Some(stdout),
             stderr: Some(stderr),
@@ -243,7 +244,7 @@ impl<'a> Supervisor<'a> {
         let mut buffer = vec![0; READ_BYTES];
         // An input that is empty from the start ends now: nothing would wake the loop for it.
         self.feed(false);
-        let end = loop {
+        let mut end = loop {
             let ready = self.poll();
             self.move_bytes(&ready, &mut buffer);
             if let Some(end) = self.advance(&ready) {
@@ -251,7 +252,10 @@ impl<'a> Supervisor<'a> {
             }
         };
         // The pipes are closed, and the workspace is as it was, before anybody learns of the end.
-        drop((self.stdin, self.stdout, self.stderr, self.placeholders));
+        drop((self.stdin, self.stdout, self.stderr, self.after.placeholders));
+        if let Ok(end) = &mut end {
+            end.refused = self.after.sweep.run();
+        }
         self.shared.change(|state| state.end = Some(end));
         drop(self.mounts);
     }
@@ -331,7 +335,8 @@ impl<'a> Supervisor<'a> {
             (Stage::Draining { .. }, Some(init)) => return over.then_some(Err(raw(init.pid))),
             (Stage::Draining { exit, .. }, None) if over || self.is_drained() => {
                 let duration = self.started.elapsed();
-                return Some(Ok(End { exit, timed_out: self.timed_out, duration }));
+                let (timed_out, refused) = (self.timed_out, Vec::new());
+                return Some(Ok(End { exit, timed_out, duration, refused }));
             }
             (Stage::Draining { .. }, None) => {}
             (Stage::Killed { .. }, _) if over => return Some(Err(raw(self.command.pid))),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    LocalSockets, Readable, SandboxError, Spec,
+    LocalSockets, Readable, SandboxError, Spec, depth,
     namespace::{Mount, MountKind},
     paths::{self, Found, Root},
     placeholder::Placeholder,
@@ -50,9 +50,12 @@ impl Trees {
                 Found::Elsewhere => {}
             }
         }
-        let hidden = spec.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+        let hidden: Vec<_> = spec.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
         let scratch = paths::resolve("scratch directory", &spec.scratch)?;
-        let roots = roots.into_iter().map(|root| root.real).collect();
+        let roots: Vec<_> = roots.into_iter().map(|root| root.real).filter(|root| *root != scratch).collect();
+        let without = [protected.as_slice(), &hidden].concat();
+        protected.extend(depth::find(&roots, &spec.protected_names, &without)?);
+        let roots = [roots, vec![scratch.clone()]].concat();
         Ok(Self { roots, protected, absent, hidden, scratch })
     }
 

@@ -253,3 +253,51 @@ fn what_the_operator_accepted_by_name_is_done_without_and_the_outcome_says_so() 
     ];
     assert_eq!(outcome.containment.missing, missing);
 }
+
+#[test]
+fn protected_names_are_guarded_at_every_depth_where_they_are() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        let inner = yard.workspace.join("a/b");
+        fs::create_dir_all(inner.join(".git/hooks")).unwrap();
+        fs::create_dir_all(yard.workspace.join("pkg/.vscode")).unwrap();
+        fs::create_dir_all(yard.workspace.join(".git/modules/sub/hooks")).unwrap();
+        for file in ["a/b/.git/config", "pkg/.vscode/tasks.json", ".git/modules/sub/config"] {
+            fs::write(yard.workspace.join(file), "as it was").unwrap();
+        }
+        let script = "for d in a/b/.git .git/modules/sub; do echo x > $d/hooks/post-checkout; echo x > $d/config; done
+            mv a/b/.git a/b/g; mv a c; echo x > pkg/.vscode/tasks.json; mv pkg/.vscode pkg/v; rm -rf pkg; mv pkg p
+            mv .git/modules/sub .git/modules/other; rm -rf .git/modules";
+        let mut spec = yard.shell(script);
+        spec.protected_names = [".git/hooks", ".git/config", ".vscode"].map(Into::into).to_vec();
+        let outcome = sandbox.run(&spec).unwrap();
+        for file in ["a/b/.git/config", "pkg/.vscode/tasks.json", ".git/modules/sub/config"] {
+            let now = fs::read_to_string(yard.workspace.join(file)).unwrap_or_default();
+            assert_eq!(now, "as it was", "{protection:?} {file}: {}", said(&outcome));
+        }
+        for hooks in ["a/b/.git/hooks", ".git/modules/sub/hooks"] {
+            assert_eq!(fs::read_dir(yard.workspace.join(hooks)).unwrap().count(), 0, "{protection:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_command_leaves_at_a_refused_path_is_gone_when_its_end_is_known() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        let script = "echo src/evil > .git/commondir; mkdir pins; echo x > pins/p; ln -s src Agentfile; echo x > src/stays";
+        let mut spec = yard.shell(script);
+        let refused = [".git/commondir", "pins", "Agentfile", "src/main.rs", "never"];
+        spec.refused = refused.map(|path| yard.workspace.join(path)).to_vec();
+        let outcome = sandbox.run(&spec).unwrap();
+        for path in [".git/commondir", "pins", "Agentfile"] {
+            let found = fs::symlink_metadata(yard.workspace.join(path));
+            assert!(found.is_err(), "{protection:?} {path}: {}", said(&outcome));
+        }
+        assert!(outcome.refused.iter().all(|refused| refused.removed), "{:?}", outcome.refused);
+        assert!(yard.workspace.join("src/stays").exists() && yard.workspace.join("src/main.rs").exists());
+        if protection == Protection::Namespace {
+            assert_eq!(outcome.refused.len(), 3);
+        }
+    }
+}
