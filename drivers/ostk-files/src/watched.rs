@@ -160,8 +160,8 @@ impl WatchedTree {
         if what.contains(ReadFlags::MOVED_TO) {
             news.arrived(event.cookie(), &path);
         }
-        // A change of mode may have made it readable; otherwise it says nothing of what is inside.
-        if what.contains(ReadFlags::ATTRIB) && self.by_path.contains_key(&path) {
+        // Created, but found before: nothing was lost since. A new mode may have made it readable; else it tells nothing.
+        if what.intersects(ReadFlags::CREATE | ReadFlags::ATTRIB) && self.by_path.contains_key(&path) {
             return;
         }
         // After a removal too: by an exchange of two names, another directory has this one by now.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::{Duration, Instant},
@@ -291,4 +292,72 @@ fn when_the_kernel_lost_events_everything_is_scanned_and_watched_again() {
     assert_eq!(events.recv_timeout(DEADLINE), Ok(WatchEvent::Overflow));
     f.outside("unheard/of", "y");
     paths_until(&events, "unheard/of");
+}
+
+/// All directories below `top`, and `top`.
+fn directories(top: PathBuf) -> Vec<PathBuf> {
+    let below = fs::read_dir(&top).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let below: Vec<PathBuf> = below.flat_map(directories).collect();
+    std::iter::once(top).chain(below).collect()
+}
+
+/// Makes, renames, exchanges, removes and moves out and in directories, as `seed` has it.
+fn shuffle_directories(f: &Fixture, mut seed: u64) {
+    let mut pick = |n: usize| {
+        // Knuth's MMIX generator.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % n
+    };
+    for _ in 0..100 {
+        let all = directories(f.at(""));
+        let (from, into, kind) = (&all[pick(all.len())], &all[pick(all.len())], pick(10));
+        let (to, out) = (into.join(["a", "b", "c"][pick(3)]), f.outer.path().join("out"));
+        // What does not fit, such as a directory moved into itself, the system refuses, and nothing happens.
+        let exchange = rustix::fs::RenameFlags::EXCHANGE;
+        let root = f.at("");
+        let _ = match kind {
+            0..4 => fs::create_dir_all(to.join("deep")),
+            _ if *from == root => Ok(()),
+            4..6 => fs::rename(from, &to),
+            6..8 => rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, &to, exchange)
+                .map_err(Into::into),
+            8 => fs::remove_dir_all(from),
+            _ => fs::rename(&out, &to).or_else(|_| fs::rename(from, &out)),
+        };
+    }
+}
+
+/// Writes these files until each was told; no other path by the name of the last one may be.
+fn probe(f: &Fixture, events: &Receiver<WatchEvent>, probes: &BTreeSet<PathBuf>) {
+    let write = |probes: &BTreeSet<PathBuf>| probes.iter().for_each(|probe| fs::write(probe, "x").unwrap());
+    write(probes);
+    let name = probes.last().and_then(|last| last.file_name()).and_then(|name| name.to_str());
+    let mut unheard = probes.clone();
+    while !unheard.is_empty() {
+        match events.recv_timeout(DEADLINE) {
+            Ok(WatchEvent::Changed(paths)) => {
+                for path in paths.iter().filter(|path| path.name() == name) {
+                    assert!(probes.contains(&f.at(path.as_str())), "{path} is the name of nothing");
+                    unheard.remove(&f.at(path.as_str()));
+                }
+            }
+            // What was told with it is not known.
+            Ok(WatchEvent::Overflow) => write(&unheard),
+            other => panic!("nothing was heard of {unheard:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn whatever_was_renamed_each_directory_is_heard_of_under_the_name_it_has() {
+    for seed in 0..3 {
+        let f = Fixture::new();
+        let (_watcher, events) = watch(&f);
+        for (round, name) in ["first", "second"].into_iter().enumerate() {
+            shuffle_directories(&f, seed + 100 * round as u64);
+            // All that was heard so far is told before this, so no rename can give the probes another name.
+            probe(&f, &events, &BTreeSet::from([f.at(&format!("settled-{round}"))]));
+            probe(&f, &events, &directories(f.at("")).iter().map(|dir| dir.join(name)).collect());
+        }
+    }
 }
