@@ -67,10 +67,14 @@ pub enum Block {
         /// Whether the call failed or was refused.
         is_error: bool,
     },
-    /// Content the vendor needs back unchanged (reasoning blocks with a signature), kept as it came.
+    /// Content the vendor needs back unchanged (reasoning blocks with a signature), kept as it came. It goes back to
+    /// the model that made it and to no other.
     Opaque {
         /// The wire it came from: `anthropic`, `openai-chat` or `openai-responses`.
         wire: String,
+        /// The model that made it, as the vendor was asked for it; empty in records from before it was kept.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        model: String,
         /// The vendor's own object.
         value: Value,
     },

@@ -8,7 +8,8 @@ use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, StopReas
 use serde_json::{Map, Value, json};
 
 use super::{
-    arguments, count_of, has_calls, items_of, json_of, model_of, results_first, str_of, without_torn_calls,
+    arguments, count_of, has_calls, items_of, json_of, made_by, model_of, results_first, str_of,
+    without_torn_calls,
 };
 use crate::error::ModelError;
 use crate::models::Delta;
@@ -21,7 +22,7 @@ const MAX_BLOCKS: usize = 4_096;
 const WIRE: &str = "anthropic";
 
 pub(super) fn encode(request: &ModelRequest, model: &str) -> Value {
-    let mut messages: Vec<Value> = request.messages.iter().filter_map(message).collect();
+    let mut messages: Vec<Value> = request.messages.iter().filter_map(|said| message(said, model)).collect();
     let users = messages.iter_mut().rev().filter(|m| str_of(m, "role") == "user");
     users.take(CACHED_MESSAGES).for_each(|m| cache_last(m.get_mut("content")));
     let mut body = json!({
@@ -58,8 +59,8 @@ fn cache_last(list: Option<&mut Value>) {
 }
 
 /// A message, unless nothing of it can be said: the vendor refuses empty texts and empty messages.
-fn message(message: &Message) -> Option<Value> {
-    let content: Vec<Value> = results_first(message).filter_map(block).collect();
+fn message(message: &Message, model: &str) -> Option<Value> {
+    let content: Vec<Value> = results_first(message).filter_map(|said| block(said, model)).collect();
     let role = match message.role {
         Role::User => "user",
         Role::Assistant => "assistant",
@@ -67,7 +68,7 @@ fn message(message: &Message) -> Option<Value> {
     (!content.is_empty()).then(|| json!({"role": role, "content": content}))
 }
 
-fn block(block: &Block) -> Option<Value> {
+fn block(block: &Block, asked: &str) -> Option<Value> {
     match block {
         Block::Text { text } => (!text.trim().is_empty()).then(|| json!({"type": "text", "text": text})),
         Block::ToolUse { id, name, input } => {
@@ -82,7 +83,7 @@ fn block(block: &Block) -> Option<Value> {
             }
             Some(result)
         }
-        Block::Opaque { wire, value } => (wire == WIRE).then(|| value.clone()),
+        Block::Opaque { wire, model, value } => made_by((wire, model), WIRE, asked).then(|| value.clone()),
     }
 }
 
@@ -90,7 +91,8 @@ pub(super) fn decode(body: &Value, asked_model: &str) -> Result<ModelReply, Mode
     if str_of(body, "type") != "message" {
         return Err(ModelError::malformed("a message was expected"));
     }
-    let content: Vec<Block> = items_of(body, "content").iter().map(content_block).collect();
+    let content: Vec<Block> =
+        items_of(body, "content").iter().map(|block| content_block(block, asked_model)).collect();
     let stop = stop_reason(str_of(body, "stop_reason"), &content);
     let usage = body.get("usage");
     Ok(ModelReply {
@@ -107,7 +109,7 @@ pub(super) fn decode(body: &Value, asked_model: &str) -> Result<ModelReply, Mode
     })
 }
 
-fn content_block(block: &Value) -> Block {
+fn content_block(block: &Value, model: &str) -> Block {
     match str_of(block, "type") {
         "text" => Block::Text { text: str_of(block, "text").to_owned() },
         "tool_use" => Block::ToolUse {
@@ -115,7 +117,7 @@ fn content_block(block: &Value) -> Block {
             name: str_of(block, "name").to_owned(),
             input: block.get("input").cloned().unwrap_or_else(|| json!({})),
         },
-        _ => Block::Opaque { wire: WIRE.to_owned(), value: block.clone() },
+        _ => Block::Opaque { wire: WIRE.to_owned(), model: model.to_owned(), value: block.clone() },
     }
 }
 
@@ -289,9 +291,10 @@ mod tests {
     fn blocks_this_driver_does_not_know_are_kept_as_they_came() {
         let redacted = json!({"type": "redacted_thinking", "data": "xyz"});
         let reply = decode(&message(json!([redacted]), "end_turn"), "c").unwrap();
-        assert_eq!(reply.content, [Block::Opaque { wire: WIRE.into(), value: redacted.clone() }]);
+        let kept = Block::Opaque { wire: WIRE.into(), model: "c".into(), value: redacted.clone() };
+        assert_eq!(reply.content, [kept]);
         let back = Message { role: Role::Assistant, content: reply.content };
-        assert_eq!(super::message(&back).unwrap()["content"], json!([redacted]));
+        assert_eq!(super::message(&back, "c").unwrap()["content"], json!([redacted]));
     }
 
     #[test]

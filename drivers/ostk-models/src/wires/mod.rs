@@ -142,6 +142,12 @@ fn without_torn_calls(mut content: Vec<Block>, stop: StopReason) -> Vec<Block> {
     content
 }
 
+/// Whether an object that only its maker can read goes back: another model, also of the same vendor, refuses what it has
+/// not signed. What does not say who made it is taken for the wire's own.
+fn made_by((made_wire, made_model): (&str, &str), wire: &str, model: &str) -> bool {
+    made_wire == wire && (made_model.is_empty() || made_model == model)
+}
+
 fn has_calls(content: &[Block]) -> bool {
     content.iter().any(|block| matches!(block, Block::ToolUse { .. }))
 }

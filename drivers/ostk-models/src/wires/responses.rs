@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::chat::argument_text;
 use super::{
-    arguments, count_of, has_calls, items_of, json_of, model_of, results_first, str_of, without_torn_calls,
+    arguments, count_of, has_calls, items_of, json_of, made_by, model_of, results_first, str_of,
+    without_torn_calls,
 };
 use crate::error::ModelError;
 use crate::models::Delta;
@@ -24,7 +25,7 @@ pub(super) fn encode(request: &ModelRequest, model: &str) -> Value {
     if !request.system.is_empty() {
         body.insert("instructions".into(), request.system.clone().into());
     }
-    let input: Vec<Value> = request.messages.iter().flat_map(items).collect();
+    let input: Vec<Value> = request.messages.iter().flat_map(|said| items(said, model)).collect();
     body.insert("input".into(), input.into());
     if !request.tools.is_empty() {
         body.insert("tools".into(), request.tools.iter().map(tool).collect());
@@ -55,11 +56,11 @@ fn is_reasoning(model: &str) -> bool {
         || numbered("gpt-").is_some_and(|generation| generation >= 5) && !model.contains("-chat")
 }
 
-fn items(message: &Message) -> Vec<Value> {
-    results_first(message).filter_map(|block| item(message.role, block)).collect()
+fn items(message: &Message, model: &str) -> Vec<Value> {
+    results_first(message).filter_map(|block| item(message.role, block, model)).collect()
 }
 
-fn item(role: Role, block: &Block) -> Option<Value> {
+fn item(role: Role, block: &Block, asked: &str) -> Option<Value> {
     match block {
         Block::Text { text } if text.is_empty() => None,
         Block::Text { text } => Some(match role {
@@ -77,8 +78,9 @@ fn item(role: Role, block: &Block) -> Option<Value> {
             Some(json!({"type": "function_call_output", "call_id": id, "output": text}))
         }
         // Items that the vendor did not store are known to it only by their encrypted content.
-        Block::Opaque { wire, value } => {
-            let can_return = wire == WIRE && value.get("encrypted_content").is_some_and(Value::is_string);
+        Block::Opaque { wire, model, value } => {
+            let own = made_by((wire, model), WIRE, asked);
+            let can_return = own && value.get("encrypted_content").is_some_and(Value::is_string);
             can_return.then(|| value.clone())
         }
     }
@@ -88,7 +90,8 @@ pub(super) fn decode(body: &Value, asked_model: &str) -> Result<ModelReply, Mode
     if body.get("output").is_none_or(|output| !output.is_array()) {
         return Err(ModelError::malformed("a response with output was expected"));
     }
-    let content: Vec<Block> = items_of(body, "output").iter().flat_map(blocks).collect();
+    let content: Vec<Block> =
+        items_of(body, "output").iter().flat_map(|item| blocks(item, asked_model)).collect();
     let stop = stop_reason(body, &content);
     Ok(ModelReply {
         model: model_of(body, asked_model),
@@ -99,7 +102,7 @@ pub(super) fn decode(body: &Value, asked_model: &str) -> Result<ModelReply, Mode
     })
 }
 
-fn blocks(item: &Value) -> Vec<Block> {
+fn blocks(item: &Value, model: &str) -> Vec<Block> {
     match str_of(item, "type") {
         "message" => {
             let text = |part: &Value| format!("{}{}", str_of(part, "text"), str_of(part, "refusal"));
@@ -110,7 +113,7 @@ fn blocks(item: &Value) -> Vec<Block> {
             name: str_of(item, "name").to_owned(),
             input: arguments(str_of(item, "arguments")),
         }],
-        _ => vec![Block::Opaque { wire: WIRE.to_owned(), value: item.clone() }],
+        _ => vec![Block::Opaque { wire: WIRE.to_owned(), model: model.to_owned(), value: item.clone() }],
     }
 }
 

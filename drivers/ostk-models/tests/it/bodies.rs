@@ -6,7 +6,8 @@ use super::*;
 
 /// A conversation with a bit of everything, as it stands before its third turn.
 fn conversation(model: &str) -> ModelRequest {
-    let reasoning = |wire: &str, value: Value| Block::Opaque { wire: wire.to_owned(), value };
+    let reasoning =
+        |wire: &str, value: Value| Block::Opaque { wire: wire.to_owned(), model: String::new(), value };
     let call = |id: &str| Block::ToolUse { id: id.into(), name: "read".into(), input: json!({"path": id}) };
     let result = |id: &str, is_error| Block::ToolResult { id: id.into(), text: format!("of {id}"), is_error };
     let mut request = request(
