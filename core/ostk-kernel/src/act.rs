@@ -9,7 +9,10 @@ use ostk_agent::{AgentState, model::ModelReply};
 use ostk_log::{Draft, Hash, Timestamp};
 use serde_json::Value;
 
-use crate::call::{CallError, CallId};
+use crate::{
+    call::{CallError, CallId},
+    gatekeeper::Readable,
+};
 
 /// Identifies an operation from its start to its outcome.
 pub type OpId = u64;
@@ -128,6 +131,8 @@ pub enum Op {
     Search {
         /// The arguments of `search` as the caller gave them, checked against the table.
         query: Value,
+        /// Files that may not be read are not searched; the result says how many there are.
+        may_read: Box<Readable>,
         /// Deadline.
         timeout_ms: u64,
     },

@@ -1,6 +1,8 @@
-//! Between a call and the gate: build the request, record a refusal, word the error.
+//! Between a call and the gate: build the request, record a refusal, word the error, say which files may be read.
 
-use ostk_policy::{Actor, ActorKind, Class, Effect, Request, Resource, Verdict};
+use std::sync::Arc;
+
+use ostk_policy::{Actor, ActorKind, Class, Effect, Policy, Request, Resource, Verdict};
 use serde_json::json;
 
 use crate::{
@@ -9,7 +11,30 @@ use crate::{
     kernel::Kernel,
 };
 
+/// Which files a caller may read, fixed when its call passed the gate.
+///
+/// It goes along with an operation that meets more files than the call names. A pure function, so any thread may ask.
+#[derive(Clone, Debug)]
+pub struct Readable {
+    policy: Arc<Policy>,
+    request: Request,
+}
+
+impl Readable {
+    /// Whether `file.read` of this workspace path would pass the gate.
+    pub fn allows(&self, path: &str) -> bool {
+        let request = Request { resource: Resource::Path(path.to_owned()), ..self.request.clone() };
+        self.policy.decide(&request).effect == Effect::Allow
+    }
+}
+
 impl Kernel {
+    /// What `caller` may read.
+    pub(crate) fn readable(&self, caller: &Caller) -> Readable {
+        let request = self.request(caller, "file.read", Class::FileRead, Resource::None);
+        Readable { policy: Arc::clone(self.gate.policy()), request }
+    }
+
     /// The inputs of a verdict on `verb` over `resource`.
     pub(crate) fn request(&self, caller: &Caller, verb: &str, class: Class, resource: Resource) -> Request {
         let lineage = caller.lineage();

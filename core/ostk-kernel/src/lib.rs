@@ -29,6 +29,7 @@ mod work;
 pub use act::{Act, BlobBytes, Found, ModelFailure, Op, OpId, Outcome, Placed, Seen, ShellEnd, Unresolved};
 pub use call::{Call, CallError, CallId, Caller, Code};
 pub use event::{Change, Event, FileImage, Via};
+pub use gatekeeper::Readable;
 pub use kernel::{Config, Kernel};
 pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,

@@ -118,7 +118,10 @@ impl Kernel {
                 lines: job.number("lines").unwrap_or(DEFAULT_LINES).min(MAX_LINES),
                 timeout_ms,
             },
-            _ => Op::Search { query: job.args.clone(), timeout_ms },
+            _ => {
+                let (query, may_read) = (job.args.clone(), Box::new(self.readable(&job.caller)));
+                Op::Search { query, may_read, timeout_ms }
+            }
         }
     }
 

@@ -125,7 +125,10 @@ pub const TABLE: &[Syscall] = &[
         effect: Effect::Read,
         doc: "List a directory.",
         args: &[may("path", Path, "the directory; the root by default"), CWD],
-        result: &[("entries", "names, directories with a trailing slash")],
+        result: &[
+            ("entries", "names, directories with a trailing slash"),
+            ("withheld", "names left out because the caller may not read them"),
+        ],
     },
     Syscall {
         name: "file.accept",
@@ -364,7 +367,11 @@ pub const TABLE: &[Syscall] = &[
             may("limit", Number, "most matches returned"),
             TIMEOUT,
         ],
-        result: &[("matches", "path, line, column, text"), ("truncated", "there are more")],
+        result: &[
+            ("matches", "path, line, column, text"),
+            ("truncated", "there are more"),
+            ("files_withheld", "files not searched because the caller may not read them"),
+        ],
     },
     Syscall {
         name: "session.end",

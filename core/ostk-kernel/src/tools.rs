@@ -312,6 +312,9 @@ fn render_ok(call: &str, value: &Value) -> String {
             if lines.is_empty() {
                 lines.push("no match".to_owned());
             }
+            if let Some(withheld) = value["files_withheld"].as_u64().filter(|withheld| *withheld > 0) {
+                lines.push(format!("[{withheld} files that you may not read were not searched]"));
+            }
             lines.join("\n")
         }
         _ if value.get("files").is_some() => {

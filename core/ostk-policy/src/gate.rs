@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ostk_log::Hash;
@@ -28,7 +28,7 @@ const RELOAD: &str = "policy.reload";
 /// The active policy.
 #[derive(Debug)]
 pub struct Gate {
-    policy: Policy,
+    policy: Arc<Policy>,
     problem: Option<LoadErrors>,
     kept: Mutex<HashMap<Request, Verdict>>,
 }
@@ -39,7 +39,8 @@ impl Gate {
     /// # Errors
     /// Everything that is malformed.
     pub fn new(documents: &Documents) -> Result<Self, LoadErrors> {
-        Ok(Self { policy: Policy::load(documents)?, problem: None, kept: Mutex::new(HashMap::new()) })
+        let policy = Arc::new(Policy::load(documents)?);
+        Ok(Self { policy, problem: None, kept: Mutex::new(HashMap::new()) })
     }
 
     /// A gate for documents that may be malformed: then the built-in policy serves reads until a [`Gate::reload`]
@@ -62,7 +63,7 @@ impl Gate {
         self.kept.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         match Policy::load(documents) {
             Ok(policy) => {
-                self.policy = policy;
+                self.policy = Arc::new(policy);
                 self.problem = None;
                 Ok(())
             }
@@ -73,8 +74,8 @@ impl Gate {
         }
     }
 
-    /// The policy in force.
-    pub const fn policy(&self) -> &Policy {
+    /// The policy in force. Verdicts of reads are its verdicts, also while the documents on disk are malformed.
+    pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
@@ -84,7 +85,7 @@ impl Gate {
     }
 
     /// The fingerprint of the policy in force.
-    pub const fn fingerprint(&self) -> Hash {
+    pub fn fingerprint(&self) -> Hash {
         self.policy.fingerprint()
     }
 
@@ -131,6 +132,6 @@ fn refuse(request: &Request, errors: &LoadErrors) -> Verdict {
         text: e.message.clone(),
     });
     let mut verdict = Verdict::word(request, Effect::Deny, rules.collect(), Some(&because));
-    verdict.remedy = Some("mend the document, then: ostk policy reload".to_owned());
+    verdict.remedy = Some("mend the document, then: ostk call policy.reload".to_owned());
     verdict
 }

@@ -1,8 +1,9 @@
 //! Search the workspace with ripgrep's crates.
 //!
 //! A driver: one call in, sorted matches out, within a deadline and bounds on results and bytes. What git ignores is
-//! left out, and so are `.git`, `.ostk`, binary files, links and files over 64 MiB. Which paths an agent may see is
-//! decided before the call and arrives as `paths` and `globs`. Callers are the daemon's `file.search` and its kin.
+//! left out, and so are `.git`, `.ostk`, binary files, links and files over 64 MiB. Which files the caller may read is
+//! decided before the call and arrives as a function: the others are not opened, so that nothing of the answer, not even
+//! its bounds, depends on what they hold. Callers are the daemon's `file.search` and its kin.
 
 mod files;
 mod lines;
@@ -128,6 +129,8 @@ pub struct Results {
     pub files_searched: usize,
     /// How many of those were skipped: binary, unreadable, over 64 MiB, or with a name that is not UTF-8.
     pub files_skipped: usize,
+    /// How many files were not searched because the caller may not read them, whatever they hold.
+    pub files_withheld: usize,
     /// Why there may be more matches than these.
     pub truncated: Option<Truncation>,
 }
@@ -197,16 +200,22 @@ pub enum SearchError {
     },
 }
 
-/// Searches the workspace at `root` until `deadline`.
+/// Searches the files of the workspace at `root` for which `may_read` holds, until `deadline`.
 ///
 /// Two threads walk and search; the same tree gives the same answer unless the deadline cuts it off. The deadline is
 /// looked at between files and matches, so it can be overrun by the time one file of 64 MiB takes.
-pub fn search(root: &Path, query: &Query, deadline: Instant) -> Result<Results, SearchError> {
+pub fn search(
+    root: &Path,
+    query: &Query,
+    may_read: &dyn Fn(&str) -> bool,
+    deadline: Instant,
+) -> Result<Results, SearchError> {
     let finder = Finder::new(query)?;
     let tree = Tree::open(root, query)?;
-    let walked = tree.files(deadline);
+    let mut walked = tree.files(deadline);
     let mut results =
         Results { truncated: walked.truncated, files_skipped: walked.skipped, ..Results::default() };
+    withhold(&mut walked.files, may_read, deadline, &mut results);
     let budget = Budget::of(query);
     match finder {
         Finder::Names(glob) => names(&walked.files, &glob, budget, &mut results),
@@ -221,6 +230,24 @@ pub fn search(root: &Path, query: &Query, deadline: Instant) -> Result<Results, 
         }
     }
     Ok(results)
+}
+
+/// Keeps the files that may be read. Past the deadline none is asked about, and none is kept.
+fn withhold(
+    files: &mut Vec<String>,
+    may_read: &dyn Fn(&str) -> bool,
+    deadline: Instant,
+    results: &mut Results,
+) {
+    files.retain(|path| {
+        if Instant::now() >= deadline {
+            results.truncated = Some(Truncation::Deadline);
+            return false;
+        }
+        let readable = may_read(path);
+        results.files_withheld += usize::from(!readable);
+        readable
+    });
 }
 
 /// What is left of the query's bounds.

@@ -18,7 +18,6 @@ use ostk_kernel::{
 };
 use ostk_log::{Hash, Timestamp};
 use ostk_models::Models;
-use serde_json::Value;
 
 use crate::{
     documents,
@@ -120,7 +119,10 @@ impl Hands {
                 let wait = Duration::from_millis(timeout_ms);
                 Outcome::Json(self.processes.interact(&alias, &action, input.as_deref(), lines, wait))
             }
-            Op::Search { query, timeout_ms } => Outcome::Json(self.search(&query, timeout_ms)),
+            Op::Search { query, may_read, timeout_ms } => {
+                let wait = Duration::from_millis(timeout_ms);
+                Outcome::Json(crate::lookup::search(&self.root, &query, &may_read, wait))
+            }
             short => self.try_now(short).unwrap_or_else(|_| {
                 Outcome::Json(Err(CallError::new(Code::Failed, "bug: an operation without hands")))
             }),
@@ -215,10 +217,6 @@ impl Hands {
 
     fn scan(&self) -> Result<Vec<String>, String> {
         lock(&self.scanner).changes().map_err(|error| error.to_string())
-    }
-
-    fn search(&self, query: &Value, timeout_ms: u64) -> Result<Value, CallError> {
-        crate::lookup::search(&self.root, query, Duration::from_millis(timeout_ms))
     }
 
     fn start_model(self: Arc<Self>, id: OpId, agent: AgentState, deadline: Timestamp, host: HostHandle) {

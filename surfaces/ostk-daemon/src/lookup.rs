@@ -6,7 +6,7 @@ use std::{
 };
 
 use ostk_agent::{AgentState, Agentfile, model::ToolSpec};
-use ostk_kernel::{CallError, Code};
+use ostk_kernel::{CallError, Code, Readable};
 use ostk_search::{Mode, Query, Truncation};
 use serde_json::{Value, json};
 
@@ -33,19 +33,23 @@ pub fn check_agentfile(text: &str) -> Result<(), String> {
     parsed.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-/// Carries out a `search`; `args` are its arguments, checked against the table.
-pub(crate) fn search(root: &Path, args: &Value, patience: Duration) -> Result<Value, CallError> {
+/// Carries out a `search` of what may be read; `args` are its arguments, checked against the table.
+pub(crate) fn search(
+    root: &Path,
+    args: &Value,
+    may_read: &Readable,
+    patience: Duration,
+) -> Result<Value, CallError> {
     let usage = |message: String| CallError::new(Code::Usage, message).hint("ostk abi show search");
     let query = query(args).map_err(usage)?;
-    let found = ostk_search::search(root, &query, Instant::now() + patience)
+    let found = ostk_search::search(root, &query, &|path| may_read.allows(path), Instant::now() + patience)
         .map_err(|error| usage(error.to_string()))?;
     if found.truncated == Some(Truncation::Deadline) && found.matches.is_empty() {
         return Err(CallError::new(Code::Deadline, "the search found nothing before its deadline")
             .hint("narrow it with globs, or pass a longer timeout_ms"));
     }
-    Ok(
-        json!({ "matches": found.matches, "files_searched": found.files_searched, "truncated": found.truncated }),
-    )
+    Ok(json!({ "matches": found.matches, "files_searched": found.files_searched,
+        "files_withheld": found.files_withheld, "truncated": found.truncated }))
 }
 
 fn query(args: &Value) -> Result<Query, String> {

@@ -4,6 +4,7 @@
 //! write, and the reason why the same bytes are not sent twice.
 
 use ostk_log::Hash;
+use ostk_policy::Resource;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -101,12 +102,25 @@ impl Kernel {
 
     pub(crate) fn finish_list(&mut self, job: Job, entries: Result<Vec<String>, String>) {
         match entries {
-            Ok(entries) => {
+            Ok(mut entries) => {
                 self.note_call(&job, job.text("path").unwrap_or("."));
-                self.finish(job, Ok(json!({ "entries": entries })), None);
+                let withheld = self.withhold(&job, &mut entries);
+                self.finish(job, Ok(json!({ "entries": entries, "withheld": withheld })), None);
             }
             Err(message) => self.finish(job, Err(CallError::new(Code::NotFound, message)), None),
         }
+    }
+
+    /// Takes the names that the caller may not read off a listing; returns how many.
+    fn withhold(&self, job: &Job, entries: &mut Vec<String>) -> usize {
+        let directory = job.requests.first().and_then(|request| match &request.resource {
+            Resource::Path(path) if !path.is_empty() => Some(format!("{path}/")),
+            _ => None,
+        });
+        let (directory, may_read) = (directory.unwrap_or_default(), self.readable(&job.caller));
+        let all = entries.len();
+        entries.retain(|entry| may_read.allows(&format!("{directory}{}", entry.trim_end_matches('/'))));
+        all - entries.len()
     }
 
     /// The receipt of a read that teaches the caller nothing to write from.

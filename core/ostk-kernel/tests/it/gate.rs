@@ -104,6 +104,22 @@ fn a_pin_cannot_be_shed_by_starting_a_session_or_an_agent() {
 }
 
 #[test]
+fn a_search_and_a_listing_withhold_what_may_not_be_read_and_say_how_much() {
+    let mut host = pinned("deny-path: infra/ **/*.pem\n");
+    session(&mut host, "w", "narrow");
+    for path in ["a.txt", "infra/key", "src/b.rs", "src/tls.pem"] {
+        host.put(path, "password\n");
+    }
+    let found = host.ok(&agent("w"), "search", json!({ "pattern": "password" }));
+    assert_eq!(found["matches"], json!([{ "path": "a.txt" }, { "path": "src/b.rs" }]));
+    assert_eq!(found["files_withheld"], 2);
+    let listed = host.ok(&agent("w"), "dir.list", json!({}));
+    assert_eq!(listed, json!({ "entries": ["a.txt", "src/b.rs"], "withheld": 2 }));
+    let all = host.ok(&ada(), "search", json!({ "pattern": "password" }));
+    assert_eq!((all["matches"].as_array().unwrap().len(), &all["files_withheld"]), (4, &json!(0)));
+}
+
+#[test]
 fn malformed_documents_keep_the_old_policy_for_readers_and_refuse_writes() {
     let mut host = pinned("write: src/\n");
     host.put("src/a", "a\n");
@@ -112,10 +128,11 @@ fn malformed_documents_keep_the_old_policy_for_readers_and_refuse_writes() {
     assert_code(&host.err(&ada(), "policy.reload", json!({})), Code::Usage);
     assert_eq!(host.count("policy.rejected"), 1);
     host.ok(&agent("w"), "file.read", json!({ "path": "src/a" }));
-    assert_code(
-        &host.err(&agent("w"), "file.write", json!({ "path": "src/b", "content": "b" })),
-        Code::Denied,
-    );
+    let refused = host.err(&agent("w"), "file.write", json!({ "path": "src/b", "content": "b" }));
+    assert_code(&refused, Code::Denied);
+    let hint = refused.hint.unwrap_or_default();
+    let call = hint.rsplit_once("ostk call ").map(|(_, call)| call).expect("a call as the remedy");
+    assert!(ostk_kernel::lookup(call).is_some(), "{hint}");
     host.documents.pins.insert("narrow".to_owned(), "write: src/, doc/\n".to_owned());
     host.documents.pins.insert("narrow".to_owned(), "write: src/ doc/\n".to_owned());
     host.ok(&ada(), "policy.reload", json!({}));

@@ -298,7 +298,13 @@ impl Host {
             Op::Interact { action, .. } => {
                 Outcome::Json(Ok(serde_json::json!({ "output": "", "alive": action != "kill" })))
             }
-            Op::Search { .. } => Outcome::Json(Ok(serde_json::json!({ "matches": [] }))),
+            Op::Search { may_read, .. } => {
+                let (shown, withheld): (Vec<&String>, Vec<&String>) =
+                    self.files.keys().partition(|path| may_read.allows(path));
+                let matches: Vec<Value> =
+                    shown.iter().map(|path| serde_json::json!({ "path": path })).collect();
+                Outcome::Json(Ok(serde_json::json!({ "matches": matches, "files_withheld": withheld.len() })))
+            }
             Op::Model { agent, .. } => self.model(&agent),
             Op::LoadDocuments => Outcome::Documents(Box::new(self.documents.clone())),
         }

@@ -30,6 +30,9 @@ fn malformed_documents_leave_the_old_policy_to_readers_and_refuse_effects() {
         verdict.reason
     );
 
+    let remedy = verdict.remedy.unwrap_or_default();
+    assert!(remedy.ends_with("ostk call policy.reload"), "{remedy}");
+
     gate.reload(&Documents::default()).expect("good documents");
     assert!(allows(&gate.decide(&ask(Class::FileWrite, path("a")))));
     assert!(gate.problem().is_none());

@@ -37,7 +37,7 @@ fn query(pattern: &str, mode: Mode) -> Query {
 }
 
 fn run(root: &TempDir, query: &Query) -> Results {
-    search(root.path(), query, Instant::now() + Duration::from_secs(60)).unwrap()
+    search(root.path(), query, &|_| true, Instant::now() + Duration::from_secs(60)).unwrap()
 }
 
 /// `path:line:column:text` for each match.
@@ -123,6 +123,21 @@ fn what_git_ignores_the_stores_links_and_binary_files_are_not_searched() {
 }
 
 #[test]
+fn a_file_that_may_not_be_read_changes_nothing_in_the_answer() {
+    let answer = |secret: &str, mode: Mode| {
+        let root = tree(&[(".env", secret), ("a.txt", "key=1\n"), ("b.txt", "key=2\n")]);
+        let one = Query { max_results: 1, ..query(if mode == Mode::Glob { "*" } else { "key=" }, mode) };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        search(root.path(), &one, &|path| path != ".env", deadline).unwrap()
+    };
+    for mode in [Mode::Literal, Mode::Regex, Mode::Glob] {
+        let found = answer("key=secret\n", mode);
+        assert_eq!(found, answer("nothing", mode), "the bounds do not tell what it holds either");
+        assert_eq!((found.matches[0].path.as_str(), found.files_withheld), ("a.txt", 1));
+    }
+}
+
+#[test]
 fn paths_and_globs_narrow_the_search() {
     let root = tree(&[
         ("src/a.rs", "x"),
@@ -172,7 +187,7 @@ fn the_bounds_hold_and_say_which_one_it_was() {
     let exact =
         run(&root, &Query { max_results: 10, paths: vec!["f000".into()], ..query("hit", Mode::Literal) });
     assert_eq!((exact.matches.len(), exact.truncated), (10, None));
-    let late = search(root.path(), &query("hit", Mode::Literal), Instant::now()).unwrap();
+    let late = search(root.path(), &query("hit", Mode::Literal), &|_| true, Instant::now()).unwrap();
     assert_eq!((late.matches.len(), late.truncated), (0, Some(Truncation::Deadline)));
 }
 
@@ -191,8 +206,9 @@ fn the_same_tree_gives_the_same_answer() {
 #[test]
 fn a_query_that_makes_no_sense_is_an_error_that_says_where() {
     let root = tree(&[("a", "x")]);
-    let error =
-        |query: &Query| search(root.path(), query, Instant::now() + Duration::from_secs(60)).unwrap_err();
+    let error = |query: &Query| {
+        search(root.path(), query, &|_| true, Instant::now() + Duration::from_secs(60)).unwrap_err()
+    };
     let wrong = error(&query("ab(c", Mode::Regex));
     assert_eq!(wrong.to_string(), "the pattern \"ab(c\" is wrong at byte 2: unclosed group");
     assert_eq!(error(&query("", Mode::Literal)), SearchError::EmptyPattern);
@@ -204,6 +220,6 @@ fn a_query_that_makes_no_sense_is_an_error_that_says_where() {
         let bad = Query { paths: vec![path.to_owned()], ..query("x", Mode::Literal) };
         assert!(matches!(error(&bad), SearchError::Path { .. }), "{path:?}");
     }
-    let missing = search(&root.path().join("gone"), &query("x", Mode::Literal), Instant::now());
+    let missing = search(&root.path().join("gone"), &query("x", Mode::Literal), &|_| true, Instant::now());
     assert!(matches!(missing, Err(SearchError::Root { .. })));
 }
