@@ -113,11 +113,22 @@ pub fn listen(root: &Path, options: Options) -> Result<(), AnchorError> {
         .enable_all()
         .build()
         .map_err(AnchorError::io(&run))?;
+    let _caught = catch_file_size_limit(&runtime, &run)?;
     let result = start(root, &state_dir, options, &runtime);
     runtime.shutdown_timeout(Duration::from_secs(2));
     let _ = fs::remove_file(run.join("ostk.sock"));
     let _ = fs::remove_file(run.join("anchor.pid"));
     result
+}
+
+/// Makes a write beyond the limit on the size of files fail, as one on a full disk does, instead of ending the daemon.
+fn catch_file_size_limit(
+    runtime: &tokio::runtime::Runtime,
+    run: &Path,
+) -> Result<tokio::signal::unix::Signal, AnchorError> {
+    let _runtime = runtime.enter();
+    let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(kind, run)
 }
 
 fn take_lock(run: &Path) -> Result<File, AnchorError> {

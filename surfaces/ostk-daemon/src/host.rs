@@ -336,8 +336,8 @@ impl Host {
 }
 
 fn poisoned(reason: &str) -> CallError {
-    CallError::new(Code::Poisoned, format!("the journal takes no more records: {reason}"))
-        .hint("free the disk, then restart the daemon: ostk listen")
+    CallError::new(Code::Poisoned, reason)
+        .hint("free the disk, then run: ostk shutdown (the next call starts a new daemon)")
 }
 
 /// The wall clock.

@@ -15,6 +15,7 @@ mod audit;
 mod book;
 mod contract;
 mod fixture;
+mod full_disk;
 mod health;
 mod pin;
 mod project;
