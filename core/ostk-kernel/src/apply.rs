@@ -193,7 +193,13 @@ impl State {
     /// Events of the daemon, the policy, sessions and agents.
     fn apply_life(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
         match event {
-            Event::AnchorStarted { .. } => self.forget_clients(),
+            Event::AnchorStarted { .. } => {
+                self.forget_clients();
+                if !std::mem::take(&mut self.stopped) {
+                    self.doubt_beliefs();
+                }
+            }
+            Event::AnchorStopped { .. } => self.stopped = true,
             Event::PolicyLoaded { fingerprint, documents_blob } => {
                 self.policy = Some((fingerprint, documents_blob));
             }
@@ -229,6 +235,15 @@ impl State {
             if lineage.kind == LineageKind::Client && lineage.state == LineageState::Running {
                 lineage.state = LineageState::Exited;
             }
+        }
+    }
+
+    /// A crash may have taken the records of the last reads, which nobody waited for, and left what a client had seen
+    /// before. A write from such a belief could take another's change back unseen, so clients and people read again
+    /// before they replace a file. What a native agent has seen is in its conversation, whose records came later.
+    fn doubt_beliefs(&mut self) {
+        for lineage in self.lineages.values_mut().filter(|lineage| lineage.kind != LineageKind::Native) {
+            lineage.reads.clear();
         }
     }
 

@@ -25,6 +25,9 @@ pub struct State {
     pub last_ts: Timestamp,
     /// Epoch of the anchor that wrote it.
     pub epoch: u64,
+    /// The last daemon let the journal go in good order, so that no record was lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// Fingerprint of the active policy and its documents.
     pub policy: Option<(Hash, Hash)>,
     /// Every file the kernel has touched.

@@ -120,6 +120,13 @@ impl Host {
         self.boot();
     }
 
+    /// The daemon stops in good order: everything is durable.
+    pub(crate) fn stop(&mut self) {
+        let acts = self.kernel.stop(Timestamp::from_micros(self.now), "asked to stop");
+        self.take(acts);
+        self.sync_to(self.log.len());
+    }
+
     pub(crate) fn submit(&mut self, caller: &Caller, verb: &str, args: Value) -> CallId {
         self.submit_keyed(caller, verb, args, None)
     }
