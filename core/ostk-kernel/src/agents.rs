@@ -95,7 +95,7 @@ impl Kernel {
                 let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 CallError::new(Code::Usage, lines.join("\n"))
             })?;
-        let pin = self.inherited_pin(&job.caller, file.pin.as_deref(), &name)?;
+        let pin = self.pin_for(&job.caller, file.pin.as_deref(), &name)?;
         let generation = self.state.lineages.get(&name).map_or(1, |known| known.generation + 1);
         let task = job.text("task").map(str::to_owned).or_else(|| file.task.clone());
         let Some(task) = task else {
@@ -112,16 +112,17 @@ impl Kernel {
         let event = Event::SessionStarted {
             lineage: name.clone(),
             kind: LineageKind::Native,
-            pin,
+            pin: pin.clone(),
             client: Some(limits::clip(&file.from)),
             key: job.key.clone(),
         };
         let step = AgentEvent::Spawned { config: Box::new(config) };
         let spawned = Event::AgentStep { lineage: name.clone(), step: Box::new(step.clone()) };
         limits::check_record(&spawned)?;
+        self.end_processes_of_another_pin(&name, pin.as_deref());
         self.record(&job.caller, &event);
         self.step(&name, step, vec![(system_blob, system), (task_blob, task)]);
-        Ok(json!({ "lineage": name, "generation": generation }))
+        Ok(json!({ "lineage": name, "generation": generation, "pin": pin }))
     }
 
     /// The grants of a new agent: those of its Agentfile, with its path limits. Whoever is bound by an Agentfile's tools
@@ -155,7 +156,7 @@ impl Kernel {
     }
 
     /// Ends the background processes of a lineage.
-    fn kill_processes(&mut self, lineage: &str) {
+    pub(crate) fn kill_processes(&mut self, lineage: &str) {
         let own = self.state.processes.iter().filter(|(_, (owner, _))| owner == lineage);
         for alias in own.map(|(alias, _)| alias.clone()).collect::<Vec<_>>() {
             let (action, timeout_ms) = ("kill".to_owned(), KILL_MS);

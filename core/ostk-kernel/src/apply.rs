@@ -204,8 +204,8 @@ impl State {
                 self.policy = Some((fingerprint, documents_blob));
             }
             Event::SessionStarted { lineage, kind, pin, client, key } => {
-                let generation = self.session(at.seq, &lineage, kind, pin, client);
-                let facts = || json!({ "lineage": lineage, "generation": generation });
+                let generation = self.session(at.seq, &lineage, kind, pin.clone(), client);
+                let facts = || json!({ "lineage": lineage, "generation": generation, "pin": pin });
                 self.remember(key, at.seq, "call", true, facts);
             }
             Event::SessionEnded { lineage } => self.set_state(&lineage, LineageState::Exited),

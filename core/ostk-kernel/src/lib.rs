@@ -19,6 +19,7 @@ mod limits;
 mod log_view;
 mod messages;
 mod ops;
+mod pins;
 mod queue;
 mod shell;
 mod state;

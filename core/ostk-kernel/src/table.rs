@@ -390,9 +390,9 @@ pub const TABLE: &[Syscall] = &[
             may("name", Text, "the lineage, or the stem that a number is added to"),
             may("exact", Flag, "take the name as it is, also again"),
             may("client", Text, "what the client calls itself"),
-            may("pin", Text, "the pin that bounds it"),
+            may("pin", Text, "the pin that bounds it; the lineage keeps its own by default"),
         ],
-        result: &[("lineage", "its name"), ("generation", "its session")],
+        result: &[("lineage", "its name"), ("generation", "its session"), ("pin", "the pin that bounds it")],
     },
     Syscall {
         name: "shell.run",

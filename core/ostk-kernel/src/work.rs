@@ -66,7 +66,7 @@ impl Kernel {
                 CallError::new(Code::Conflict, format!("{lineage} is a native agent of this project"));
             return (Err(error), None);
         }
-        let pin = match self.inherited_pin(&job.caller, job.text("pin"), &lineage) {
+        let pin = match self.pin_for(&job.caller, job.text("pin"), &lineage) {
             Ok(pin) => pin,
             Err(error) => return (Err(error), None),
         };
@@ -78,42 +78,15 @@ impl Kernel {
         let event = Event::SessionStarted {
             lineage: lineage.clone(),
             kind,
-            pin,
+            pin: pin.clone(),
             client: job.text("client").map(|client| client.chars().take(200).collect()),
             key: job.key.clone(),
         };
+        self.end_processes_of_another_pin(&lineage, pin.as_deref());
         self.record(&Caller::Agent(lineage.clone()), &event);
         let generation = self.state.lineages.get(&lineage).map_or(1, |known| known.generation);
-        (Ok(json!({ "lineage": lineage, "generation": generation })), Some(self.state.next_seq))
-    }
-
-    /// The pin of a lineage that `caller` starts. An agent cannot shed its own pin, nor take over somebody's lineage.
-    pub(crate) fn inherited_pin(
-        &self,
-        caller: &Caller,
-        wanted: Option<&str>,
-        lineage: &str,
-    ) -> Result<Option<String>, CallError> {
-        let wanted = wanted.map(str::to_owned);
-        if matches!(caller, Caller::Human(_) | Caller::Kernel) {
-            return Ok(wanted);
-        }
-        let denied = |what: String| Err(CallError::new(Code::Denied, what).hint("ask the operator"));
-        let me = caller.lineage();
-        if lineage != me
-            && self.state.lineages.get(lineage).is_some_and(|known| known.kind != LineageKind::Native)
-        {
-            return denied(format!("{me} may not start a session of {lineage}, which is not its own"));
-        }
-        let own = self.state.lineages.get(me).and_then(|known| known.pin.clone());
-        match (own, wanted) {
-            (None, wanted) => Ok(wanted),
-            (Some(own), None) => Ok(Some(own)),
-            (Some(own), Some(wanted)) if own == wanted => Ok(Some(own)),
-            (Some(own), Some(wanted)) => {
-                denied(format!("{me} is bound by the pin {own} and may not start {lineage} under {wanted}"))
-            }
-        }
+        let result = json!({ "lineage": lineage, "generation": generation, "pin": pin });
+        (Ok(result), Some(self.state.next_seq))
     }
 
     /// `stem-1`, `stem-2`, …: the first that no lineage has had.

@@ -125,11 +125,16 @@ impl Connection {
                 .hint("use the ostk binary of the same version as the daemon"));
         }
         let name = text("name").unwrap_or("operator").to_owned();
+        if let Some(reason) = self.peer.contained() {
+            let message = format!("a contained process may not attach, under no name: {reason}");
+            return Err(CallError::new(Code::Denied, message)
+                .hint("the agent that runs it makes the calls, so that it keeps its bounds"));
+        }
         if text("kind") == Some("operator") {
-            if let Some(reason) = self.peer.not_operator() {
+            if self.peer.is_unknown() {
                 return Err(CallError::new(
                     Code::Denied,
-                    format!("a contained process is not the operator: {reason}"),
+                    "a process that cannot be seen is not the operator",
                 )
                 .hint("attach as an agent"));
             }

@@ -103,6 +103,65 @@ fn a_pin_cannot_be_shed_by_starting_a_session_or_an_agent() {
     assert_code(&spawn, Code::Denied);
 }
 
+fn pin_of(host: &Host, lineage: &str) -> Option<String> {
+    host.kernel.state().lineages[lineage].pin.clone()
+}
+
+#[test]
+fn a_lineage_keeps_its_pin_through_sessions_and_restarts_until_a_person_names_another() {
+    let mut host = pinned("write: src/\n");
+    session(&mut host, "w", "narrow");
+    let again = json!({ "name": "w", "exact": true, "client": "mcp" });
+    for starter in [ada(), ostk_kernel::Caller::Kernel] {
+        let started = host.ok(&starter, "session.start", again.clone());
+        assert_eq!((&started["pin"], pin_of(&host, "w").as_deref()), (&json!("narrow"), Some("narrow")));
+        host.ok(&agent("w"), "session.end", json!({}));
+    }
+    host.ok(&ada(), "session.start", again.clone());
+    host.crash();
+    host.run();
+    host.ok(&ada(), "session.start", again);
+    let write = json!({ "path": "doc", "content": "x" });
+    assert_code(&host.err(&agent("w"), "file.write", write), Code::Denied);
+    session(&mut host, "w", "other");
+    assert_eq!(pin_of(&host, "w").as_deref(), Some("other"));
+}
+
+#[test]
+fn what_a_lineage_runs_ends_when_a_person_binds_it_otherwise() {
+    let mut host = pinned("execute: shell\n");
+    host.ok(&agent("w"), "process.start", json!({ "alias": "p", "command": "sh" }));
+    session(&mut host, "w", "narrow");
+    let write = json!({ "alias": "p", "action": "write", "input": "rm -r src" });
+    assert_code(&host.err(&agent("w"), "process.interact", write), Code::NotFound);
+    host.ok(&agent("w"), "process.start", json!({ "alias": "p", "command": "sh" }));
+    session(&mut host, "w", "narrow");
+    host.ok(&agent("w"), "process.interact", json!({ "alias": "p", "action": "read_tail" }));
+}
+
+#[test]
+fn an_agent_starts_another_agents_lineage_under_the_pin_that_it_has_or_not_at_all() {
+    let mut host = pinned("write: src/\n");
+    let file = |pin: &str| format!("FROM scripted\nTASK x\n{pin}");
+    let life = |host: &mut Host, name: &str, pin: &str| {
+        host.script = vec![vec![crate::agents::say("Done.")]];
+        host.ok(&ada(), "agent.spawn", json!({ "name": name, "agentfile": file(pin) }));
+    };
+    life(&mut host, "bound", "PIN narrow\n");
+    life(&mut host, "free", "");
+    let spawn = |name: &str, pin: &str| json!({ "name": name, "agentfile": file(pin) });
+    host.ok(&agent("w"), "ps", json!({}));
+    assert_code(&host.err(&agent("w"), "agent.spawn", spawn("bound", "PIN other\n")), Code::Denied);
+    assert_code(&host.err(&agent("w"), "agent.spawn", spawn("free", "PIN narrow\n")), Code::Denied);
+    let kept = host.ok(&agent("w"), "agent.spawn", spawn("bound", ""));
+    assert_eq!((&kept["pin"], pin_of(&host, "bound").as_deref()), (&json!("narrow"), Some("narrow")));
+    session(&mut host, "w", "narrow");
+    assert_code(&host.err(&agent("w"), "agent.spawn", spawn("free", "")), Code::Denied);
+    assert_eq!(pin_of(&host, "free"), None);
+    let again = host.ok(&ada(), "agent.spawn", spawn("bound", ""));
+    assert_eq!(again["pin"], json!("narrow"), "a person who names no pin changes none");
+}
+
 #[test]
 fn a_search_and_a_listing_withhold_what_may_not_be_read_and_say_how_much() {
     let mut host = pinned("deny-path: infra/ **/*.pem\n");

@@ -12,6 +12,7 @@
 
 mod claude;
 mod clients;
+mod contained;
 mod fixture;
 mod hooks;
 mod http;
