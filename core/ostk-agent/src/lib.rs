@@ -13,7 +13,7 @@ mod next;
 mod state;
 
 pub use agentfile::{
-    Agentfile, AgentfileError, Attest, Isolation, Limits, Restart, ToolGrant, WorkOp, WorkTerm,
+    Agentfile, AgentfileError, Attest, Isolation, Limits, Restart, ToolGrant, Use, WorkOp, WorkTerm,
 };
 pub use budget::Spent;
 pub use compose::ComposeError;

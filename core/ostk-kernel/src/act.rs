@@ -136,6 +136,11 @@ pub enum Op {
         /// Deadline.
         timeout_ms: u64,
     },
+    /// Say what is known of a model; connects to nothing.
+    DescribeModel {
+        /// Its name in the Agentfile.
+        model: String,
+    },
     /// Call a language model with the conversation of this agent.
     Model {
         /// The agent whose conversation is sent; blobs are loaded by the host.
@@ -223,6 +228,15 @@ pub struct ShellEnd {
     pub duration_ms: u64,
 }
 
+/// What is known of a model before it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// Tokens that its context window holds.
+    pub context_window: u64,
+    /// Whether the price of a call can be told.
+    pub has_price: bool,
+}
+
 /// Why a model call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFailure {
@@ -261,6 +275,8 @@ pub enum Outcome {
     Scanned(Result<Vec<String>, String>),
     /// [`Op::Start`], [`Op::Interact`], [`Op::Search`]: a JSON result.
     Json(Result<Value, CallError>),
+    /// [`Op::DescribeModel`]: or why no call can reach it.
+    Described(Result<ModelFacts, String>),
     /// [`Op::Model`]: the reply and its price in millionths of a dollar.
     Model(Result<(ModelReply, Option<u64>), ModelFailure>),
     /// [`Op::LoadDocuments`].

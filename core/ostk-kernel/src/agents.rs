@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ostk_agent::{
-    AgentConfig, AgentEvent, AgentState, Agentfile, Next, Outcome as Ending, PendingTool, ToolCall,
-    ToolGrant,
+    AgentEvent, AgentState, Next, Outcome as Ending, PendingTool, ToolCall, ToolGrant,
     model::{Block, ModelReply},
 };
 use ostk_log::{Hash, Timestamp};
@@ -22,10 +21,10 @@ use crate::{
     kernel::{Job, Kernel, ReplyTo, Stage, Target},
     limits,
     shell::blob,
-    state::{LineageKind, LineageState, State},
+    state::{LineageState, State},
     table::Effect,
     tools,
-    work::{check_name, no_lineage},
+    work::no_lineage,
 };
 
 /// Deadline of one model call, retries included.
@@ -41,8 +40,6 @@ const MAX_WAIT_MS: u64 = 24 * 3_600_000;
 const MAX_TOOLS: usize = 128;
 /// Longest identifier of a tool call that is kept as the vendor gave it.
 const MAX_TOOL_ID: usize = 128;
-/// What an Agentfile grants that sets path limits and names no tools.
-const EVERY_TOOL: [&str; 4] = ["shell", "file:read", "file:edit", "file:write"];
 /// Signals and what they do is in [`Kernel::signal`].
 const SIGNALS: [&str; 5] = ["SIGSTOP", "SIGCONT", "SIGTERM", "SIGCANCEL", "SIGKILL"];
 
@@ -68,12 +65,7 @@ impl Kernel {
             return self.finish(job, Err(error), after);
         }
         match job.syscall.name {
-            "agent.spawn" => {
-                let result = self.spawn(&job);
-                let after = Some(self.state.next_seq);
-                self.finish(job, result, after);
-                self.drive(&target);
-            }
+            "agent.spawn" => self.start_spawn(job),
             "agent.signal" => {
                 let result = self.signal(&job, &target, job.text("signal").unwrap_or_default());
                 let after = Some(self.state.next_seq);
@@ -81,78 +73,6 @@ impl Kernel {
             }
             _ => self.wait_for_end(job, target),
         }
-    }
-
-    fn spawn(&mut self, job: &Job) -> Result<Value, CallError> {
-        let name = job.text("name").unwrap_or_default().to_owned();
-        check_name(&name)?;
-        if self.state.lineages.get(&name).is_some_and(|known| known.state != LineageState::Exited) {
-            return Err(CallError::new(Code::Conflict, format!("{name} is running already"))
-                .hint(format!("ostk attach {name}, or choose another name")));
-        }
-        let file =
-            Agentfile::parse(job.text("agentfile").unwrap_or_default(), &|_| None).map_err(|errors| {
-                let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                CallError::new(Code::Usage, lines.join("\n"))
-            })?;
-        let pin = self.pin_for(&job.caller, file.pin.as_deref(), &name)?;
-        let generation = self.state.lineages.get(&name).map_or(1, |known| known.generation + 1);
-        let task = job.text("task").map(str::to_owned).or_else(|| file.task.clone());
-        let Some(task) = task else {
-            return Err(
-                CallError::new(Code::Usage, "the agent has no TASK").hint("add a TASK line or pass `task`")
-            );
-        };
-        let (system_blob, system) = blob(file.system_prompt().as_bytes());
-        let (task_blob, task) = blob(task.as_bytes());
-        let window = job.number("context_window").unwrap_or(self.config.context_window);
-        let mut config =
-            AgentConfig::from_agentfile(&file, &name, generation, system_blob, task_blob, window);
-        config.tools = self.bounded_tools(&job.caller, &file)?;
-        let event = Event::SessionStarted {
-            lineage: name.clone(),
-            kind: LineageKind::Native,
-            pin: pin.clone(),
-            client: Some(limits::clip(&file.from)),
-            key: job.key.clone(),
-        };
-        let step = AgentEvent::Spawned { config: Box::new(config) };
-        let spawned = Event::AgentStep { lineage: name.clone(), step: Box::new(step.clone()) };
-        limits::check_record(&spawned)?;
-        self.end_processes_of_another_pin(&name, pin.as_deref());
-        self.record(&job.caller, &event);
-        self.step(&name, step, vec![(system_blob, system), (task_blob, task)]);
-        Ok(json!({ "lineage": name, "generation": generation, "pin": pin }))
-    }
-
-    /// The grants of a new agent: those of its Agentfile, with its path limits. Whoever is bound by an Agentfile's tools
-    /// itself starts nobody: the child could be granted more.
-    fn bounded_tools(&self, caller: &Caller, file: &Agentfile) -> Result<Option<Vec<ToolGrant>>, CallError> {
-        if matches!(caller, Caller::Agent(_) | Caller::World(_))
-            && self.agent_tools(caller.lineage()).is_some()
-        {
-            let message =
-                format!("{} is bound by its Agentfile's tools and starts no agents", caller.lineage());
-            return Err(CallError::new(Code::Denied, message).hint("ask the operator"));
-        }
-        let limit = |(key, path): &(String, String)| {
-            let class = match key.as_str() {
-                "read-path" | "sandbox.read" => "limit:read",
-                "write-path" | "sandbox.readwrite" => "limit:write",
-                _ => return None,
-            };
-            Some(ToolGrant { class: class.to_owned(), pattern: Some(path.clone()) })
-        };
-        let limits: Vec<ToolGrant> = file.limits.other.iter().filter_map(limit).collect();
-        let mut tools = (!file.tools.is_empty()).then(|| file.tools.clone());
-        if !limits.is_empty() {
-            let every = EVERY_TOOL.map(|class| ToolGrant { class: class.to_owned(), pattern: None });
-            tools.get_or_insert_with(|| every.to_vec()).extend(limits);
-        }
-        for grant in tools.iter().flatten() {
-            parse_grant(grant)?;
-        }
-        Ok(tools)
     }
 
     /// Ends the background processes of a lineage.
@@ -492,7 +412,7 @@ impl State {
 }
 
 /// A grant as the policy reads it.
-fn parse_grant(grant: &ToolGrant) -> Result<ostk_policy::ToolGrant, CallError> {
+pub(crate) fn parse_grant(grant: &ToolGrant) -> Result<ostk_policy::ToolGrant, CallError> {
     let text = match &grant.pattern {
         Some(pattern) => format!("{}({pattern})", grant.class),
         None => grant.class.clone(),

@@ -35,8 +35,6 @@ pub struct Config {
     pub epoch: u64,
     /// What recovery of the log had to do, for the first record.
     pub recovered: Option<Value>,
-    /// Tokens of a model's context window when the spawn does not say.
-    pub context_window: u64,
 }
 
 /// The kernel: its folded state and what is in flight.
@@ -114,6 +112,8 @@ pub(crate) enum Stage {
     Shell(ShellStage),
     /// An operation whose JSON result is the reply.
     Json,
+    /// The host says what it knows of a new agent's model.
+    Spawn(Box<crate::spawn::Draft>),
     /// Waits for an agent to end.
     Agent(String),
     /// Waits for documents from disk.
@@ -445,6 +445,7 @@ impl Kernel {
             Stage::File(_) => self.resume_file(job, outcome),
             Stage::Shell(_) => self.resume_shell(job, outcome),
             Stage::Documents => self.resume_documents(job, outcome),
+            Stage::Spawn(_) => self.resume_spawn(job, outcome),
             Stage::Repeat(key) => {
                 let result = match outcome {
                     Outcome::Observed { blobs, .. } => self.repeated(key, &blobs),
@@ -552,7 +553,7 @@ impl Job {
     /// Whether a deadline may end the job: not once its effect has begun, which ends by itself.
     pub(crate) fn may_expire(&self) -> bool {
         match &self.stage {
-            Stage::New | Stage::Agent(_) => true,
+            Stage::New | Stage::Agent(_) | Stage::Spawn(_) => true,
             Stage::File(stage) => stage.may_expire(),
             Stage::Repeat(_) => true,
             Stage::Json | Stage::Shell(_) | Stage::Documents => false,

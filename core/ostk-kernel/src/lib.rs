@@ -22,16 +22,20 @@ mod ops;
 mod pins;
 mod queue;
 mod shell;
+mod spawn;
 mod state;
 mod table;
 mod tools;
 mod work;
 
-pub use act::{Act, BlobBytes, Found, ModelFailure, Op, OpId, Outcome, Placed, Seen, ShellEnd, Unresolved};
+pub use act::{
+    Act, BlobBytes, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen, ShellEnd, Unresolved,
+};
 pub use call::{Call, CallError, CallId, Caller, Code};
 pub use event::{Change, Event, FileImage, Via};
 pub use gatekeeper::Readable;
 pub use kernel::{Config, Kernel};
+pub use spawn::not_carried_out;
 pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,
 };

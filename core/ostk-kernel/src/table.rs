@@ -107,9 +107,18 @@ pub const TABLE: &[Syscall] = &[
             need("name", Text, "its lineage"),
             need("agentfile", Text, "text of the Agentfile"),
             may("task", Text, "replaces the Agentfile's TASK"),
-            may("context_window", Number, "tokens of the model's context window"),
+            may(
+                "context_window",
+                Number,
+                "tokens of the model's context window; the Agentfile's LIMIT or the catalog's by default",
+            ),
         ],
-        result: &[("lineage", "the agent"), ("generation", "its session")],
+        result: &[
+            ("lineage", "the agent"),
+            ("generation", "its session"),
+            ("pin", "the pin that bounds it"),
+            ("context_window", "tokens of its context window"),
+        ],
     },
     Syscall {
         name: "agent.wait",

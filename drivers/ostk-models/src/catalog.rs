@@ -7,10 +7,13 @@
 
 use ostk_agent::model::Usage;
 
-use crate::route::route;
+use crate::route::{Provider, Route, route};
 
-/// Tokens a model is assumed to hold when the table and the configuration are silent.
+/// Tokens that a vendor's model is assumed to hold when the table and the configuration are silent.
 pub const DEFAULT_CONTEXT_WINDOW: u64 = 200_000;
+/// The same of a local model and of one behind a relay, of which the name says nothing. Few are served with less; one
+/// that holds more is only handed off sooner than it must be.
+pub const SMALL_CONTEXT_WINDOW: u64 = 32_768;
 
 /// Millionths of a US dollar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,9 +88,15 @@ pub fn price(model: &str, usage: &Usage) -> Option<MicroUsd> {
     Some(MicroUsd(u64::try_from(thousandths.div_ceil(1_000)).unwrap_or(u64::MAX)))
 }
 
-/// Tokens that the model's context window holds; [`DEFAULT_CONTEXT_WINDOW`] if it is not known.
+/// Tokens that the model's context window holds. If it is not known, [`DEFAULT_CONTEXT_WINDOW`] for a model of a vendor
+/// and [`SMALL_CONTEXT_WINDOW`] for any other.
 pub fn context_window(model: &str) -> u64 {
-    entry(model).map_or(DEFAULT_CONTEXT_WINDOW, |entry| entry.window)
+    let vendors = |route: Route| matches!(route.provider, Provider::Anthropic | Provider::OpenAi);
+    match entry(model) {
+        Some(entry) => entry.window,
+        None if route(model).is_ok_and(vendors) => DEFAULT_CONTEXT_WINDOW,
+        None => SMALL_CONTEXT_WINDOW,
+    }
 }
 
 fn entry(model: &str) -> Option<&'static Entry> {
@@ -148,6 +157,9 @@ mod tests {
     fn windows_come_from_the_table_or_the_default() {
         assert_eq!(context_window("claude-opus-4-6"), 1_000_000);
         assert_eq!(context_window("gpt-4o-2024-08-06"), 128_000);
-        assert_eq!(context_window("ollama/qwen3"), DEFAULT_CONTEXT_WINDOW);
+        assert_eq!(context_window("claude-of-the-future"), DEFAULT_CONTEXT_WINDOW);
+        for model in ["ollama/qwen3", "qwen3:8b", "openrouter/x/y"] {
+            assert_eq!(context_window(model), SMALL_CONTEXT_WINDOW, "{model}");
+        }
     }
 }

@@ -16,7 +16,7 @@ mod route;
 mod sse;
 mod wires;
 
-pub use catalog::{DEFAULT_CONTEXT_WINDOW, MicroUsd, context_window, price};
+pub use catalog::{DEFAULT_CONTEXT_WINDOW, MicroUsd, SMALL_CONTEXT_WINDOW, context_window, price};
 pub use config::{ApiKey, Config, Endpoint, RetryPolicy, Timeouts};
 pub use error::{ModelError, Phase};
 pub use models::{Delta, Models};

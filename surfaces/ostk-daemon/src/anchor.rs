@@ -39,8 +39,6 @@ use crate::{
     rpc::{self, Shared},
 };
 
-/// Context window of a model that an Agentfile does not describe, in tokens.
-const CONTEXT_WINDOW: u64 = 200_000;
 /// How long a start waits for the lock of a daemon that has just died.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Connections at once; a fleet of a thousand agents fits.
@@ -172,12 +170,8 @@ fn start(
         AnchorError::Part(format!("the governance documents are malformed:\n{}", lines.join("\n")))
     })?;
     let epoch = recovery.last_epoch + 1;
-    let config = Config {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        epoch,
-        recovered: recovered(&recovery),
-        context_window: CONTEXT_WINDOW,
-    };
+    let config =
+        Config { version: env!("CARGO_PKG_VERSION").to_owned(), epoch, recovered: recovered(&recovery) };
     let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime)?);
     if !clean {
         sweep(&hands)?;

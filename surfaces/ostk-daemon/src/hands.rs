@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostk_agent::AgentState;
+use ostk_agent::{AgentState, model::Usage};
 use ostk_blobs::BlobStore;
 use ostk_files::{Expected, FilesError, Observation, PathError, Replaced, Scanner, Workspace, WorkspacePath};
 use ostk_kernel::{
-    CallError, Code, FileEntry, Found, ModelFailure, Op, OpId, Outcome, Placed, Seen, State, Unresolved,
+    CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen, State,
+    Unresolved,
 };
 use ostk_log::{Hash, Timestamp};
 use ostk_models::Models;
@@ -82,6 +83,7 @@ impl Hands {
             Op::Observe { paths, blobs } => self.observe(paths, &blobs),
             Op::Place { steps } => Outcome::Placed(self.place(&steps)),
             Op::List { path } => Outcome::Listed(self.list(&path)),
+            Op::DescribeModel { model } => Outcome::Described(self.describe(&model)),
             Op::LoadDocuments => Outcome::Documents(Box::new(documents::load(&self.state_dir))),
             other => return Err(other),
         })
@@ -229,6 +231,13 @@ impl Hands {
             let _ = told.await;
         });
         lock(&self.tasks).insert(id, task.abort_handle());
+    }
+
+    fn describe(&self, model: &str) -> Result<ModelFacts, String> {
+        ostk_models::route(model).map_err(|error| error.to_string())?;
+        let context_window = self.models.context_window(model);
+        let has_price = ostk_models::price(model, &Usage::default()).is_some();
+        Ok(ModelFacts { context_window, has_price })
     }
 
     async fn call_model(&self, agent: AgentState, deadline: Timestamp) -> Outcome {

@@ -20,5 +20,4 @@ mod setup;
 
 pub use anchor::{AnchorError, Options, anchored, listen};
 pub use documents::load as read_documents;
-pub use lookup::check_agentfile;
 pub use setup::{InitError, Made, init};

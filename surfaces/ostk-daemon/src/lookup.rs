@@ -1,11 +1,11 @@
-//! Small translations between the kernel's words and the drivers': the tools a model is shown, a search, an Agentfile.
+//! Small translations between the kernel's words and the drivers': the tools a model is shown, a search.
 
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-use ostk_agent::{AgentState, Agentfile, model::ToolSpec};
+use ostk_agent::{AgentState, model::ToolSpec};
 use ostk_kernel::{CallError, Code, Readable};
 use ostk_search::{Mode, Query, Truncation};
 use serde_json::{Value, json};
@@ -21,16 +21,6 @@ pub(crate) fn tool_specs(_agent: &AgentState) -> Vec<ToolSpec> {
         input_schema: tool.schema(),
     })
     .collect()
-}
-
-/// Checks the text of an Agentfile.
-///
-/// # Errors
-/// Every mistake, one a line.
-pub fn check_agentfile(text: &str) -> Result<(), String> {
-    let lookup = |name: &str| std::env::var(name).ok();
-    let parsed = Agentfile::parse(text, &lookup).map(|_| ());
-    parsed.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 /// Carries out a `search` of what may be read; `args` are its arguments, checked against the table.

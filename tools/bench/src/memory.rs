@@ -25,8 +25,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new() -> Result<Self> {
-        let config =
-            Config { version: "bench".to_owned(), epoch: 1, recovered: None, context_window: 200_000 };
+        let config = Config { version: "bench".to_owned(), epoch: 1, recovered: None };
         let documents = Documents::default();
         let gate = Gate::new(&documents)?;
         let kernel = Kernel::new(config, State::default(), gate);

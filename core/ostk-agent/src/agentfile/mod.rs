@@ -72,6 +72,9 @@ pub struct Limits {
     pub budget_micro_usd: Option<u64>,
     /// Percent of the context window that may be used.
     pub context_pct: Option<u64>,
+    /// Tokens that the model's context window holds, where its operator knows better than the catalog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_window: Option<u64>,
     /// Modes, paths and verbs as they stand, in order: `permissions`, `destructive_ops`, `revival_policy`,
     /// `sandbox.read`, `sandbox.readwrite`, `read-path`, `write-path`, `verb`; values are checked.
     pub other: Vec<(String, String)>,
@@ -158,6 +161,18 @@ words! {
     }
 }
 
+/// A directive that a file uses, and where.
+///
+/// The name is what a host tells apart when it refuses what it does not carry out: `FROM`, `FROM auto`, `TOOL`,
+/// `LIMIT turns`, `LIMIT destructive_ops deny`, `ISOLATION docker`, `PROMPT file://`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Counted from 1.
+    pub line: usize,
+    /// The directive, with as much of its argument as makes a difference.
+    pub name: String,
+}
+
 /// What is wrong with an Agentfile, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{directive}: {message}{}", place(*line, *column), hint_text(hint.as_ref()))]
@@ -240,24 +255,6 @@ impl Agentfile {
             restart: self.restart.or(profile.restart),
         }
     }
-
-    /// The directives this file uses, each once: `FROM`, `TOOL`, `LIMIT turns`, `ISOLATION docker`, `PROMPT file://`.
-    /// A host refuses those it does not carry out, rather than pass over them.
-    pub fn uses(&self) -> Vec<String> {
-        let mut uses: Vec<String> = Vec::new();
-        for (directive, argument) in self.directives() {
-            let first = argument.split_whitespace().next().unwrap_or_default();
-            let name = match directive {
-                "LIMIT" | "ISOLATION" => format!("{directive} {first}"),
-                "PROMPT" | "TASK" if first.starts_with(FILE) => format!("{directive} {FILE}"),
-                _ => directive.to_owned(),
-            };
-            if !uses.contains(&name) {
-                uses.push(name);
-            }
-        }
-        uses
-    }
 }
 
 impl Limits {
@@ -271,6 +268,7 @@ impl Limits {
             wall_clock_s: self.wall_clock_s.or(profile.wall_clock_s),
             budget_micro_usd: self.budget_micro_usd.or(profile.budget_micro_usd),
             context_pct: self.context_pct.or(profile.context_pct),
+            context_window: self.context_window.or(profile.context_window),
             other,
         }
     }

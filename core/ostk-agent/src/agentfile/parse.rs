@@ -2,7 +2,7 @@
 //! is one; nothing is passed over, and all mistakes of a file are found in one go.
 
 use super::{
-    Agentfile, AgentfileError, Attest, FILE, Isolation, Limits, Restart, ToolGrant, WorkOp, WorkTerm,
+    Agentfile, AgentfileError, Attest, FILE, Isolation, Limits, Restart, ToolGrant, Use, WorkOp, WorkTerm,
     lines::{self, Line, clip, nearest},
 };
 
@@ -33,10 +33,13 @@ const LIMITS_ONCE: &[&str] = &[
     "turns",
     "wall_clock",
     "context_pct",
+    "context_window",
     "permissions",
     "destructive_ops",
     "revival_policy",
 ];
+/// Limits whose value makes the difference.
+const MODES: &[&str] = &["permissions", "destructive_ops", "revival_policy"];
 /// Limits that add up.
 const LIMITS_MANY: &[&str] = &["sandbox.read", "sandbox.readwrite", "read-path", "write-path", "verb"];
 
@@ -49,15 +52,31 @@ impl Agentfile {
     /// # Errors
     /// Every mistake in the file, in order; the first 100.
     pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<AgentfileError>> {
+        Self::parse_with_uses(text, lookup).map(|(file, _)| file)
+    }
+
+    /// Parses a text, and tells the directives that it uses, in its order: a host refuses those that it does not carry
+    /// out, rather than pass over them.
+    ///
+    /// # Errors
+    /// As [`Agentfile::parse`].
+    pub fn parse_with_uses(
+        text: &str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Vec<Use>), Vec<AgentfileError>> {
         if text.len() > MAX_BYTES || text.lines().count() > MAX_LINES {
             let message = format!("is larger than {MAX_BYTES} bytes or {MAX_LINES} lines");
             return Err(vec![super::whole_file_error("Agentfile", message)]);
         }
-        let (mut file, mut seen, mut errors) = (Self::default(), Vec::new(), Vec::new());
+        let (mut file, mut seen, mut errors, mut uses) =
+            (Self::default(), Vec::new(), Vec::new(), Vec::new());
         for line in lines::split(text, &mut errors) {
-            if let Err((message, hint)) = file.read(&line, &mut seen, lookup) {
-                let (directive, column) = (clip(line.directive), line.column);
-                errors.push(AgentfileError { line: line.number, column, directive, message, hint });
+            match file.read(&line, &mut seen, lookup) {
+                Ok(name) => uses.push(Use { line: line.number, name }),
+                Err((message, hint)) => {
+                    let (directive, column) = (clip(line.directive), line.column);
+                    errors.push(AgentfileError { line: line.number, column, directive, message, hint });
+                }
             }
         }
         if !seen.iter().any(|name| name == "FROM") {
@@ -67,15 +86,16 @@ impl Agentfile {
         }
         errors.sort_by_key(|error| (error.line == 0, error.line));
         errors.truncate(MAX_ERRORS);
-        if errors.is_empty() { Ok(file) } else { Err(errors) }
+        if errors.is_empty() { Ok((file, uses)) } else { Err(errors) }
     }
 
+    /// Takes one directive; returns the name of its use.
     fn read(
         &mut self,
         line: &Line<'_>,
         seen: &mut Vec<String>,
         lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(), Mistake> {
+    ) -> Result<String, Mistake> {
         let name = line.directive;
         if !ONCE.contains(&name) && !MANY.contains(&name) {
             return Err(unknown_directive(name));
@@ -97,7 +117,8 @@ impl Agentfile {
         if !lines::continues(name) && text.chars().any(char::is_control) {
             return Err(plain("a control character is not allowed here"));
         }
-        self.set(name, text)
+        let used = use_name(name, &text);
+        self.set(name, text).map(|()| used)
     }
 
     fn set(&mut self, name: &str, text: String) -> Result<(), Mistake> {
@@ -131,6 +152,7 @@ impl Limits {
             "tokens" => self.tokens = Some(number(key, value, u64::MAX)?),
             "wall_clock" => self.wall_clock_s = Some(number(key, value, u64::MAX)?),
             "context_pct" => self.context_pct = Some(number(key, value, 100)?),
+            "context_window" => self.context_window = Some(number(key, value, u64::MAX)?),
             "budget_usd" => self.budget_micro_usd = Some(micro_usd(value)?),
             "permissions" => self.mode(key, value, &["governed", "supervised", "restricted"])?,
             "destructive_ops" => self.mode(key, value, &["confirm", "deny", "allow"])?,
@@ -160,6 +182,19 @@ impl Limits {
 fn limit_key(text: &str) -> (&str, &str) {
     let (key, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     (if key == "max_turns" { "turns" } else { key }, value.trim_start())
+}
+
+/// The name of a directive's use, see [`Use`].
+fn use_name(directive: &str, text: &str) -> String {
+    let (key, _) = limit_key(text);
+    match directive {
+        "FROM" if text == "auto" => "FROM auto".to_owned(),
+        "ISOLATION" => format!("ISOLATION {text}"),
+        "LIMIT" if MODES.contains(&key) => format!("LIMIT {text}"),
+        "LIMIT" => format!("LIMIT {key}"),
+        "PROMPT" | "TASK" if text.starts_with(FILE) => format!("{directive} {FILE}"),
+        _ => directive.to_owned(),
+    }
 }
 
 fn plain(message: impl Into<String>) -> Mistake {

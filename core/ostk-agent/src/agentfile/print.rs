@@ -51,6 +51,7 @@ impl Limits {
             ("tokens", self.tokens),
             ("wall_clock", self.wall_clock_s),
             ("context_pct", self.context_pct),
+            ("context_window", self.context_window),
         ];
         let mut lines: Vec<String> = numbers
             .into_iter()

@@ -204,9 +204,13 @@ fn a_file_overrides_its_profile() {
 
 #[test]
 fn a_file_tells_which_directives_it_uses() {
-    let uses =
-        parse("FROM m\nTOOL shell\nTOOL file:read\nLIMIT verb x\nISOLATION docker\nPROMPT file://a").uses();
-    assert_eq!(uses, ["FROM", "PROMPT file://", "TOOL", "LIMIT verb", "ISOLATION docker"]);
+    let text = "# An agent.\nFROM ${MODEL}\nTASK Two\n  lines.\nTOOL shell\nLIMIT max_turns 3\n\
+                LIMIT destructive_ops deny\nISOLATION docker\nPROMPT file://a\n";
+    let (_, uses) = Agentfile::parse_with_uses(text, &variables).unwrap();
+    let uses: Vec<(usize, &str)> = uses.iter().map(|used| (used.line, used.name.as_str())).collect();
+    let wanted =
+        [(2, "FROM"), (3, "TASK"), (5, "TOOL"), (6, "LIMIT turns"), (7, "LIMIT destructive_ops deny")];
+    assert_eq!(uses, [&wanted[..], &[(8, "ISOLATION docker"), (9, "PROMPT file://")]].concat());
 }
 
 /// Lines that are often right and often nearly so.

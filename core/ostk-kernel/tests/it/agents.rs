@@ -176,3 +176,69 @@ fn a_fresh_context_reads_files_in_full_again() {
         assert!(told.contains("\"1\\n\"") && !told.contains("[304]"), "{told}");
     }
 }
+
+/// The refusal of a spawn from this Agentfile.
+fn refusal(agentfile: &str) -> String {
+    let mut host = Host::new();
+    let error = host.err(&ada(), "agent.spawn", json!({ "name": "worker", "agentfile": agentfile }));
+    assert_code(&error, Code::Usage);
+    assert!(!host.kernel.state().lineages.contains_key("worker"), "nothing was recorded");
+    error.message
+}
+
+#[test]
+fn a_directive_that_is_not_carried_out_is_refused_with_its_line_and_a_remedy() {
+    for (line, remedy) in [
+        ("FROM-PROFILE base", "`ostk run FILE` loads it"),
+        ("PROMPT file://house.md", "`ostk run FILE` loads it"),
+        ("SKILL review", "`ostk run FILE` loads it"),
+        ("LIMIT destructive_ops deny", "lines of a PIN"),
+        ("LIMIT permissions supervised", "leave it out"),
+        ("LIMIT verb git", "deny-verb"),
+        ("WORK tags=parser", "TASK"),
+        ("INTERRUPT needle.closed", "leave it out"),
+        ("BETA fast-mode", "leave it out"),
+        ("ISOLATION docker", "ISOLATION nono"),
+        ("BOOT ostk boot", "TASK"),
+        ("ATTEST gpg", "leave it out"),
+        ("RESTART one_for_one", "leave it out"),
+    ] {
+        let refused = refusal(&format!("FROM scripted\nTASK x\n{line}\n"));
+        assert!(refused.starts_with("line 3: ") && refused.contains(remedy), "{line}: {refused}");
+    }
+    let all = refusal("FROM auto\nTASK file://task.md\nBOOT make\n");
+    assert_eq!(all.lines().count(), 3, "all are named at once: {all}");
+    let (mut host, carried) = (Host::new(), "ISOLATION nono\nLIMIT revival_policy revive\n");
+    host.script = vec![vec![say("Done.")]];
+    spawn(&mut host, &format!("{AGENTFILE}{carried}"));
+    host.run();
+    assert_eq!(host.kernel.state().ending("worker"), Some(&ostk_agent::Outcome::Done));
+}
+
+#[test]
+fn a_model_that_nobody_serves_and_a_budget_that_cannot_be_kept_are_refused_at_once() {
+    let unknown = refusal("# An agent.\nFROM nonsense\nTASK x\n");
+    assert_eq!(unknown, "line 2: FROM: nobody serves nonsense");
+    let unpriced = refusal("FROM unpriced\nTASK x\nLIMIT budget_usd 2\n");
+    assert!(
+        unpriced.starts_with("line 3: LIMIT budget_usd: the price of unpriced is not known"),
+        "{unpriced}"
+    );
+    assert!(unpriced.contains("LIMIT tokens"), "{unpriced}");
+}
+
+#[test]
+fn an_agents_context_window_is_its_models_unless_its_agentfile_or_the_call_says_otherwise() {
+    let window = |agentfile: &str, args: Value| {
+        let mut host = Host::new();
+        host.script = vec![vec![say("Done.")]];
+        let mut call = json!({ "name": "worker", "agentfile": agentfile });
+        call.as_object_mut().unwrap().extend(args.as_object().unwrap().clone());
+        host.ok(&ada(), "agent.spawn", call)["context_window"].as_u64().unwrap()
+    };
+    let limited = "FROM unpriced\nTASK x\nLIMIT context_window 8192\n";
+    assert_eq!(window("FROM scripted\nTASK x\n", json!({})), 200_000);
+    assert_eq!(window("FROM unpriced\nTASK x\n", json!({})), 32_768);
+    assert_eq!(window(limited, json!({})), 8_192);
+    assert_eq!(window(limited, json!({ "context_window": 1_000 })), 1_000);
+}

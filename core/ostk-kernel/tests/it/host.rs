@@ -11,8 +11,8 @@ use ostk_agent::{
     model::{Block, ModelReply, ModelRequest, StopReason, Usage},
 };
 use ostk_kernel::{
-    Act, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel, Op, OpId, Outcome, Placed,
-    Seen, ShellEnd, State, Unresolved, fold,
+    Act, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel, ModelFacts, Op, OpId,
+    Outcome, Placed, Seen, ShellEnd, State, Unresolved, fold,
 };
 use ostk_log::{Draft, Hash, Timestamp};
 use ostk_policy::{Documents, Gate};
@@ -245,6 +245,11 @@ impl Host {
         for act in acts {
             match act {
                 Act::Append { draft, blobs, .. } => self.append(draft, blobs),
+                // Known at once, as in the daemon.
+                Act::Run { id, op: op @ Op::DescribeModel { .. }, after: None } => {
+                    let outcome = self.carry_out(op);
+                    self.finish(id, outcome);
+                }
                 Act::Run { id, op, after } => self.parked.push_back((id, op, after)),
                 Act::Reply { call, result, after } => self.parked_replies.push((call, result, after)),
                 Act::Abort { id } => self.aborted.push(id),
@@ -312,6 +317,7 @@ impl Host {
                     shown.iter().map(|path| serde_json::json!({ "path": path })).collect();
                 Outcome::Json(Ok(serde_json::json!({ "matches": matches, "files_withheld": withheld.len() })))
             }
+            Op::DescribeModel { model } => Outcome::Described(describe(&model)),
             Op::Model { agent, .. } => self.model(&agent),
             Op::LoadDocuments => Outcome::Documents(Box::new(self.documents.clone())),
         }
@@ -405,8 +411,17 @@ impl Host {
 }
 
 fn kernel(state: State, documents: &Documents, epoch: u64) -> Kernel {
-    let config = Config { version: "test".to_owned(), epoch, recovered: None, context_window: 200_000 };
+    let config = Config { version: "test".to_owned(), epoch, recovered: None };
     Kernel::new(config, state, Gate::new(documents).unwrap())
+}
+
+/// What this host knows of models: `scripted` and `unpriced`.
+fn describe(model: &str) -> Result<ModelFacts, String> {
+    match model {
+        "scripted" => Ok(ModelFacts { context_window: 200_000, has_price: true }),
+        "unpriced" => Ok(ModelFacts { context_window: 32_768, has_price: false }),
+        other => Err(format!("nobody serves {other}")),
+    }
 }
 
 fn name_of(op: &Op) -> &'static str {

@@ -10,6 +10,7 @@
     reason = "a test that meets the unexpected must stop, and one that is skipped says so"
 )]
 
+mod agentfiles;
 mod claude;
 mod clients;
 mod contained;

@@ -1,4 +1,6 @@
-//! `ostk run`: an agent from an Agentfile, or any command in the sandbox.
+//! `ostk run`: an agent from an Agentfile (`compose` puts it together), or any command in the sandbox.
+
+mod compose;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
@@ -15,8 +17,6 @@ use crate::{
 
 /// An agent may run this long while somebody waits for it.
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The largest Agentfile.
-const MAX_AGENTFILE: u64 = 256 * 1024;
 
 pub(crate) fn run(args: &Run, output: &Output) -> Done {
     match &args.agentfile {
@@ -26,28 +26,19 @@ pub(crate) fn run(args: &Run, output: &Output) -> Done {
 }
 
 fn agent(args: &Run, path: &Path, output: &Output) -> Done {
-    let size = std::fs::metadata(path)
-        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
-        .len();
-    if size > MAX_AGENTFILE {
-        return Err(Failure::usage(format!("{} is larger than {MAX_AGENTFILE} bytes", path.display())));
-    }
-    let mut text = std::fs::read_to_string(path)?;
-    if let Some(pin) = &args.pin {
-        text.push_str(&format!("\nPIN {pin}\n"));
-    }
+    let project = connect::project()?;
+    let text = compose::compose(path, project.root(), args.pin.as_deref())?.to_text();
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("agent");
     let name = args.name.clone().unwrap_or_else(|| stem.to_owned());
     if args.dry_run {
-        ostk_daemon::check_agentfile(&text).map_err(Failure::usage)?;
-        output.show(&json!({ "ok": true, "name": name }), |_| format!("{} is good", path.display()));
+        let shown = json!({ "ok": true, "name": name, "agentfile": text });
+        output.show(&shown, |_| format!("{} is good; it comes to:\n{text}", path.display()));
         return Ok(ExitCode::SUCCESS);
     }
     let mut call = json!({ "name": name, "agentfile": text });
     if let Some(task) = &args.task {
         call["task"] = json!(task);
     }
-    let project = connect::project()?;
     let mut client = connect::operator(&project)?;
     let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
     if args.detach {

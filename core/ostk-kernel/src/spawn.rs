@@ -1,0 +1,216 @@
+//! How a native agent starts: its Agentfile is read, its model looked up, and its first two records written.
+//!
+//! A directive that nobody carries out would be a promise broken in silence, so it is refused, with its line. What
+//! stands in other files (profiles, skills, `file://`) is put together by `ostk run` before it asks.
+
+use ostk_agent::{AgentConfig, AgentEvent, Agentfile, AgentfileError, ToolGrant, Use};
+use serde_json::{Value, json};
+
+use crate::{
+    act::{ModelFacts, Op, Outcome},
+    agents::parse_grant,
+    call::{CallError, Caller, Code},
+    event::Event,
+    kernel::{Job, Kernel, Stage},
+    limits,
+    shell::blob,
+    state::{LineageKind, LineageState},
+    work::check_name,
+};
+
+/// What an Agentfile grants that sets path limits and names no tools.
+const EVERY_TOOL: [&str; 4] = ["shell", "file:read", "file:edit", "file:write"];
+
+/// Directives that are carried out, by the names of [`Use`]. A mode stands here if it asks for what every agent gets.
+const CARRIED_OUT: &[&str] = &[
+    "FROM",
+    "PROMPT",
+    "TASK",
+    "TOOL",
+    "PIN",
+    "ISOLATION nono",
+    "LIMIT turns",
+    "LIMIT tokens",
+    "LIMIT wall_clock",
+    "LIMIT budget_usd",
+    "LIMIT context_pct",
+    "LIMIT context_window",
+    "LIMIT sandbox.read",
+    "LIMIT sandbox.readwrite",
+    "LIMIT read-path",
+    "LIMIT write-path",
+    "LIMIT permissions governed",
+    "LIMIT destructive_ops allow",
+    "LIMIT revival_policy revive",
+];
+
+/// An Agentfile that has been read, with the places of its directives.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    file: Agentfile,
+    uses: Vec<Use>,
+}
+
+/// The directives among `uses` that this build does not carry out, each with what to do instead.
+pub fn not_carried_out(uses: &[Use]) -> Vec<AgentfileError> {
+    let refused = uses.iter().filter(|used| !CARRIED_OUT.contains(&used.name.as_str()));
+    let message = || "is not carried out by this version".to_owned();
+    refused.map(|used| mistake(used, message(), Some(remedy(&used.name)))).collect()
+}
+
+fn mistake(used: &Use, message: String, hint: Option<&str>) -> AgentfileError {
+    let (line, directive) = (used.line, used.name.clone());
+    AgentfileError { line, column: 0, directive, message, hint: hint.map(str::to_owned) }
+}
+
+fn remedy(name: &str) -> &'static str {
+    match name.split_once(' ').map_or(name, |(directive, _)| directive) {
+        "FROM" => "name a model: FROM claude-sonnet-4-6",
+        "FROM-PROFILE" | "SKILL" | "PROMPT" | "TASK" => "`ostk run FILE` loads it; put the text itself here",
+        "ISOLATION" => "ISOLATION nono is what every command gets",
+        "WORK" => "say in TASK which work it takes",
+        "INTERRUPT" => "leave it out; start the agent when it is needed: ostk run FILE",
+        "BOOT" => "name the command in TASK, as the first thing to do",
+        "ATTEST" => "leave it out; every record of the spawn is signed by the instance's key",
+        "RESTART" => "leave it out; an agent goes on by itself after a restart of the daemon",
+        "LIMIT" if name == "LIMIT verb" => "deny-verb lines of a PIN keep commands out",
+        "LIMIT" if name.starts_with("LIMIT destructive_ops") => {
+            "deny-verb and deny-path lines of a PIN keep an agent from what it must not do"
+        }
+        "LIMIT" => "leave it out; TOOL and PIN say what the agent may do",
+        _ => "leave it out",
+    }
+}
+
+impl Kernel {
+    /// Reads the Agentfile and asks the host what it knows of the model.
+    pub(crate) fn start_spawn(&mut self, mut job: Job) {
+        match draft(&job) {
+            Ok(draft) => {
+                let model = draft.file.from.clone();
+                job.stage = Stage::Spawn(Box::new(draft));
+                self.run_for(job, Op::DescribeModel { model }, None);
+            }
+            Err(error) => self.finish(job, Err(error), None),
+        }
+    }
+
+    pub(crate) fn resume_spawn(&mut self, mut job: Job, outcome: Outcome) {
+        let stage = std::mem::replace(&mut job.stage, Stage::New);
+        let name = job.text("name").unwrap_or_default().to_owned();
+        let result = match (stage, outcome) {
+            (Stage::Spawn(draft), Outcome::Described(facts)) => self.spawn(&job, &name, *draft, facts),
+            _ => Err(CallError::new(Code::Failed, "bug: unexpected outcome of a spawn")),
+        };
+        let after = Some(self.state.next_seq);
+        self.finish(job, result, after);
+        self.drive(&name);
+    }
+
+    fn spawn(
+        &mut self,
+        job: &Job,
+        name: &str,
+        Draft { file, uses }: Draft,
+        facts: Result<ModelFacts, String>,
+    ) -> Result<Value, CallError> {
+        if self.state.lineages.get(name).is_some_and(|known| known.state != LineageState::Exited) {
+            return Err(CallError::new(Code::Conflict, format!("{name} is running already"))
+                .hint(format!("ostk attach {name}, or choose another name")));
+        }
+        let facts = usable(&file, &uses, facts)?;
+        let pin = self.pin_for(&job.caller, file.pin.as_deref(), name)?;
+        let generation = self.state.lineages.get(name).map_or(1, |known| known.generation + 1);
+        let Some(task) = job.text("task").or(file.task.as_deref()) else {
+            return Err(
+                CallError::new(Code::Usage, "the agent has no TASK").hint("add a TASK line or pass `task`")
+            );
+        };
+        let (system_blob, system) = blob(file.system_prompt().as_bytes());
+        let (task_blob, task) = blob(task.as_bytes());
+        let window = job.number("context_window").or(file.limits.context_window);
+        let window = window.unwrap_or(facts.context_window);
+        let mut config = AgentConfig::from_agentfile(&file, name, generation, system_blob, task_blob, window);
+        config.tools = self.bounded_tools(&job.caller, &file)?;
+        let event = Event::SessionStarted {
+            lineage: name.to_owned(),
+            kind: LineageKind::Native,
+            pin: pin.clone(),
+            client: Some(limits::clip(&file.from)),
+            key: job.key.clone(),
+        };
+        let step = AgentEvent::Spawned { config: Box::new(config) };
+        let spawned = Event::AgentStep { lineage: name.to_owned(), step: Box::new(step.clone()) };
+        limits::check_record(&spawned)?;
+        self.end_processes_of_another_pin(name, pin.as_deref());
+        self.record(&job.caller, &event);
+        self.step(name, step, vec![(system_blob, system), (task_blob, task)]);
+        Ok(json!({ "lineage": name, "generation": generation, "pin": pin, "context_window": window }))
+    }
+
+    /// The grants of a new agent: those of its Agentfile, with its path limits. Whoever is bound by an Agentfile's tools
+    /// itself starts nobody: the child could be granted more.
+    fn bounded_tools(&self, caller: &Caller, file: &Agentfile) -> Result<Option<Vec<ToolGrant>>, CallError> {
+        if matches!(caller, Caller::Agent(_) | Caller::World(_))
+            && self.agent_tools(caller.lineage()).is_some()
+        {
+            let message =
+                format!("{} is bound by its Agentfile's tools and starts no agents", caller.lineage());
+            return Err(CallError::new(Code::Denied, message).hint("ask the operator"));
+        }
+        let limit = |(key, path): &(String, String)| {
+            let class = match key.as_str() {
+                "read-path" | "sandbox.read" => "limit:read",
+                "write-path" | "sandbox.readwrite" => "limit:write",
+                _ => return None,
+            };
+            Some(ToolGrant { class: class.to_owned(), pattern: Some(path.clone()) })
+        };
+        let limits: Vec<ToolGrant> = file.limits.other.iter().filter_map(limit).collect();
+        let mut tools = (!file.tools.is_empty()).then(|| file.tools.clone());
+        if !limits.is_empty() {
+            let every = EVERY_TOOL.map(|class| ToolGrant { class: class.to_owned(), pattern: None });
+            tools.get_or_insert_with(|| every.to_vec()).extend(limits);
+        }
+        for grant in tools.iter().flatten() {
+            parse_grant(grant)?;
+        }
+        Ok(tools)
+    }
+}
+
+/// Reads a spawn's name and Agentfile; refuses what is not understood or not carried out.
+fn draft(job: &Job) -> Result<Draft, CallError> {
+    check_name(job.text("name").unwrap_or_default())?;
+    let text = job.text("agentfile").unwrap_or_default();
+    let (file, uses) = Agentfile::parse_with_uses(text, &|_| None).map_err(|errors| usage(&errors))?;
+    let refused = not_carried_out(&uses);
+    if refused.is_empty() { Ok(Draft { file, uses }) } else { Err(usage(&refused)) }
+}
+
+fn usage(errors: &[AgentfileError]) -> CallError {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    CallError::new(Code::Usage, lines.join("\n"))
+}
+
+/// Whether the agent can run on its model and keep its limits there.
+fn usable(
+    file: &Agentfile,
+    uses: &[Use],
+    facts: Result<ModelFacts, String>,
+) -> Result<ModelFacts, CallError> {
+    let of = |name: &str| {
+        let found = uses.iter().find(|used| used.name == name).cloned();
+        found.unwrap_or_else(|| Use { line: 0, name: name.to_owned() })
+    };
+    let facts = facts.map_err(|problem| usage(&[mistake(&of("FROM"), problem, None)]))?;
+    if file.limits.budget_micro_usd.is_some() && !facts.has_price {
+        let message = format!("the price of {} is not known, so this limit cannot be kept", file.from);
+        return Err(usage(&[mistake(
+            &of("LIMIT budget_usd"),
+            message,
+            Some("LIMIT tokens bounds any model"),
+        )]));
+    }
+    Ok(facts)
+}
