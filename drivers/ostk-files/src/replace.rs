@@ -67,10 +67,11 @@ impl Workspace {
     ///
     /// Mode, owner, access control list and the user's extended attributes are kept; `executable` changes the x bits
     /// unless they agree with it already, `None` keeps them. Another hard link to the file keeps the old bytes. Missing
-    /// parents are created for a new file. Nothing is synced: after a power loss the file may be old, and the redo pass writes it again from the pack.
-    /// Other processes may write at the same time; callers of this process take turns. After an error or a crash the
-    /// file is old or new, never torn. Failpoints: `replace:temporary-written`, `replace:dressed`, `replace:renamed`
-    /// (a new file), `replace:exchanged` (an existing one), `replace:old-removed`, `replace:restored`.
+    /// parents are created for a new file. Nothing is synced: after a power loss the file may be old, and the redo pass
+    /// writes it again from the pack. Other processes may write at the same time; callers of this process take turns.
+    /// After an error or a crash the file is old or new, never torn. Failpoints: `replace:temporary-written`,
+    /// `replace:dressed`, `replace:renamed` (a new file), `replace:exchanged` (an existing one), `replace:old-removed`,
+    /// `replace:restoring`, `replace:restored`.
     pub fn replace(
         &self,
         path: &WorkspacePath,
@@ -177,13 +178,14 @@ impl Workspace {
     /// Exchanges back, unless a newer outside edit already stands at the path. Then that one stays, and the displaced
     /// version stays under its temporary name until the caller has stored it and the next sweep hands it over again.
     fn restore(&self, place: &Place<'_>, temporary: &str, ours: Hash) -> Result<(), FilesError> {
-        if !is_file_with(place.look(place.name)?, ours) {
+        if !is_file_with(&place.look(place.name), ours) {
             return Ok(());
         }
+        self.reached("replace:restoring");
         place
             .rename(temporary, place.name, RenameFlags::EXCHANGE)
             .map_err(|errno| rename_error(place.path, errno))?;
-        if is_file_with(place.look(temporary)?, ours) {
+        if is_file_with(&place.look(temporary), ours) {
             discard(&place.dir, temporary);
             return Ok(());
         }
@@ -261,8 +263,9 @@ impl Workspace {
     }
 }
 
-fn is_file_with(seen: Seen, hash: Hash) -> bool {
-    matches!(seen, Seen::File(version, _) if version.hash == hash)
+/// What cannot be read, say because it is too large, is something else.
+fn is_file_with(seen: &Result<Seen, FilesError>, hash: Hash) -> bool {
+    matches!(seen, Ok(Seen::File(version, _)) if version.hash == hash)
 }
 
 /// The error for something that is not a file where one was needed.

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use ostk_files::{Expected, Observation, Replaced, Workspace, WorkspacePath};
+use ostk_files::{Expected, MAX_FILE_BYTES, Observation, Replaced, Workspace, WorkspacePath};
 use ostk_log::Hash;
 
 use crate::common::Fixture;
@@ -162,6 +162,25 @@ fn of_two_outside_edits_around_the_exchange_the_newer_stays_in_place_and_the_old
     .unwrap();
     assert_eq!(kept, [b"first".to_vec()]);
     assert_eq!(f.leftovers(), [""; 0]);
+}
+
+#[test]
+fn an_outside_edit_too_large_to_read_stays_in_place_even_if_it_comes_while_an_older_one_is_put_back() {
+    let f = Fixture::new();
+    f.outside("file", "base");
+    let (path, hash, real) = (f.path("file"), f.version("file").hash, f.at("file"));
+    let ws = f.ws.clone().with_failpoint(Arc::new(move |step| match step {
+        "replace:dressed" => fs::write(&real, "first").unwrap(),
+        "replace:restoring" => fs::File::create(&real).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap(),
+        _ => {}
+    }));
+    let Replaced::Displaced(version) = ws.replace(&path, Expected::Hash(hash), b"mine", None).unwrap() else {
+        panic!("the outside edit was not noticed");
+    };
+    assert_eq!(&*version.bytes, b"first");
+    assert_eq!(fs::metadata(f.at("file")).unwrap().len(), MAX_FILE_BYTES + 1);
+    let leftovers = f.leftovers();
+    assert_eq!(leftovers.iter().map(|name| f.bytes(name)).collect::<Vec<_>>(), [b"first".to_vec()]);
 }
 
 #[test]
