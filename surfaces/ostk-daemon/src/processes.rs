@@ -14,7 +14,7 @@ use std::{
 };
 
 use ostk_kernel::{CallError, Code, OpId, ShellEnd};
-use ostk_sandbox::{Exit, Guarantee, Network, Process, Spec, Stream, Waited};
+use ostk_sandbox::{Exit, Guarantee, LocalSockets, Network, Process, Refused, Spec, Stream, Waited};
 use serde_json::{Value, json};
 
 use crate::hands::lock;
@@ -22,6 +22,47 @@ use crate::hands::lock;
 /// Variables that a command inherits; everything else of the daemon's environment stays out.
 const INHERITED: &[&str] =
     &["PATH", "LANG", "LC_ALL", "TERM", "TZ", "CARGO_HOME", "RUSTUP_HOME", "USER", "LOGNAME"];
+/// Where the tools of a developer keep what they need to run at all. The home of a command is empty, so they are told.
+const TOOL_HOMES: [(&str, &str); 4] = [
+    ("CARGO_HOME", ".cargo"),
+    ("RUSTUP_HOME", ".rustup"),
+    ("GIT_CONFIG_GLOBAL", ".gitconfig"),
+    ("GIT_CONFIG_GLOBAL", ".config/git/config"),
+];
+/// Where people keep what lets others act in their name, below their home.
+const CREDENTIALS: [&str; 16] = [
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".config/gcloud",
+    ".config/gh",
+    ".config/glab-cli",
+    ".docker/config.json",
+    ".netrc",
+    ".git-credentials",
+    ".config/git/credentials",
+    ".npmrc",
+    ".pypirc",
+    ".cargo/credentials.toml",
+    ".password-store",
+];
+/// Settings of programs that people start in a workspace, each of which can name a command: guarded at every depth.
+const GUARDED_NAMES: [&str; 7] =
+    [".git/hooks", ".git/config", ".ostk", ".mcp.json", ".claude", ".codex", ".vscode"];
+/// The same at the top only: what a shell reads where the workspace is somebody's home, and a file by which git takes
+/// its settings from elsewhere.
+const GUARDED_AT_THE_TOP: [&str; 8] = [
+    ".bashrc",
+    ".bash_profile",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".git/commondir",
+    ".git/config.worktree",
+];
 /// A background process may run this long.
 const BACKGROUND: Duration = Duration::from_secs(24 * 3600);
 /// Background processes at once.
@@ -46,11 +87,12 @@ impl Processes {
         // What an earlier daemon's commands left is nobody's any more.
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
+        let settings = Settings::load(state_dir)?;
         Ok(Self {
             root: root.to_owned(),
             scratch,
-            hidden: vec![keys.to_owned(), state_dir.join("run")],
-            settings: Settings::load(state_dir)?,
+            hidden: hidden(state_dir, keys, settings.credentials),
+            settings,
             running: Mutex::default(),
             background: Mutex::default(),
         })
@@ -77,11 +119,13 @@ impl Processes {
         let _ = fs::remove_dir_all(&spec.scratch);
         let outcome =
             ended.map_err(|error| error.to_string())?.ok_or("the command did not end after its deadline")?;
+        let mut stderr = outcome.stderr.to_bytes();
+        stderr.extend(self.told_of_refused(&outcome.refused).into_bytes());
         Ok(ShellEnd {
             exit: code(outcome.exit),
             timed_out: outcome.timed_out,
             stdout: outcome.stdout.to_bytes(),
-            stderr: outcome.stderr.to_bytes(),
+            stderr,
             dropped_bytes: outcome.stdout.omitted() + outcome.stderr.omitted(),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
         })
@@ -92,11 +136,25 @@ impl Processes {
         let mut spec = Spec::new(["/bin/sh", "-c", command], self.root.join(cwd), self.scratch.join(name));
         spec.env = environment();
         spec.writable = real(writable).into_iter().filter(|path| path.exists()).collect();
-        spec.protected = real(protected);
+        let top = GUARDED_NAMES.into_iter().chain(GUARDED_AT_THE_TOP).map(|name| self.root.join(name));
+        let guarded = real(protected).into_iter().chain(top);
+        (spec.protected, spec.refused) = guarded.partition(|path| fs::symlink_metadata(path).is_ok());
+        spec.protected_names = GUARDED_NAMES.map(PathBuf::from).to_vec();
         spec.hidden = self.hidden.clone();
         spec.network = self.settings.network;
+        spec.local_sockets = self.settings.local_sockets;
         spec.accepted = self.settings.accepted.clone();
         spec
+    }
+
+    /// A line for each path that a command made and may not leave behind.
+    fn told_of_refused(&self, refused: &[Refused]) -> String {
+        let line = |Refused { path, removed }: &Refused| {
+            let shown = path.strip_prefix(&self.root).unwrap_or(path).display();
+            let done = if *removed { "was removed" } else { "could not be removed" };
+            format!("ostk: {shown} {done}: a command may not create it\n")
+        };
+        refused.iter().map(line).collect()
     }
 
     /// Starts a background process.
@@ -116,6 +174,12 @@ impl Processes {
             .hint("end one: process.interact with action kill"));
         }
         let mut spec = self.spec(&format!("bg-{alias}"), command, "", writable, protected);
+        // It may run for hours: hidden names are kept taken, not cleared away at its end.
+        let is_hidden_name = |path: &PathBuf| {
+            path.parent() == Some(&self.root)
+                && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        };
+        spec.protected.extend(spec.refused.extract_if(.., |path| is_hidden_name(path)));
         spec.limits.wall = BACKGROUND;
         let process =
             ostk_sandbox::start(&spec).map_err(|error| CallError::new(Code::Failed, error.to_string()))?;
@@ -195,12 +259,33 @@ const fn code(exit: Exit) -> i32 {
 }
 
 fn environment() -> BTreeMap<OsString, OsString> {
-    INHERITED.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?))).collect()
+    let mut found: BTreeMap<_, _> =
+        INHERITED.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?))).collect();
+    for (name, place) in TOOL_HOMES {
+        let place = env::home_dir().map(|home| home.join(place)).filter(|place| place.exists());
+        if let Some(value) = env::var_os(name).or(place.map(PathBuf::into_os_string)) {
+            found.entry(name.into()).or_insert(value);
+        }
+    }
+    found
+}
+
+/// The keys and tokens of ostk, and those of the person unless the operator shows them.
+fn hidden(state_dir: &Path, keys: &Path, credentials: Credentials) -> Vec<PathBuf> {
+    let mut hidden = vec![keys.to_owned(), state_dir.join("run")];
+    if credentials == Credentials::Hidden
+        && let Some(home) = env::home_dir()
+    {
+        hidden.extend(CREDENTIALS.map(|place| home.join(place)));
+    }
+    hidden
 }
 
 /// What the operator says about commands, in the section `[sandbox]` of `ostk.toml`.
 struct Settings {
     network: Network,
+    local_sockets: LocalSockets,
+    credentials: Credentials,
     /// Guarantees that a machine need not give.
     accepted: BTreeSet<Guarantee>,
 }
@@ -218,24 +303,100 @@ impl Settings {
 
     fn parse(text: &str) -> Result<Self, String> {
         let settings: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
-        let setting = |name| settings.get("sandbox").and_then(|sandbox| sandbox.get(name));
-        let network = match setting("network").map(toml::Value::as_str) {
-            None | Some(Some("host")) => Network::Host,
-            Some(Some("none")) => Network::None,
-            Some(_) => return Err("sandbox.network must be \"host\" or \"none\"".to_owned()),
+        let sandbox = settings.get("sandbox");
+        let word = |name, first: &'static str, second: &'static str| match sandbox
+            .and_then(|sandbox| sandbox.get(name))
+            .map(toml::Value::as_str)
+        {
+            None => Ok(true),
+            Some(Some(word)) if word == first => Ok(true),
+            Some(Some(word)) if word == second => Ok(false),
+            Some(_) => Err(format!("sandbox.{name} must be {first:?} or {second:?}")),
         };
-        let Some(listed) = setting("accept_missing") else {
-            return Ok(Self { network, accepted: BTreeSet::new() });
+        let host = word("network", "host", "none")?;
+        let own = word("local_sockets", "own", "all")?;
+        let hidden = word("credentials", "hidden", "visible")?;
+        let listed = sandbox.and_then(|sandbox| sandbox.get("accept_missing"));
+        let names = match listed {
+            None => &Vec::new(),
+            Some(listed) => listed.as_array().ok_or("sandbox.accept_missing must be a list of names")?,
         };
-        let names = listed.as_array().ok_or("sandbox.accept_missing must be a list of names")?;
         let accepted = names.iter().map(|name| name.as_str().unwrap_or_default().parse());
-        Ok(Self { network, accepted: accepted.collect::<Result<_, String>>()? })
+        Ok(Self {
+            network: if host { Network::Host } else { Network::None },
+            local_sockets: if own { LocalSockets::Own } else { LocalSockets::All },
+            credentials: if hidden { Credentials::Hidden } else { Credentials::Visible },
+            accepted: accepted.collect::<Result<_, String>>()?,
+        })
     }
+}
+
+/// Whether commands see what lets them act in the person's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Credentials {
+    Hidden,
+    Visible,
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+
+    /// A workspace with a repository, a token and a key, and what the daemon runs commands with.
+    fn workspace() -> (tempfile::TempDir, Processes) {
+        let place = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(place.path()).unwrap().join("w");
+        let (state_dir, keys) = (root.join(".ostk"), root.parent().unwrap().join("keys"));
+        for directory in [&state_dir.join("run"), &keys, &root.join("src"), &root.join("pkg/.vscode")] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        fs::write(state_dir.join("run/mcp.token"), "secret").unwrap();
+        fs::write(keys.join("signing.key"), "secret").unwrap();
+        assert!(Command::new("git").args(["init", "-q"]).arg(&root).status().unwrap().success());
+        let processes = Processes::new(&root, &state_dir, &keys).unwrap();
+        (place, processes)
+    }
+
+    fn run(processes: &Processes, command: &str) -> (i32, String, String) {
+        let protected = [".ostk", ".git/hooks", ".git/config", "HUMANFILE"].map(str::to_owned);
+        let end = processes.run(1, command, "", 60_000, &[String::new()], &protected).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (end.exit, text(end.stdout), text(end.stderr))
+    }
+
+    #[test]
+    fn a_command_reads_neither_the_token_of_the_daemon_nor_its_keys() {
+        let (_place, processes) = workspace();
+        let (exit, out, _) =
+            run(&processes, "cat .ostk/run/mcp.token ../keys/signing.key; cat .ostk/run/* ../keys/*; exit 3");
+        assert_eq!((exit, out.as_str()), (3, ""));
+    }
+
+    #[test]
+    fn a_command_commits_builds_and_pipes_in_the_workspace() {
+        let (_place, processes) = workspace();
+        let (exit, out, err) = run(
+            &processes,
+            "set -e; echo x > src/x; git add src; git -c user.name=a -c user.email=a@b commit -qm one
+            git log --oneline | wc -l; cargo --version | wc -l; echo $TMPDIR > $TMPDIR/t",
+        );
+        assert_eq!((exit, out.as_str()), (0, "1\n1\n"), "{err}");
+    }
+
+    #[test]
+    fn what_other_programs_would_obey_is_guarded_and_taken_away_with_a_word() {
+        let (_place, processes) = workspace();
+        let (_, _, err) = run(
+            &processes,
+            "echo x > HUMANFILE; echo x > .mcp.json; mkdir .claude; echo src > .git/commondir; echo x > pkg/.vscode/t",
+        );
+        for path in ["HUMANFILE", ".mcp.json", ".claude", ".git/commondir", "pkg/.vscode/t"] {
+            assert!(fs::symlink_metadata(processes.root.join(path)).is_err(), "{path}");
+        }
+        assert!(err.contains("ostk: .mcp.json was removed: a command may not create it"), "{err}");
+    }
 
     #[test]
     fn an_operator_accepts_missing_guarantees_by_name_and_no_others() {
@@ -247,6 +408,7 @@ mod tests {
         );
         let nothing = Settings::parse("").unwrap();
         assert_eq!((nothing.network, nothing.accepted), (Network::Host, BTreeSet::new()));
+        assert_eq!(nothing.credentials, Credentials::Hidden);
         let wrong = Settings::parse("[sandbox]\naccept_missing = [\"everything\"]").err().unwrap();
         assert!(wrong.contains("everything") && wrong.contains("files"), "{wrong}");
         assert!(Settings::parse("[sandbox]\nnetwork = true").is_err());
