@@ -41,10 +41,11 @@ pub enum WatchEvent {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// The user's inotify watches are used up.
+    /// The user's inotify watches are used up. The advice is the most that Linux sets by default, which depends on the
+    /// memory, so it lowers no machine's limit.
     #[error(
         "all inotify watches are in use after {watched} directories; \
-         raise the limit with: sysctl fs.inotify.max_user_watches=524288"
+         raise the limit with: sysctl fs.inotify.max_user_watches=1048576"
     )]
     LimitReached {
         /// How many directories could be watched.
