@@ -35,7 +35,12 @@ pub(crate) fn operator(project: &Project) -> Result<Client, Failure> {
 /// A connection as `identity`; starts a daemon if none runs.
 pub(crate) fn attach(project: &Project, identity: &Identity, pin: Option<&str>) -> Result<Client, Failure> {
     let mut client = ensure(project)?;
-    client.attach(identity, "ostk", pin)?;
+    if let Err(error) = client.attach(identity, "ostk", pin) {
+        let ClientError::Io(_) = error else { return Err(error.into()) };
+        // The daemon was dying when it took the connection; there is another, or there will be.
+        client = ensure(project)?;
+        client.attach(identity, "ostk", pin)?;
+    }
     Ok(client)
 }
 

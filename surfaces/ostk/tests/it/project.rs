@@ -79,6 +79,21 @@ fn a_socket_that_a_dead_daemon_left_behind_is_replaced() {
 }
 
 #[test]
+fn a_daemon_that_dies_while_it_takes_a_connection_is_replaced() {
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.state().join("run")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(fixture.state().join("run/ostk.sock")).unwrap();
+    let dying = std::thread::spawn(move || {
+        let connection = listener.accept().unwrap();
+        drop(listener);
+        drop(connection);
+    });
+    let rows = fixture.run(&["ps", "--json"]).good().json();
+    assert_eq!(rows[0]["lineage"], "ada");
+    dying.join().unwrap();
+}
+
+#[test]
 fn after_a_sudden_end_the_next_command_finds_everything_again() {
     let fixture = Fixture::new();
     fixture.call_as("worker-a", "file.write", r#"{"path":"a.txt","content":"kept\n"}"#).good();

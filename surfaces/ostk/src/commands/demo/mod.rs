@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libostk::{CallOptions, Client, Identity, Project};
+use libostk::{CallOptions, Client, ClientError, Identity, Project};
 use scripted_model::ScriptedModel;
 use serde_json::{Value, json};
 
@@ -152,11 +152,8 @@ impl Fleet {
     fn client(&mut self) -> Result<Client, Failure> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            match Client::connect(&self.project.socket()) {
-                Ok(mut client) => {
-                    client.attach(&Identity::Operator("operator".to_owned()), "ostk demo", None)?;
-                    return Ok(client);
-                }
+            match attach(&self.project.socket()) {
+                Ok(client) => return Ok(client),
                 Err(error) if Instant::now() > deadline => return Err(self.dead(&error.to_string())),
                 Err(error) => {
                     if self.daemon.as_mut().and_then(|daemon| daemon.try_wait().ok().flatten()).is_some() {
@@ -290,6 +287,13 @@ impl Drop for Fleet {
             let _ = daemon.wait();
         }
     }
+}
+
+/// A killed daemon's socket may take a connection a moment longer, while one of its commands starts: that answers nothing.
+fn attach(socket: &Path) -> Result<Client, ClientError> {
+    let mut client = Client::connect(socket)?;
+    client.attach(&Identity::Operator("operator".to_owned()), "ostk demo", None)?;
+    Ok(client)
 }
 
 fn clone(source: &Path, target: &Path) -> Result<(), Failure> {
