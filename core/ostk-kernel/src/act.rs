@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ostk_agent::{AgentState, model::ModelReply};
 use ostk_log::{Draft, Hash, Timestamp};
+use ostk_policy::Bounds;
 use serde_json::Value;
 
 use crate::{
@@ -92,10 +93,8 @@ pub enum Op {
         cwd: String,
         /// Deadline of the command.
         timeout_ms: u64,
-        /// Workspace-relative paths that may be written; `""` is the root.
-        writable: Vec<String>,
-        /// Workspace-relative paths that may never be written.
-        protected: Vec<String>,
+        /// What the sandbox keeps it to.
+        bounds: Box<Bounds>,
     },
     /// Scan the workspace for changes made outside the kernel.
     Scan,
@@ -105,10 +104,8 @@ pub enum Op {
         alias: String,
         /// A command line for `sh -c`.
         command: String,
-        /// Workspace-relative paths that may be written.
-        writable: Vec<String>,
-        /// Workspace-relative paths that may never be written.
-        protected: Vec<String>,
+        /// What the sandbox keeps it to.
+        bounds: Box<Bounds>,
         /// Return when this text appears in the output.
         wait_for: Option<String>,
         /// How long to wait for it.

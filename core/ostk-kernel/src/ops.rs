@@ -106,10 +106,10 @@ impl Kernel {
         match job.syscall.name {
             "process.start" => {
                 let bounds = job.requests.first().map(|request| self.gate.bounds(&request.actor));
-                let (writable, protected) = bounds.unwrap_or_default();
+                let bounds = Box::new(bounds.unwrap_or_default());
                 let wait_for = job.text("wait_for").map(str::to_owned);
                 let (alias, command) = (text("alias"), text("command"));
-                Op::Start { alias, command, writable, protected, wait_for, timeout_ms }
+                Op::Start { alias, command, bounds, wait_for, timeout_ms }
             }
             "process.interact" => Op::Interact {
                 alias: text("alias"),

@@ -95,9 +95,9 @@ impl Kernel {
             return self.finish(job, Err(error), None);
         }
         let intent = self.record_with(&job.caller, &event, vec![(command_blob, bytes)], false);
-        let (writable, protected) = self.gate.bounds(&request.actor);
+        let bounds = Box::new(self.gate.bounds(&request.actor));
         job.stage = Stage::Shell(ShellStage::Running { intent, touched: BTreeSet::new() });
-        self.run_for(job, Op::Shell { command, cwd, timeout_ms, writable, protected }, Some(intent + 1));
+        self.run_for(job, Op::Shell { command, cwd, timeout_ms, bounds }, Some(intent + 1));
     }
 
     pub(crate) fn resume_shell(&mut self, mut job: Job, outcome: Outcome) {

@@ -12,8 +12,9 @@ use crate::{
     request::{Actor, ActorKind},
 };
 
-/// The limits of a process. Paths are relative to the workspace, without a final `/`; `""` is the root.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The limits of a process. Paths are relative to the workspace, without a final `/`; `""` is the root. The default
+/// writes nothing and reaches no network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// What it may read; `None` for the whole workspace.
     pub readable: Option<Vec<String>>,

@@ -112,11 +112,9 @@ impl Gate {
         verdict
     }
 
-    /// What a process of this actor may write, and what within that it may not: the short form of
-    /// [`Policy::bounds`].
-    pub fn bounds(&self, actor: &Actor) -> (Vec<String>, Vec<String>) {
-        let Bounds { writable, protected, .. } = self.policy.bounds(actor);
-        (writable, protected)
+    /// What the sandbox of a process of this actor keeps it to: see [`Policy::bounds`].
+    pub fn bounds(&self, actor: &Actor) -> Bounds {
+        self.policy.bounds(actor)
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
     let placeholders = if means.view { trees.placeholders()? } else { Vec::new() };
     let view = if means.view { Some(view(probe, spec, &trees, &means)?) } else { None };
     let grants = match means.view {
-        true => trees.grants(&spec.readable, spec.local_sockets),
+        true => trees.grants(spec)?,
         false => trees.enumerated(spec)?,
     };
     let ruleset = probe.landlock_abi.map(|_| ruleset::build(&grants)).transpose()?;

@@ -86,6 +86,13 @@ impl Spec {
 pub enum Readable {
     /// Whatever the user may read.
     All,
+    /// Whatever the user may read, but within one tree only some files and trees, beside what is writable there.
+    AllBut {
+        /// Of the tree itself only names can be listed.
+        tree: PathBuf,
+        /// Parts of the tree.
+        within: Vec<PathBuf>,
+    },
     /// These files and trees only. Programs, libraries and `/dev/null` count as well.
     Only(Vec<PathBuf>),
 }

@@ -114,26 +114,32 @@ impl Trees {
     }
 
     /// What Landlock allows a command with a private view: mounts do the rest.
-    pub(crate) fn grants(&self, readable: &Readable, sockets: LocalSockets) -> Grants {
-        let readable = match readable {
-            Readable::All => vec!["/".into()],
-            Readable::Only(paths) => paths.clone(),
+    pub(crate) fn grants(&self, spec: &Spec) -> Result<Grants, SandboxError> {
+        let (readable, listable) = match &spec.readable {
+            Readable::All => (vec!["/".into()], Vec::new()),
+            Readable::Only(paths) => (paths.clone(), Vec::new()),
+            Readable::AllBut { tree, within } => {
+                let tree = paths::resolve("readable tree", tree)?;
+                let around = paths::around(Path::new("/"), &[tree])?;
+                ([around, within.clone()].concat(), vec!["/".into()])
+            }
         };
         // Seen through its mount, the directory is not below the scratch directory.
         let writable = self.roots.iter().cloned().chain(self.shared_memory()).collect();
-        Grants { readable, listable: Vec::new(), writable, all_sockets: sockets == LocalSockets::All }
+        Ok(Grants { readable, listable, writable, all_sockets: spec.local_sockets == LocalSockets::All })
     }
 
     /// What Landlock allows a command without one: everything entry by entry around what is protected or hidden.
     pub(crate) fn enumerated(&self, spec: &Spec) -> Result<Grants, SandboxError> {
-        let mut grants = self.grants(&spec.readable, spec.local_sockets);
+        let mut grants = self.grants(spec)?;
         let guarded: Vec<_> =
             self.protected.iter().chain(&self.absent).chain(&self.hidden).cloned().collect();
         grants.writable = self.around_all(&self.roots, &guarded)?;
         let mut hidden = self.hidden.clone();
         hidden.push(DEVICES.into());
-        grants.listable = std::mem::take(&mut grants.readable);
-        grants.readable = self.around_all(&grants.listable, &hidden)?;
+        let trees = std::mem::take(&mut grants.readable);
+        grants.readable = self.around_all(&trees, &hidden)?;
+        grants.listable.extend(trees);
         Ok(grants)
     }
 

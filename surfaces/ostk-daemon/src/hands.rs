@@ -103,19 +103,18 @@ impl Hands {
 
     fn long(&self, id: OpId, op: Op) -> Outcome {
         match op {
-            Op::Shell { command, cwd, timeout_ms, writable, protected } => {
+            Op::Shell { command, cwd, timeout_ms, bounds } => {
                 let before = self.scan().unwrap_or_default();
-                let end = self.processes.run(id, &command, &cwd, timeout_ms, &writable, &protected);
+                let end = self.processes.run(id, &command, &cwd, timeout_ms, &bounds);
                 match self.scan() {
                     Ok(after) => Outcome::Shell { end, before, after },
                     Err(problem) => Outcome::Shell { end: end.and(Err(problem)), before, after: Vec::new() },
                 }
             }
             Op::Scan => Outcome::Scanned(self.scan()),
-            Op::Start { alias, command, writable, protected, wait_for, timeout_ms } => {
+            Op::Start { alias, command, bounds, wait_for, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);
-                let bounds = (writable.as_slice(), protected.as_slice());
-                Outcome::Json(self.processes.start(&alias, &command, bounds, wait_for.as_deref(), wait))
+                Outcome::Json(self.processes.start(&alias, &command, &bounds, wait_for.as_deref(), wait))
             }
             Op::Interact { alias, action, input, lines, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);

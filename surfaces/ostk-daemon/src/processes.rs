@@ -14,7 +14,10 @@ use std::{
 };
 
 use ostk_kernel::{CallError, Code, OpId, ShellEnd};
-use ostk_sandbox::{Exit, Guarantee, LocalSockets, Network, Process, Refused, Spec, Stream, Waited};
+use ostk_policy::Bounds;
+use ostk_sandbox::{
+    Exit, Guarantee, LocalSockets, Network, Process, Readable, Refused, Spec, Stream, Waited,
+};
 use serde_json::{Value, json};
 
 use crate::hands::lock;
@@ -105,10 +108,9 @@ impl Processes {
         command: &str,
         cwd: &str,
         timeout_ms: u64,
-        writable: &[String],
-        protected: &[String],
+        bounds: &Bounds,
     ) -> Result<ShellEnd, String> {
-        let mut spec = self.spec(&format!("{id}"), command, cwd, writable, protected);
+        let mut spec = self.spec(&format!("{id}"), command, cwd, bounds);
         spec.limits.wall = Duration::from_millis(timeout_ms);
         spec.stdin = Some(Vec::new());
         let patience = spec.limits.wall + spec.limits.grace + Duration::from_secs(10);
@@ -131,17 +133,20 @@ impl Processes {
         })
     }
 
-    fn spec(&self, name: &str, command: &str, cwd: &str, writable: &[String], protected: &[String]) -> Spec {
+    fn spec(&self, name: &str, command: &str, cwd: &str, bounds: &Bounds) -> Spec {
         let real = |paths: &[String]| paths.iter().map(|path| self.root.join(path)).collect::<Vec<_>>();
         let mut spec = Spec::new(["/bin/sh", "-c", command], self.root.join(cwd), self.scratch.join(name));
         spec.env = environment();
-        spec.writable = real(writable).into_iter().filter(|path| path.exists()).collect();
+        spec.writable = real(&bounds.writable).into_iter().filter(|path| path.exists()).collect();
         let top = GUARDED_NAMES.into_iter().chain(GUARDED_AT_THE_TOP).map(|name| self.root.join(name));
-        let guarded = real(protected).into_iter().chain(top);
+        let guarded = real(&bounds.protected).into_iter().chain(top);
         (spec.protected, spec.refused) = guarded.partition(|path| fs::symlink_metadata(path).is_ok());
         spec.protected_names = GUARDED_NAMES.map(PathBuf::from).to_vec();
-        spec.hidden = self.hidden.clone();
-        spec.network = self.settings.network;
+        spec.hidden = [self.hidden.clone(), real(&bounds.denied)].concat();
+        if let Some(readable) = &bounds.readable {
+            spec.readable = Readable::AllBut { tree: self.root.clone(), within: real(readable) };
+        }
+        spec.network = if bounds.network { self.settings.network } else { Network::None };
         spec.local_sockets = self.settings.local_sockets;
         spec.accepted = self.settings.accepted.clone();
         spec
@@ -162,7 +167,7 @@ impl Processes {
         &self,
         alias: &str,
         command: &str,
-        (writable, protected): (&[String], &[String]),
+        bounds: &Bounds,
         wait_for: Option<&str>,
         wait: Duration,
     ) -> Result<Value, CallError> {
@@ -173,7 +178,7 @@ impl Processes {
             )
             .hint("end one: process.interact with action kill"));
         }
-        let mut spec = self.spec(&format!("bg-{alias}"), command, "", writable, protected);
+        let mut spec = self.spec(&format!("bg-{alias}"), command, "", bounds);
         // It may run for hours: hidden names are kept taken, not cleared away at its end.
         let is_hidden_name = |path: &PathBuf| {
             path.parent() == Some(&self.root)
@@ -360,8 +365,19 @@ mod tests {
     }
 
     fn run(processes: &Processes, command: &str) -> (i32, String, String) {
-        let protected = [".ostk", ".git/hooks", ".git/config", "HUMANFILE"].map(str::to_owned);
-        let end = processes.run(1, command, "", 60_000, &[String::new()], &protected).unwrap();
+        run_within(processes, command, |_| {})
+    }
+
+    fn run_within(
+        processes: &Processes,
+        command: &str,
+        narrow: impl Fn(&mut Bounds),
+    ) -> (i32, String, String) {
+        let protected = [".ostk", ".git/hooks", ".git/config", "HUMANFILE"].map(str::to_owned).to_vec();
+        let mut bounds =
+            Bounds { writable: vec![String::new()], protected, network: true, ..Bounds::default() };
+        narrow(&mut bounds);
+        let end = processes.run(1, command, "", 60_000, &bounds).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (end.exit, text(end.stdout), text(end.stderr))
     }
@@ -396,6 +412,30 @@ mod tests {
             assert!(fs::symlink_metadata(processes.root.join(path)).is_err(), "{path}");
         }
         assert!(err.contains("ostk: .mcp.json was removed: a command may not create it"), "{err}");
+    }
+
+    #[test]
+    fn a_pin_keeps_a_command_from_reading_files_and_from_the_network() {
+        let (_place, processes) = workspace();
+        fs::write(processes.root.join("src/a"), "a").unwrap();
+        fs::write(processes.root.join("pkg/b"), "b").unwrap();
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let command =
+            format!("cat src/a; cat pkg/b; bash -c 'echo > /dev/tcp/127.0.0.1/{port} && echo reached'");
+        let (_, free, err) = run(&processes, &command);
+        assert_eq!(free, "abreached\n", "{err}");
+        let denied = run_within(&processes, &command, |bounds| {
+            bounds.network = false;
+            bounds.denied = vec!["pkg".to_owned()];
+        });
+        assert_eq!(denied.1, "a");
+        let listed = run_within(&processes, &command, |bounds| {
+            bounds.network = false;
+            bounds.readable = Some(vec!["src".to_owned()]);
+            bounds.writable = Vec::new();
+        });
+        assert_eq!(listed.1, "a");
     }
 
     #[test]
