@@ -4,15 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+/// Options of every command stand below its own.
+const LAST: usize = 900;
+
 /// An operating system for AI agents: many agents, one repository, nothing lost.
 #[derive(Debug, Parser)]
 #[command(name = "ostk", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Args {
     /// Print JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST)]
     pub(crate) json: bool,
     /// When to colour.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", display_order = LAST + 1)]
     pub(crate) color: Color,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -391,7 +394,7 @@ pub(crate) struct Call {
     /// Call as this agent instead of the operator.
     #[arg(long = "as", value_name = "LINEAGE")]
     pub(crate) agent: Option<String>,
-    /// Deadline in milliseconds.
+    /// How long the call may wait, in milliseconds. What has begun is not cut off: a command has a `timeout_ms` of its own.
     #[arg(long, default_value_t = 120_000)]
     pub(crate) timeout_ms: u64,
 }

@@ -200,7 +200,11 @@ fn the_reference_of_commands_is_what_help_prints() {
          `--color auto|always|never`,\n`--help` and `--version`. Exit codes are on [a page of their own](errors.md).\n",
     );
     for (words, help) in tree.iter().filter(|(words, _)| !words.is_empty()) {
-        let own = help.split("\n      --json\n").next().unwrap().trim_end();
+        let (own, common) = help.split_once("\n      --json\n").unwrap();
+        let flags =
+            common.lines().filter(|line| line.trim_start().starts_with("--") || line.starts_with("  -"));
+        assert_eq!(flags.count(), 3, "options of {words:?} stand among those of every command: {help}");
+        let own = own.trim_end();
         let own = own.strip_suffix("Options:").unwrap_or(own).trim_end();
         page.push_str(&format!("\n## ostk {}\n\n```text\n{own}\n```\n", words.join(" ")));
     }
