@@ -10,6 +10,7 @@ use ostk_journal::Reader;
 use ostk_log::Hash;
 use serde_json::Value;
 
+use super::fleet::{Authored, Blame};
 use crate::failure::Failure;
 
 /// What the log says happened.
@@ -25,8 +26,8 @@ pub(super) struct Verdict {
     pub(super) by_lineage: BTreeMap<String, (u64, u64)>,
 }
 
-/// Checks every acknowledged write against the files.
-pub(super) fn check(root: &Path) -> Result<Verdict, Failure> {
+/// Checks every acknowledged write against the files, and what the kernel says of their authors against the log.
+pub(super) fn check(root: &Path, blame: &Blame) -> Result<Verdict, Failure> {
     let state_dir = root.join(".ostk");
     let report = ostk_journal::verify(&state_dir, true).map_err(Failure::check)?;
     let mut verdict = Verdict::default();
@@ -40,7 +41,9 @@ pub(super) fn check(root: &Path) -> Result<Verdict, Failure> {
         walk.verdict.records += 1;
         walk.record(record.seq, &record.actor, &record.event, &Value::Object(record.body));
     }
-    walk.finish(root);
+    walk.files_equal_the_log(root);
+    walk.nothing_is_lost(root);
+    walk.authors_are_named(blame);
     Ok(walk.verdict)
 }
 
@@ -50,9 +53,16 @@ struct Walk {
     open: BTreeMap<u64, (String, Value)>,
     /// The last digest of each path that the log knows.
     last: BTreeMap<String, Option<String>>,
-    /// Lines that an acknowledged write added: record, path, line.
-    added: Vec<(u64, String, String)>,
+    /// Lines that acknowledged writes and changes from outside added.
+    added: Vec<Added>,
     verdict: Verdict,
+}
+
+struct Added {
+    seq: u64,
+    lineage: String,
+    path: String,
+    line: String,
 }
 
 impl Walk {
@@ -70,8 +80,7 @@ impl Walk {
                 }
             }
             "file.foreign" => {
-                let change = body["change"].clone();
-                self.take(&change);
+                self.take(seq, &lineage, &body["change"]);
             }
             "file.conflict" if body["token"].is_string() => self.verdict.assisted += 1,
             "gate.denied" => {
@@ -87,17 +96,22 @@ impl Walk {
         self.verdict.by_lineage.entry(lineage.to_owned()).or_default().0 += 1;
         for change in changes.as_array().map(Vec::as_slice).unwrap_or_default() {
             self.verdict.merged += u64::from(change["merged"].as_bool().unwrap_or(false));
-            let (before, after) = (self.text(&change["before"]), self.text(&change["after"]));
-            let before: BTreeSet<&str> = before.lines().collect();
-            let path = change["path"].as_str().unwrap_or("").to_owned();
-            let new = after.lines().filter(|line| !before.contains(line));
-            self.added.extend(new.map(|line| (intent, path.clone(), line.to_owned())));
-            self.take(change);
+            self.take(intent, lineage, change);
         }
     }
 
-    fn take(&mut self, change: &Value) {
+    /// A file changed: its digest, and the lines that are new in it.
+    fn take(&mut self, seq: u64, lineage: &str, change: &Value) {
+        let (before, after) = (self.text(&change["before"]), self.text(&change["after"]));
+        let before: BTreeSet<&str> = before.lines().collect();
         let path = change["path"].as_str().unwrap_or("").to_owned();
+        let new = after.lines().filter(|line| !before.contains(line));
+        self.added.extend(new.map(|line| Added {
+            seq,
+            lineage: lineage.to_owned(),
+            path: path.clone(),
+            line: line.to_owned(),
+        }));
         self.last.insert(path, change["after"]["blob"].as_str().map(str::to_owned));
     }
 
@@ -107,18 +121,38 @@ impl Walk {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Files equal the log, and every line that an acknowledged write added is still there.
-    fn finish(&mut self, root: &Path) {
+    fn files_equal_the_log(&mut self, root: &Path) {
         for (path, blob) in &self.last {
             let found = std::fs::read(root.join(path)).ok().map(|bytes| Hash::of(&bytes).to_string());
             if found != *blob {
                 self.verdict.problems.push(format!("{path} is not what the log says"));
             }
         }
-        for (intent, path, line) in &self.added {
+    }
+
+    /// Every line that an acknowledged write or a change from outside added is still there.
+    fn nothing_is_lost(&mut self, root: &Path) {
+        for Added { seq, path, line, .. } in &self.added {
             let text = std::fs::read_to_string(root.join(path)).unwrap_or_default();
             if !text.lines().any(|there| there == line) {
-                self.verdict.lost.push(format!("record {intent}: {path}: {line}"));
+                self.verdict.lost.push(format!("record {seq}: {path}: {line}"));
+            }
+        }
+    }
+
+    /// Every line that one agent alone added is blamed on it.
+    fn authors_are_named(&mut self, blame: &Blame) {
+        let mut authors: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for Added { lineage, path, line, .. } in &self.added {
+            authors.entry((path, line)).or_default().insert(lineage);
+        }
+        for (path, lines) in blame {
+            for Authored { writer, text } in lines {
+                let expected = authors.get(&(path.as_str(), text.as_str()));
+                let name = writer.split_once(':').map_or(writer.as_str(), |(_, name)| name);
+                if expected.is_some_and(|authors| !authors.contains(name)) {
+                    self.verdict.problems.push(format!("{path}: {text:?} is blamed on {writer}"));
+                }
             }
         }
     }

@@ -58,6 +58,11 @@ fn target(root: &Path, path: &str) -> Option<Target> {
     fits.then(|| Target { path: path.to_owned(), hash: Hash::of(text.as_bytes()), lines, comment })
 }
 
+/// Whether the worker's transcript has commands in it.
+pub(super) const fn runs_commands(worker: usize) -> bool {
+    worker <= 2
+}
+
 /// Writes the transcripts of `workers` agents. Needs four targets.
 pub(super) fn plan(targets: &[Target], workers: usize) -> Option<Plan> {
     let [first, second, close, outside] = targets else { return None };
@@ -93,7 +98,6 @@ pub(super) fn plan(targets: &[Target], workers: usize) -> Option<Plan> {
                     "fs_ops",
                     json!({ "accept": { "$from_last_result": "\"token\": \"(c[0-9]+)\"" } }),
                 ));
-                turns.push(wait_for(&added, &outside.path));
                 let line = outside.line(outside.middle());
                 let new = format!("{line}\n{}", outside.mark("worker-2 after the outside edit"));
                 turns.push(tool("fs_ops", json!({ "path": outside.path, "old_str": line, "new_str": new })));
