@@ -9,39 +9,40 @@ use tokio::net::UnixStream;
 /// Generations of processes between a command and the daemon that are looked at; real ones have a handful.
 const MAX_ANCESTORS: usize = 64;
 
-/// The peer of a connection.
-#[derive(Clone, Debug)]
+/// The peer of a connection, as it was when the connection was made: later its number may be another process's.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    pid: Option<i32>,
+    known: bool,
+    contained: Option<&'static str>,
 }
 
 impl Peer {
     pub(crate) fn of(stream: &UnixStream) -> Self {
-        let pid = stream.peer_cred().ok().and_then(|cred| cred.pid());
-        Self { pid: pid.filter(|pid| *pid > 0) }
+        let pid = stream.peer_cred().ok().and_then(|cred| cred.pid()).filter(|pid| *pid > 0);
+        Self { known: pid.is_some(), contained: pid.and_then(|pid| contained(&pid.to_string())) }
     }
 
     /// Whether the system does not say which process it is: it runs where this daemon sees no processes, and so is none
     /// that this daemon started.
-    pub(crate) const fn is_unknown(&self) -> bool {
-        self.pid.is_none()
+    pub(crate) const fn is_unknown(self) -> bool {
+        !self.known
     }
 
     /// Why this peer is taken for a contained process, if it is.
-    pub(crate) fn contained(&self) -> Option<&'static str> {
-        let pid = self.pid?;
-        let own = std::process::id().to_string();
-        let contained = no_new_privs(&pid.to_string());
-        match (contained, no_new_privs(&own)) {
-            (None, _) => Some("its process is gone"),
-            (Some(true), Some(false)) => Some("it runs under no_new_privs"),
-            // Where everything runs under no_new_privs, the mount namespace tells the contained ones.
-            (Some(true), _) if mounts(&pid.to_string()) != mounts(&own) => {
-                Some("it runs in a mount namespace of its own")
-            }
-            (Some(true), _) if descends_from(pid.to_string(), &own) => Some("this daemon started it"),
-            _ => None,
-        }
+    pub(crate) const fn contained(self) -> Option<&'static str> {
+        self.contained
+    }
+}
+
+fn contained(pid: &str) -> Option<&'static str> {
+    let own = std::process::id().to_string();
+    match (no_new_privs(pid), no_new_privs(&own)) {
+        (None, _) => Some("its process is gone"),
+        (Some(true), Some(false)) => Some("it runs under no_new_privs"),
+        // Where everything runs under no_new_privs, the mount namespace tells the contained ones.
+        (Some(true), _) if mounts(pid) != mounts(&own) => Some("it runs in a mount namespace of its own"),
+        (Some(true), _) if descends_from(pid.to_owned(), &own) => Some("this daemon started it"),
+        _ => None,
     }
 }
 
