@@ -2,18 +2,21 @@
 //!
 //! Everything is allowed but a list, for a developer's tools use most of the table. What is on the list either
 //! reaches into other processes, changes namespaces, mounts or the machine, or is a large surface of the kernel that
-//! ordinary programs do not need. Two filters, for one filter has one answer: "not permitted", and "no such call" for
-//! what programs try first and do without.
+//! ordinary programs do not need.
+//!
+//! Two filters: the calls that are refused whatever their arguments, found by bisection (`bisect.rs`), and the few that
+//! depend on them, compiled by `seccompiler`. A filter that compares with one call after the other would cost each start
+//! a quarter of a millisecond, because the kernel runs it for every call of its table to learn which are always allowed.
 
 use std::collections::BTreeMap;
 
 use libc::c_long;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, sock_filter,
+    SeccompRule, TargetArch,
 };
 
-use crate::SandboxError;
+use crate::{SandboxError, bisect};
 
 /// Not permitted, whatever the arguments.
 const REFUSED: &[c_long] = &[
@@ -122,27 +125,27 @@ pub(crate) struct Extra {
 
 /// The filters, in the order in which they are installed.
 pub(crate) fn programs(extra: Extra) -> Result<Vec<BpfProgram>, SandboxError> {
-    let refused = with_rules(extra).and_then(|rules| compiled(rules, libc::EPERM));
-    let absent = compiled(ABSENT.iter().map(|call| (*call, Vec::new())).collect(), libc::ENOSYS);
-    let programs = [refused, absent].into_iter().collect::<Result<Vec<_>, _>>();
-    programs.map_err(|error| SandboxError::Filter(error.to_string()))
+    let among_others: &[c_long] = if extra.shared_processes { &REFUSED_AMONG_OTHERS } else { &[] };
+    let refused = [REFUSED, REFUSED_HERE, among_others].concat().into_iter().map(|call| (call, libc::EPERM));
+    let absent = ABSENT.iter().map(|call| (*call, libc::ENOSYS));
+    let outright = bisect::program(refused.chain(absent).collect());
+    let conditional = rules(extra).and_then(compiled);
+    Ok(vec![outright, conditional.map_err(|error| SandboxError::Filter(error.to_string()))?])
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn with_rules(extra: Extra) -> Result<Rules, BackendError> {
-    let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
+/// Calls that are refused for some arguments.
+fn rules(extra: Extra) -> Result<Rules, BackendError> {
     let flags = NAMESPACE_FLAGS.map(|flag| u64::from(flag.cast_unsigned()));
     let clone = flags.map(|flag| rule([(0, SeccompCmpOp::MaskedEq(flag), flag)]));
-    rules.insert(libc::SYS_clone, clone.into_iter().collect::<Result<_, _>>()?);
     let typing = TYPING.map(|request| rule([(1, SeccompCmpOp::Eq, request)]));
-    rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
-    rules.insert(libc::SYS_socket, socket_rules(extra)?);
-    rules.insert(libc::SYS_socketpair, vec![rule([(0, SeccompCmpOp::Ne, family(libc::AF_UNIX))])?]);
-    if extra.shared_processes {
-        rules.extend(REFUSED_AMONG_OTHERS.map(|call| (call, Vec::new())));
-    }
-    Ok(rules)
+    Ok(BTreeMap::from([
+        (libc::SYS_clone, clone.into_iter().collect::<Result<_, _>>()?),
+        (libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?),
+        (libc::SYS_socket, socket_rules(extra)?),
+        (libc::SYS_socketpair, vec![rule([(0, SeccompCmpOp::Ne, family(libc::AF_UNIX))])?]),
+    ]))
 }
 
 /// Sockets: the local family, the internet without raw packets, and the question which addresses this machine has.
@@ -182,29 +185,8 @@ fn rule(conditions: impl IntoIterator<Item = (u8, SeccompCmpOp, u64)>) -> Result
     SeccompRule::new(conditions.into_iter().map(condition).collect::<Result<_, _>>()?)
 }
 
-/// A call of another processor's table ends the process: `seccompiler` begins every program with that.
-fn compiled(rules: Rules, errno: i32) -> Result<BpfProgram, BackendError> {
+fn compiled(rules: Rules) -> Result<BpfProgram, BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let answer = SeccompAction::Errno(errno.cast_unsigned());
-    let program = SeccompFilter::new(rules, SeccompAction::Allow, answer, arch)?.try_into()?;
-    Ok(without_x32(program))
-}
-
-/// On x86-64 each call has a second number (the x32 table) that names the same call and no rule matches.
-fn without_x32(program: BpfProgram) -> BpfProgram {
-    if !cfg!(target_arch = "x86_64") {
-        return program;
-    }
-    const X32: u32 = 0x4000_0000;
-    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, offset 0 of `seccomp_data`
-    const JUMP_IF_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
-    let prefix = [
-        sock_filter { code: LOAD_NUMBER, jt: 0, jf: 0, k: 0 },
-        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32 },
-        sock_filter { code: RETURN, jt: 0, jf: 0, k: refuse },
-    ];
-    // Jumps are relative, so a program can be put behind another.
-    prefix.into_iter().chain(program).collect()
+    let answer = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    SeccompFilter::new(rules, SeccompAction::Allow, answer, arch)?.try_into()
 }

@@ -4,9 +4,14 @@
 //! that keeps running. Nothing here decides what a command may do: the kernel does, and the daemon fills in the spec.
 //!
 //! Every command gets its own session and process group, `no_new_privs`, resource limits, a deadline, almost no
-//! capabilities, no inherited descriptor, a Landlock domain, and read-only mounts of the protected paths where the
-//! machine offers namespaces ([`Probe`]). [`Containment`] lists what this layer does not hold.
+//! capabilities, no inherited descriptor, a Landlock domain and filters of system calls; where the machine offers
+//! namespaces ([`Probe`]), its own processes, mounts, devices, IPC and, when it may not use the network, interfaces.
+//! What the machine cannot give is a [`Missing`] guarantee. [`Containment`] lists what this layer does not hold.
+//!
+//! From a spec to a process: `plan.rs` chooses the means and `trees.rs` works out the paths; `launch.rs` makes the
+//! processes, which change themselves as `child.rs` says; `supervise.rs` sees them through to their end.
 
+mod bisect;
 mod capture;
 mod child;
 mod depth;
