@@ -14,7 +14,10 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
     ptr,
-    sync::atomic::{AtomicI32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
 };
 
 use rustix::{
@@ -269,6 +272,17 @@ fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
         done
     }
+}
+
+/// First processes of namespaces that were killed when nothing else was left in them: nobody waits for their end, which
+/// takes the kernel longer than everything else. Each is reaped when a later command ends.
+static ENDING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Reaps a killed child some time, and now those whose time has come.
+pub(crate) fn reap_later(pid: Pid) {
+    let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+    ending.retain(|pid| matches!(rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None)));
+    ending.push(pid);
 }
 
 /// Ends and reaps the children of a start that failed. In this order: the first process of a namespace ends when the

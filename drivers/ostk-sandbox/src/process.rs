@@ -24,9 +24,6 @@ use crate::{
 /// Bytes of input that may wait for a process that does not read.
 const MAX_PENDING_INPUT: usize = 1 << 20;
 
-/// How much longer than limit and grace a supervisor may take. It bounds itself at half of this.
-const SUPERVISOR_SLACK: Duration = Duration::from_secs(30);
-
 /// A command that has ended.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -80,10 +77,16 @@ struct Job {
     shared: Arc<Shared>,
 }
 
+/// On the calling thread: it has nothing else to do.
 pub(crate) fn run(probe: &Probe, spec: &Spec) -> Result<Outcome, SandboxError> {
-    let process = launch(probe, spec, true)?;
-    let bound = spec.limits.wall.saturating_add(spec.limits.grace).saturating_add(SUPERVISOR_SLACK);
-    process.wait(bound)?.ok_or(SandboxError::Unkillable { pid: process.pid })
+    let plan = plan::plan(probe, spec)?;
+    let containment = plan.containment.clone();
+    let shared = Shared::new(spec.limits.output_bytes, spec.stdin.as_deref(), true)?;
+    let (pid, supervisor) = begin(plan, &shared, &spec.limits)?;
+    supervisor.supervise();
+    let state = shared.lock();
+    let end = state.end.as_ref().ok_or(SandboxError::Unkillable { pid })?;
+    outcome(&state, end, &containment)
 }
 
 pub(crate) fn start(probe: &Probe, spec: &Spec) -> Result<Process, SandboxError> {
@@ -104,21 +107,21 @@ fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, Sandb
 }
 
 /// The supervisor thread: tells whether the command was started, then sees it through.
-fn supervise(mut job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
-    let started = start_it(&job.plan);
-    let after = std::mem::take(&mut job.plan.after);
-    let supervisor = started.and_then(|started| {
-        let pid = started.pid.as_raw_nonzero().get();
-        Ok((pid, Supervisor::new(&job.shared, started, &job.limits, after)?))
-    });
+fn supervise(job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
     // `launch` waits for the answer, so it can always be given.
-    match supervisor {
+    match begin(job.plan, &job.shared, &job.limits) {
         Ok((pid, supervisor)) => {
             let _ = tell.send(Ok(pid));
             supervisor.supervise();
         }
         Err(error) => drop(tell.send(Err(error))),
     }
+}
+
+fn begin<'a>(plan: Plan, shared: &'a Shared, limits: &Limits) -> Result<(i32, Supervisor<'a>), SandboxError> {
+    let started = start_it(&plan)?;
+    let pid = started.pid.as_raw_nonzero().get();
+    Ok((pid, Supervisor::new(shared, started, limits, plan.after)?))
 }
 
 /// Tells a failed step of containment from a program that cannot be executed.
@@ -239,17 +242,25 @@ impl Process {
     }
 
     fn outcome(&self, state: &State, end: &Result<End, i32>) -> Result<Outcome, SandboxError> {
-        let end = end.as_ref().map_err(|pid| SandboxError::Unkillable { pid: *pid })?;
-        Ok(Outcome {
-            exit: end.exit,
-            timed_out: end.timed_out,
-            stdout: state.stdout.output(),
-            stderr: state.stderr.output(),
-            duration: end.duration,
-            containment: self.containment.clone(),
-            refused: end.refused.clone(),
-        })
+        outcome(state, end, &self.containment)
     }
+}
+
+fn outcome(
+    state: &State,
+    end: &Result<End, i32>,
+    containment: &Containment,
+) -> Result<Outcome, SandboxError> {
+    let end = end.as_ref().map_err(|pid| SandboxError::Unkillable { pid: *pid })?;
+    Ok(Outcome {
+        exit: end.exit,
+        timed_out: end.timed_out,
+        stdout: state.stdout.output(),
+        stderr: state.stderr.output(),
+        duration: end.duration,
+        containment: containment.clone(),
+        refused: end.refused.clone(),
+    })
 }
 
 fn capture(state: &State, stream: Stream) -> &crate::capture::Capture {

@@ -324,9 +324,11 @@ impl<'a> Supervisor<'a> {
             self.reap_init(now);
         }
         if ready.ended && !matches!(self.stage, Stage::Draining { .. }) {
-            let until = now + if self.init.is_some() { VANISH } else { DRAIN };
             self.stage = match self.reap() {
-                Some(exit) => Stage::Draining { until, exit },
+                Some(exit) => {
+                    let until = now + if self.init.is_some() { VANISH } else { DRAIN };
+                    Stage::Draining { until, exit }
+                }
                 None => return Some(Err(raw(self.command.pid))),
             };
         }
@@ -382,9 +384,16 @@ impl<'a> Supervisor<'a> {
     fn reap(&mut self) -> Option<Exit> {
         self.signal_group(Signal::KILL);
         if let Some(init) = &self.init {
-            let path = format!("/proc/{}/ns/mnt", raw(init.pid));
-            self.mounts = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+            let alone = is_childless(init.pid);
+            if !alone {
+                let path = format!("/proc/{}/ns/mnt", raw(init.pid));
+                self.mounts = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+            }
             let _ = rustix::process::kill_process(init.pid, Signal::KILL);
+            if alone {
+                launch::reap_later(init.pid);
+                self.init = None;
+            }
         }
         let ended = rustix::process::waitpid(Some(self.command.pid), WaitOptions::empty());
         ended.ok().flatten().map(|(_, status)| Exit::from(status))
@@ -424,6 +433,13 @@ fn forward(pipe: &mut Option<OwnedFd>, buffer: &mut [u8], take: impl FnOnce(&[u8
 
 fn is_temporary(errno: Errno) -> bool {
     matches!(errno, Errno::AGAIN | Errno::INTR)
+}
+
+/// Whether the first process of a namespace has no children, so that there is no process in the namespace but it: the
+/// children of a process that ends become its own. Where the kernel does not tell, the answer is no.
+fn is_childless(init: Pid) -> bool {
+    let pid = raw(init);
+    std::fs::read(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|children| children.is_empty())
 }
 
 fn raw(pid: Pid) -> i32 {
