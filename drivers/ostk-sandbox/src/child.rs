@@ -28,6 +28,8 @@ use crate::namespace::{self, View};
 pub(crate) struct ChildPlan {
     /// `None` when it sees the machine as the daemon does.
     pub(crate) view: Option<View>,
+    /// Files of control groups that it joins.
+    pub(crate) joins: Vec<CString>,
     pub(crate) cwd: CString,
     pub(crate) limits: Vec<(Resource, Rlimit)>,
     pub(crate) ruleset: Option<OwnedFd>,
@@ -50,6 +52,7 @@ pub(crate) enum Step {
     Pipes,
     Process,
     Session,
+    Group,
     Namespace,
     Mounts,
     WorkingDirectory,
@@ -63,10 +66,11 @@ pub(crate) enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 14] = [
+const STEPS: [(Step, &str); 15] = [
     (Step::Pipes, "pipes for its input and output"),
     (Step::Process, "a process"),
     (Step::Session, "a session of its own"),
+    (Step::Group, "its control groups"),
     (Step::Namespace, "private namespaces"),
     (Step::Mounts, "mounts in a private namespace"),
     (Step::WorkingDirectory, "the working directory"),
@@ -95,8 +99,10 @@ impl Step {
 }
 
 impl ChildPlan {
-    /// Enters the view of the command and makes its mounts.
+    /// Joins the groups of the command, enters its view and makes its mounts.
     pub(crate) fn enter(&self) -> Result<(), Failed> {
+        let mut joins = self.joins.iter();
+        joins.try_for_each(|file| namespace::write_file(file, b"0")).map_err(Step::Group.failed())?;
         let Some(view) = &self.view else { return Ok(()) };
         view.enter().map_err(Step::Namespace.failed())?;
         view.mounts.iter().try_for_each(|mount| mount.make()).map_err(Step::Mounts.failed())

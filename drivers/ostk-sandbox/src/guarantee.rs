@@ -29,6 +29,8 @@ pub enum Guarantee {
     Network,
     /// It connects to no local socket outside its writable trees (Landlock, mount namespace, or a filter).
     LocalSockets,
+    /// Limits on all its processes together hold (control groups).
+    Totals,
 }
 
 /// A guarantee that this machine cannot give.
@@ -44,7 +46,7 @@ pub struct Missing {
 
 impl Guarantee {
     /// Every guarantee.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Files,
         Self::Protected,
         Self::Hidden,
@@ -53,6 +55,7 @@ impl Guarantee {
         Self::Signals,
         Self::Network,
         Self::LocalSockets,
+        Self::Totals,
     ];
 
     /// Its name in `ostk.toml`, as `accept_missing` lists it.
@@ -66,6 +69,7 @@ impl Guarantee {
             Self::Signals => "signals",
             Self::Network => "network",
             Self::LocalSockets => "local_sockets",
+            Self::Totals => "totals",
         }
     }
 
@@ -80,6 +84,7 @@ impl Guarantee {
             Self::Signals => "cannot signal processes outside",
             Self::Network => "reach no network when they may not",
             Self::LocalSockets => "cannot connect to the sockets of other programs",
+            Self::Totals => "stay within limits on memory, processes and processor time as a whole",
         }
     }
 }
@@ -102,6 +107,7 @@ impl FromStr for Guarantee {
 }
 
 const NEWER_KERNEL: &str = "boot with `landlock` in the kernel's `lsm=` list (Linux 6.2 or newer)";
+const DELEGATE: &str = "start the daemon where systemd delegates memory, pids and cpu: systemd-run --user --scope -p Delegate=yes";
 const SECCOMP: &str = "use a kernel with CONFIG_SECCOMP_FILTER";
 const NAMESPACES: &str =
     "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or the like of your system";
@@ -139,6 +145,7 @@ impl Probe {
                 let lack = "neither namespaces nor filters of system calls";
                 (namespaces || self.filters || landlock >= 9, lack.to_owned(), NAMESPACES)
             }
+            Guarantee::Totals => (self.totals, "no control groups to make".to_owned(), DELEGATE),
         };
         (!given).then(|| Missing { guarantee, why: lack, remedy: remedy.to_owned() })
     }

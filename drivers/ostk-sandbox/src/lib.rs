@@ -13,6 +13,7 @@
 
 mod bisect;
 mod capture;
+mod cgroup;
 mod child;
 mod depth;
 mod error;

@@ -133,7 +133,7 @@ fn restrict_devices() -> Result<(), Errno> {
     set_attributes(dev, libc::MOUNT_ATTR_NODEV, 0, 0)
 }
 
-fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
     let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, bytes).map(|_| ())
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Guarantee, Limits, LocalSockets, Namespaces, Network, Probe, Readable, SandboxError, Spec,
+    cgroup::Group,
     child::ChildPlan,
     filter::{self, Extra},
     launch::Program,
@@ -43,7 +44,6 @@ pub enum Protection {
 /// What holds a command, for the record of its run.
 ///
 /// What this layer does not hold:
-/// * memory and processors of the command as a whole: limits are per process, that on processes per user;
 /// * mode, owner, times and extended attributes of files outside the writable trees, which Landlock does not cover
 ///   (protected paths under [`Protection::Namespace`] are covered by their mounts);
 /// * before Landlock ABI 9, a local socket that another program creates while a command runs;
@@ -79,6 +79,7 @@ pub(crate) struct Plan {
 /// What is put back when the command has ended.
 #[derive(Default)]
 pub(crate) struct After {
+    pub(crate) group: Group,
     pub(crate) placeholders: Vec<Placeholder>,
     pub(crate) sweep: Sweep,
 }
@@ -100,7 +101,16 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
     let cwd = c_path(&paths::resolve("working directory", &spec.cwd)?)?;
     let reads_proc =
         matches!(&spec.readable, Readable::Only(paths) if paths.iter().any(|path| path == "/proc"));
-    let child = ChildPlan { view, cwd, limits: limits(&spec.limits), ruleset, reads_proc, filters };
+    let group = if probe.totals { Group::new(&spec.limits)? } else { Group::default() };
+    let child = ChildPlan {
+        view,
+        joins: group.joins()?,
+        cwd,
+        limits: limits(&spec.limits),
+        ruleset,
+        reads_proc,
+        filters,
+    };
     let containment = Containment {
         landlock_abi: probe.landlock_abi,
         protection: means.protection,
@@ -108,7 +118,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         own_network: means.own_network,
         missing,
     };
-    let after = After { placeholders, sweep: Sweep::new(&spec.refused, spec.scratch.join("refused")) };
+    let after = After { group, placeholders, sweep: Sweep::new(&spec.refused, spec.scratch.join("refused")) };
     Ok(Plan { child, program, name, containment, after })
 }
 
@@ -151,6 +161,7 @@ fn missing(probe: &Probe, spec: &Spec, trees: &Trees) -> Result<Vec<Guarantee>, 
         Guarantee::Hidden => trees.hides(),
         Guarantee::Network => spec.network == Network::None,
         Guarantee::LocalSockets => spec.local_sockets == LocalSockets::Own,
+        Guarantee::Totals => spec.limits.have_totals(),
     };
     let lacking = Guarantee::ALL.into_iter().filter(asked).filter_map(|guarantee| probe.lacks(guarantee));
     let mut accepted = Vec::new();

@@ -6,7 +6,7 @@ use rustix::process::{Pid, WaitOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    child, init,
+    cgroup, child, init,
     namespace::{self, IdMaps, View},
     plan::Protection,
 };
@@ -27,6 +27,8 @@ pub struct Probe {
     pub networks: bool,
     /// Whether system calls can be filtered.
     pub filters: bool,
+    /// Whether memory, processes and processor time of a command as a whole can be limited.
+    pub totals: bool,
 }
 
 /// A way to a private view of the mounts.
@@ -62,7 +64,7 @@ impl Probe {
 
 /// Tries out what this machine offers. Takes a few milliseconds: it forks four times at most.
 pub fn probe() -> Probe {
-    let (landlock_abi, filters) = (child::landlock_abi(), child::filters_work());
+    let (landlock_abi, filters, totals) = (child::landlock_abi(), child::filters_work(), cgroup::works());
     let kinds = [Namespaces::Privileged, Namespaces::User];
     let view = |way, processes, network| {
         let maps = IdMaps::of_this_process();
@@ -70,11 +72,11 @@ pub fn probe() -> Probe {
     };
     let Some(way) = kinds.into_iter().find(|way| works(&view(*way, false, false))) else {
         let namespaces = Namespaces::Unavailable;
-        return Probe { landlock_abi, namespaces, processes: false, networks: false, filters };
+        return Probe { landlock_abi, namespaces, processes: false, networks: false, filters, totals };
     };
     let processes = init::program().is_some() && works(&view(way, true, false));
     let networks = works(&view(way, false, true));
-    Probe { landlock_abi, namespaces: way, processes, networks, filters }
+    Probe { landlock_abi, namespaces: way, processes, networks, filters, totals }
 }
 
 /// Whether a forked process can enter such a view, and one inside it see only what is there.

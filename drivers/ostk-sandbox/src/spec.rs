@@ -136,8 +136,21 @@ pub struct Limits {
     pub processes: Option<u64>,
     /// Open descriptors of each process (`RLIMIT_NOFILE`).
     pub open_files: Option<u64>,
+    /// Memory of all its processes together, in a control group.
+    pub total_memory_bytes: Option<u64>,
+    /// Processes and threads of the command, in a control group: holds for root as well.
+    pub total_processes: Option<u64>,
+    /// Processor time of all its processes together, in percent of one processor, in a control group.
+    pub cpu_percent: Option<u32>,
     /// Bytes kept of each of standard output and standard error: half from the beginning, half from the end.
     pub output_bytes: usize,
+}
+
+impl Limits {
+    /// Whether something is limited for the command as a whole.
+    pub(crate) const fn have_totals(&self) -> bool {
+        self.total_memory_bytes.is_some() || self.total_processes.is_some() || self.cpu_percent.is_some()
+    }
 }
 
 impl Default for Limits {
@@ -151,6 +164,9 @@ impl Default for Limits {
             file_bytes: Some(4 << 30),
             processes: None,
             open_files: Some(4096),
+            total_memory_bytes: None,
+            total_processes: None,
+            cpu_percent: None,
             output_bytes: 1 << 20,
         }
     }

@@ -256,6 +256,7 @@ impl<'a> Supervisor<'a> {
         if let Ok(end) = &mut end {
             end.refused = self.after.sweep.run();
         }
+        drop(self.after.group);
         self.shared.change(|state| state.end = Some(end));
         drop(self.mounts);
     }
@@ -384,7 +385,8 @@ impl<'a> Supervisor<'a> {
     fn reap(&mut self) -> Option<Exit> {
         self.signal_group(Signal::KILL);
         if let Some(init) = &self.init {
-            let alone = is_childless(init.pid);
+            // A control group can go when its last process is gone.
+            let alone = self.after.group.is_empty() && is_childless(init.pid);
             if !alone {
                 let path = format!("/proc/{}/ns/mnt", raw(init.pid));
                 self.mounts = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();

@@ -16,7 +16,7 @@ use std::{
 use ostk_kernel::{CallError, Code, OpId, ShellEnd};
 use ostk_policy::Bounds;
 use ostk_sandbox::{
-    Exit, Guarantee, LocalSockets, Network, Process, Readable, Refused, Spec, Stream, Waited,
+    Exit, Guarantee, Limits, LocalSockets, Network, Process, Readable, Refused, Spec, Stream, Waited,
 };
 use serde_json::{Value, json};
 
@@ -149,6 +149,7 @@ impl Processes {
         spec.network = if bounds.network { self.settings.network } else { Network::None };
         spec.local_sockets = self.settings.local_sockets;
         spec.accepted = self.settings.accepted.clone();
+        spec.limits = self.settings.limits.clone();
         spec
     }
 
@@ -291,6 +292,7 @@ struct Settings {
     network: Network,
     local_sockets: LocalSockets,
     credentials: Credentials,
+    limits: Limits,
     /// Guarantees that a machine need not give.
     accepted: BTreeSet<Guarantee>,
 }
@@ -321,6 +323,19 @@ impl Settings {
         let host = word("network", "host", "none")?;
         let own = word("local_sockets", "own", "all")?;
         let hidden = word("credentials", "hidden", "visible")?;
+        let number = |name| match sandbox.and_then(|sandbox| sandbox.get(name)) {
+            None => Ok(None),
+            Some(value) => match value.as_integer().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) if number > 0 => Ok(Some(number)),
+                _ => Err(format!("sandbox.{name} must be a number above zero")),
+            },
+        };
+        let limits = Limits {
+            total_memory_bytes: number("memory_mib")?.map(|mib| u64::from(mib) << 20),
+            total_processes: number("processes")?.map(u64::from),
+            cpu_percent: number("cpu_percent")?,
+            ..Limits::default()
+        };
         let listed = sandbox.and_then(|sandbox| sandbox.get("accept_missing"));
         let names = match listed {
             None => &Vec::new(),
@@ -331,6 +346,7 @@ impl Settings {
             network: if host { Network::Host } else { Network::None },
             local_sockets: if own { LocalSockets::Own } else { LocalSockets::All },
             credentials: if hidden { Credentials::Hidden } else { Credentials::Visible },
+            limits,
             accepted: accepted.collect::<Result<_, String>>()?,
         })
     }
@@ -448,7 +464,10 @@ mod tests {
         );
         let nothing = Settings::parse("").unwrap();
         assert_eq!((nothing.network, nothing.accepted), (Network::Host, BTreeSet::new()));
-        assert_eq!(nothing.credentials, Credentials::Hidden);
+        assert_eq!((nothing.credentials, nothing.limits), (Credentials::Hidden, Limits::default()));
+        let limited = Settings::parse("[sandbox]\nmemory_mib = 2048\nprocesses = 500").unwrap().limits;
+        assert_eq!((limited.total_memory_bytes, limited.total_processes), (Some(2 << 30), Some(500)));
+        assert!(Settings::parse("[sandbox]\nmemory_mib = 0").is_err());
         let wrong = Settings::parse("[sandbox]\naccept_missing = [\"everything\"]").err().unwrap();
         assert!(wrong.contains("everything") && wrong.contains("files"), "{wrong}");
         assert!(Settings::parse("[sandbox]\nnetwork = true").is_err());

@@ -150,3 +150,38 @@ fn a_command_without_memory_fails_by_itself() {
     let outcome = run(&spec).unwrap();
     assert_ne!(outcome.exit, Exit::Code(0), "{}", said(&outcome));
 }
+
+/// Runs a script under limits on the whole command, where this machine has control groups; elsewhere it is refused.
+fn under_totals(script: &str, limit: impl Fn(&mut ostk_sandbox::Limits)) -> Option<ostk_sandbox::Outcome> {
+    let yard = Yard::new();
+    let mut spec = yard.shell(script);
+    limit(&mut spec.limits);
+    match run(&spec) {
+        Ok(outcome) => Some(outcome),
+        Err(error) => {
+            assert!(!ostk_sandbox::probe().totals && error.to_string().contains("control groups"), "{error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn the_memory_of_all_processes_together_is_bounded() {
+    // One of them fits, three do not.
+    let script =
+        "eat() { head -c 40m /dev/zero | tail -c 40m > /dev/null && echo ate; }; eat & eat & eat & wait";
+    if let Some(outcome) = under_totals(script, |limits| limits.total_memory_bytes = Some(64 << 20)) {
+        assert!(text(&outcome.stdout).lines().count() < 3, "{}", said(&outcome));
+    }
+    if let Some(outcome) = under_totals(script, |limits| limits.total_memory_bytes = Some(512 << 20)) {
+        assert_eq!(text(&outcome.stdout).lines().count(), 3, "{}", said(&outcome));
+    }
+}
+
+#[test]
+fn the_processes_of_a_command_are_counted_together_also_those_of_root() {
+    let script = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; echo all";
+    if let Some(outcome) = under_totals(script, |limits| limits.total_processes = Some(8)) {
+        assert!(!text(&outcome.stdout).contains("all"), "{}", said(&outcome));
+    }
+}

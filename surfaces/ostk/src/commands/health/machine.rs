@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use ostk_sandbox::{Namespaces, Probe};
+use ostk_sandbox::{Guarantee, Missing, Namespaces, Probe};
 
 use super::check::Check;
 
@@ -20,19 +20,22 @@ const PROVIDER_KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENRO
 pub(crate) fn sandbox() -> Vec<Check> {
     let probe = ostk_sandbox::probe();
     let mut checks = vec![offered(&probe)];
-    checks.extend(probe.missing().into_iter().map(|missing| {
-        let detail = format!(
-            "{}: commands are refused, for they are to be held to this: they {}",
-            missing.why,
-            missing.guarantee.promise()
-        );
-        let remedy = format!(
-            "{}, or accept it in .ostk/ostk.toml: [sandbox] accept_missing = [\"{}\"]",
-            missing.remedy, missing.guarantee
-        );
-        Check::fail("sandbox", detail, remedy).guarantees(missing.guarantee.promise())
-    }));
+    checks.extend(probe.missing().into_iter().map(|missing| lacking(&missing)));
     checks
+}
+
+fn lacking(missing: &Missing) -> Check {
+    let Missing { guarantee, why, remedy } = missing;
+    if *guarantee == Guarantee::Totals {
+        // Asked for by settings of the operator only.
+        let detail = format!("{why}: memory_mib, processes and cpu_percent cannot be limited");
+        return Check::warn("sandbox", detail, remedy.as_str());
+    }
+    let detail =
+        format!("{why}: commands are refused, for they are to be held to this: they {}", guarantee.promise());
+    let remedy =
+        format!("{remedy}, or accept it in .ostk/ostk.toml: [sandbox] accept_missing = [\"{guarantee}\"]");
+    Check::fail("sandbox", detail, remedy).guarantees(guarantee.promise())
 }
 
 fn offered(probe: &Probe) -> Check {
