@@ -1,7 +1,7 @@
 //! What the kernel asks its host to do, and what the host answers.
 //!
-//! An act carries everything it needs: the host looks nothing up and decides nothing. `after` is the number of records
-//! that must be durable before the act may start; the host holds the act until then.
+//! An act carries everything it needs: the host looks nothing up and decides nothing. `after` says how far the log must
+//! be on its way to the disk before the act may start; the host holds the act until then.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,8 +30,8 @@ pub enum Act {
         draft: Draft,
         /// Bytes that the record names.
         blobs: Vec<(Hash, BlobBytes)>,
-        /// Nobody waits for this record: it need not cause a sync of its own.
-        relaxed: bool,
+        /// What somebody waits for.
+        awaited: Awaited,
     },
     /// Start an operation and report its outcome with [`crate::Kernel::complete`].
     Run {
@@ -48,14 +48,43 @@ pub enum Act {
         call: CallId,
         /// Its result.
         result: Result<Value, CallError>,
-        /// Records that must be durable first.
-        after: Option<u64>,
+        /// What must be so first.
+        after: After,
     },
     /// End what runs under this operation: its process group is killed, its outcome is still reported.
     Abort {
         /// The operation.
         id: OpId,
     },
+}
+
+/// What somebody waits for when a record is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Nobody waits: the record need not cause a sync of its own, nor be written at once.
+    Nothing,
+    /// That the record is written: the death of the daemon does not take it away any more, a power cut may.
+    Written,
+    /// That the record is durable: a power cut does not take it away any more.
+    Durable,
+}
+
+/// What must be so before an answer may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Nothing.
+    Nothing,
+    /// So many records are written, or even durable.
+    Written(u64),
+    /// So many records are durable.
+    Durable(u64),
+}
+
+impl From<Option<u64>> for After {
+    /// A number of records that must be durable.
+    fn from(durable: Option<u64>) -> Self {
+        durable.map_or(Self::Nothing, Self::Durable)
+    }
 }
 
 /// An operation on the outside world.

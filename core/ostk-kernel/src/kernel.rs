@@ -12,7 +12,7 @@ use ostk_policy::{Gate, Request};
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Act, BlobBytes, Op, OpId, Outcome},
+    act::{Act, After, Awaited, BlobBytes, Op, OpId, Outcome},
     call::{Call, CallError, CallId, Caller, Code},
     event::{Event, Via},
     files::FileStage,
@@ -319,7 +319,7 @@ impl Kernel {
 
     /// Appends a record that somebody waits for; returns its sequence number.
     pub(crate) fn record(&mut self, caller: &Caller, event: &Event) -> u64 {
-        self.record_with(caller, event, Vec::new(), false)
+        self.record_with(caller, event, Vec::new(), Awaited::Durable)
     }
 
     /// Appends a record and the blobs it names, and folds it. The host must append in the order of the acts.
@@ -328,7 +328,7 @@ impl Kernel {
         caller: &Caller,
         event: &Event,
         blobs: Vec<(Hash, BlobBytes)>,
-        relaxed: bool,
+        awaited: Awaited,
     ) -> u64 {
         let seq = self.state.next_seq;
         let draft = log_view::draft_of(seq, self.now, self.config.epoch, caller.actor(), event);
@@ -341,7 +341,7 @@ impl Kernel {
         self.state.next_seq += 1;
         self.state.last_ts = draft.ts;
         self.state.epoch = draft.epoch;
-        self.acts.push(Act::Append { draft, blobs, relaxed });
+        self.acts.push(Act::Append { draft, blobs, awaited });
         seq
     }
 
@@ -353,7 +353,7 @@ impl Kernel {
             return;
         }
         let event = Event::PolicyLoaded { fingerprint, documents_blob };
-        self.record_with(&Caller::Kernel, &event, vec![(documents_blob, text.into())], false);
+        self.record_with(&Caller::Kernel, &event, vec![(documents_blob, text.into())], Awaited::Durable);
     }
 
     /// Admits a call: repeated, malformed, unwelcome or on its way.
@@ -412,7 +412,7 @@ impl Kernel {
                 let lineage = name.clone();
                 let event = Event::SessionStarted { lineage, kind, pin: None, client: None, key: None };
                 let caller = job.caller.clone();
-                self.record_with(&caller, &event, Vec::new(), true);
+                self.record_with(&caller, &event, Vec::new(), Awaited::Nothing);
                 self.start(job);
             }
             _ => self.start(job),
@@ -494,7 +494,7 @@ impl Kernel {
     }
 
     /// Ends a job: frees its paths, answers, and starts whoever waited behind it.
-    pub(crate) fn finish(&mut self, job: Job, result: Result<Value, CallError>, after: Option<u64>) {
+    pub(crate) fn finish(&mut self, job: Job, result: Result<Value, CallError>, after: impl Into<After>) {
         let heads = self.queues.leave(job.id, &job.paths);
         let repeatable = job.key.filter(|key| self.open_keys.contains_key(key));
         let kept = repeatable.map(|key| (key, result.clone()));
@@ -525,12 +525,12 @@ impl Kernel {
         caller: &Caller,
         reply_to: ReplyTo,
         result: Result<Value, CallError>,
-        after: Option<u64>,
+        after: impl Into<After>,
     ) {
         match reply_to {
             ReplyTo::Host(call) => {
                 let result = self.with_digest(caller, result);
-                self.acts.push(Act::Reply { call, result, after });
+                self.acts.push(Act::Reply { call, result, after: after.into() });
             }
             ReplyTo::Tool { lineage, generation, call_no, tool } => {
                 let result = self.with_digest(caller, result);
@@ -545,7 +545,7 @@ impl Kernel {
     pub(crate) fn step(&mut self, lineage: &str, step: AgentEvent, blobs: Vec<(Hash, BlobBytes)>) -> u64 {
         let caller = Caller::Agent(lineage.to_owned());
         let event = Event::AgentStep { lineage: lineage.to_owned(), step: Box::new(step) };
-        self.record_with(&caller, &event, blobs, false)
+        self.record_with(&caller, &event, blobs, Awaited::Durable)
     }
 }
 

@@ -29,7 +29,8 @@ mod tools;
 mod work;
 
 pub use act::{
-    Act, BlobBytes, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen, ShellEnd, Unresolved,
+    Act, After, Awaited, BlobBytes, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen,
+    ShellEnd, Unresolved,
 };
 pub use call::{Call, CallError, CallId, Caller, Code};
 pub use event::{Change, Event, FileImage, Via};

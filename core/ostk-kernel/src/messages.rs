@@ -9,7 +9,7 @@ use ostk_log::Hash;
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Op, Outcome},
+    act::{Awaited, Op, Outcome},
     call::{CallError, Caller, Code},
     event::Event,
     kernel::{Job, Kernel, Target},
@@ -30,7 +30,7 @@ impl Kernel {
         };
         let (text_blob, bytes) = blob(text.as_bytes());
         let event = Event::NudgeSent { to: to.clone(), text_blob, key: job.key.clone() };
-        let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], false);
+        let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], Awaited::Durable);
         if self.state.nudges.contains_key(&to) {
             self.nudge_texts.insert(text_blob, text);
         } else {
@@ -77,7 +77,7 @@ impl Kernel {
         // Not loaded yet: the next reply takes them.
         let Some(texts) = texts else { return Vec::new() };
         let to = caller.lineage().to_owned();
-        self.record_with(caller, &Event::NudgeDelivered { to }, Vec::new(), true);
+        self.record_with(caller, &Event::NudgeDelivered { to }, Vec::new(), Awaited::Nothing);
         let waiting: BTreeSet<Hash> = self.state.nudges.values().flatten().map(|(_, blob)| *blob).collect();
         self.nudge_texts.retain(|blob, _| waiting.contains(blob));
         texts

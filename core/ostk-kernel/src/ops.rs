@@ -7,7 +7,7 @@ use ostk_policy::Resource;
 use serde_json::{Value, json};
 
 use crate::{
-    act::Op,
+    act::{Awaited, Op},
     call::{CallError, Caller, Code},
     event::Event,
     kernel::{Job, Kernel, Stage},
@@ -97,7 +97,7 @@ impl Kernel {
             _ => return Ok(None),
         };
         limits::check_record(&event)?;
-        Ok(Some(self.record_with(&job.caller, &event, vec![text], false) + 1))
+        Ok(Some(self.record_with(&job.caller, &event, vec![text], Awaited::Durable) + 1))
     }
 
     fn op(&self, job: &Job) -> Op {
@@ -135,7 +135,7 @@ impl Kernel {
                     let pattern: String =
                         job.text("pattern").unwrap_or_default().chars().take(MAX_PATTERN).collect();
                     let event = Event::SearchReceipt { pattern, matches, request: Box::new(request) };
-                    self.record_with(&caller, &event, Vec::new(), true);
+                    self.record_with(&caller, &event, Vec::new(), Awaited::Nothing);
                 }
             }
             ("process.start", Err(error)) => {

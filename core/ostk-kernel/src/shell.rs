@@ -10,7 +10,7 @@ use ostk_policy::Resource;
 use serde_json::{Value, json};
 
 use crate::{
-    act::{BlobBytes, Op, Outcome, ShellEnd},
+    act::{Awaited, BlobBytes, Op, Outcome, ShellEnd},
     call::{CallError, Code},
     event::{Event, Via},
     kernel::{Job, Kernel, Stage, Target},
@@ -94,7 +94,7 @@ impl Kernel {
         if let Err(error) = limits::check_record(&event) {
             return self.finish(job, Err(error), None);
         }
-        let intent = self.record_with(&job.caller, &event, vec![(command_blob, bytes)], false);
+        let intent = self.record_with(&job.caller, &event, vec![(command_blob, bytes)], Awaited::Durable);
         let bounds = Box::new(self.gate.bounds(&request.actor));
         job.stage = Stage::Shell(ShellStage::Running { intent, touched: BTreeSet::new() });
         self.run_for(job, Op::Shell { command, cwd, timeout_ms, bounds }, Some(intent + 1));
@@ -219,7 +219,7 @@ impl Kernel {
             changed_more,
             problem: end.as_ref().err().map(|problem| limits::clip(problem)),
         };
-        self.record_with(&job.caller, &event, blobs, false);
+        self.record_with(&job.caller, &event, blobs, Awaited::Durable);
         let after = Some(self.state.next_seq);
         let result = match end {
             Ok(end) => Ok(json!({ "intent": intent, "exit": end.exit, "timed_out": end.timed_out,

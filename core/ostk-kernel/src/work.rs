@@ -5,7 +5,7 @@ use ostk_policy::{Class, Resource, Verdict};
 use serde_json::{Value, json};
 
 use crate::{
-    act::Op,
+    act::{Awaited, Op},
     call::{CallError, Caller, Code},
     event::Event,
     kernel::{Job, Kernel, Stage},
@@ -161,7 +161,7 @@ impl Kernel {
             Ok(text) => {
                 let (text_blob, bytes) = blob(text.as_bytes());
                 let event = Event::NoteAdded { text_blob, key: job.key.clone() };
-                let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], false);
+                let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], Awaited::Durable);
                 (Ok(json!({ "seq": seq })), Some(seq + 1))
             }
             Err(error) => (Err(error), None),

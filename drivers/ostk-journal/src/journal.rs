@@ -17,7 +17,7 @@ use crate::{
     live::Live,
     lock::Lock,
     pack_thread::PackThread,
-    queue::{Item, Queue},
+    queue::{Awaited, Item, Queue},
     recover::{self, Recovered},
     writer::{Progress, Writer},
 };
@@ -25,6 +25,10 @@ use crate::{
 /// Called on the writer thread after each sync with the number of durable records, or once with the reason why nothing
 /// more will become durable. Must be quick: the next group waits for it.
 pub type OnDurable = Box<dyn FnMut(Result<u64, Arc<PoisonError>>) + Send>;
+
+/// Called on the writer thread with the number of records that are written: handed to the system with all blobs before
+/// them, so that the end of this process takes none of them away, though a power cut may. Must be quick.
+pub type OnWritten = Box<dyn FnMut(u64) + Send>;
 
 /// How to open a journal.
 pub struct Options {
@@ -36,6 +40,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Told what became durable.
     pub on_durable: OnDurable,
+    /// Told what is written and not durable yet; `None` if nobody asks.
+    pub on_written: Option<OnWritten>,
     /// Called at each boundary of the write path; `None` outside of tests.
     pub failpoint: Option<Failpoint>,
 }
@@ -47,7 +53,8 @@ impl Options {
     /// Options with the usual segment size and no failpoints.
     pub fn new(signer: Arc<dyn Signer>, origin: impl Into<String>, on_durable: OnDurable) -> Self {
         let origin = origin.into();
-        Self { signer, origin, segment_bytes: Self::SEGMENT_BYTES, on_durable, failpoint: None }
+        let (segment_bytes, on_written, failpoint) = (Self::SEGMENT_BYTES, None, None);
+        Self { signer, origin, segment_bytes, on_durable, on_written, failpoint }
     }
 }
 
@@ -69,7 +76,7 @@ impl Journal {
     /// What was found and cut is in [`Recovery`]; the caller records it. Anything wrong before the end is
     /// [`OpenError::Corrupt`], and then nothing was changed but unfinished pack entries moved aside.
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
-        let Options { signer, origin, segment_bytes, on_durable, failpoint } = options;
+        let Options { signer, origin, segment_bytes, on_durable, on_written, failpoint } = options;
         let lock = Lock::take(dir)?;
         create_layout(dir)?;
         let (packs, blobs_cut) = BlobStore::open(&dir.join("packs"))?;
@@ -92,6 +99,7 @@ impl Journal {
             segment_bytes,
             failpoints,
             on_durable,
+            on_written,
             live,
             packs,
             tree,
@@ -109,13 +117,19 @@ impl Journal {
     /// Records become durable in the order of calls; `draft.seq` is the number after the call before. After an error
     /// nothing was taken and the number is still free.
     pub fn append(&self, draft: Draft, blobs: Vec<(Hash, Arc<[u8]>)>) -> Result<(), AppendError> {
-        self.push(draft, blobs, false)
+        self.push(draft, blobs, Awaited::Durable)
+    }
+
+    /// As [`Self::append`], for a record of which it is enough that it is written: it is so as soon as a sync under way
+    /// has ended, and causes none itself.
+    pub fn append_written(&self, draft: Draft, blobs: Vec<(Hash, Arc<[u8]>)>) -> Result<(), AppendError> {
+        self.push(draft, blobs, Awaited::Written)
     }
 
     /// As [`Self::append`], for a record that nobody waits for: it is written within [`crate::RELAXED_GATHER`], and becomes
     /// durable with the next awaited record or after [`crate::RELAXED_SYNC`].
     pub fn append_relaxed(&self, draft: Draft, blobs: Vec<(Hash, Arc<[u8]>)>) -> Result<(), AppendError> {
-        self.push(draft, blobs, true)
+        self.push(draft, blobs, Awaited::Nothing)
     }
 
     /// The blobs: those of durable records and those just handed over.
@@ -134,10 +148,10 @@ impl Journal {
         self.queue.poisoned().map_or(Ok(()), Err)
     }
 
-    fn push(&self, draft: Draft, blobs: Vec<(Hash, Arc<[u8]>)>, relaxed: bool) -> Result<(), AppendError> {
+    fn push(&self, draft: Draft, blobs: Vec<(Hash, Arc<[u8]>)>, awaited: Awaited) -> Result<(), AppendError> {
         // A draft that cannot be sealed is refused here, on its caller's thread: on the writer's it would be the end.
         seal(&draft, &Hash::ZERO, &Unsigned(self.key))?;
-        let mut item = Item { draft, blobs: Vec::with_capacity(blobs.len()), blob_bytes: 0, relaxed };
+        let mut item = Item { draft, blobs: Vec::with_capacity(blobs.len()), blob_bytes: 0, awaited };
         for (hash, bytes) in blobs {
             item.blob_bytes += bytes.len() as u64;
             item.blobs.push(hash);

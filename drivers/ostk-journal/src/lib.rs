@@ -39,7 +39,7 @@ mod writer;
 
 pub use error::{AppendError, OpenError, PoisonError, ReadError};
 pub use failpoint::{FAILPOINTS, Failpoint};
-pub use journal::{Journal, OnDurable, Options};
+pub use journal::{Journal, OnDurable, OnWritten, Options};
 pub use publish::PublishError;
 pub use queue::{APPEND_DEADLINE, QUEUE_BLOB_BYTES, QUEUE_RECORDS, RELAXED_GATHER};
 pub use reader::{Entry, Reader};

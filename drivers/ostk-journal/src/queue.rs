@@ -29,8 +29,18 @@ pub(crate) struct Item {
     pub(crate) draft: Draft,
     pub(crate) blobs: Vec<Hash>,
     pub(crate) blob_bytes: u64,
+    pub(crate) awaited: Awaited,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
     /// Nobody waits for this record.
-    pub(crate) relaxed: bool,
+    Nothing,
+    /// That the record is written.
+    Written,
+    /// That the record is durable.
+    Durable,
 }
 
 #[derive(Debug)]
@@ -155,14 +165,14 @@ impl State {
 
     /// Whether the writer, who may sleep until a moment that was set without `item`, has to be told of it.
     fn wakes_writer(&self, item: &Item) -> bool {
-        !item.relaxed || self.items.is_empty() || self.items.len() + 1 == QUEUE_RECORDS / 2
+        item.awaited != Awaited::Nothing || self.items.is_empty() || self.items.len() + 1 == QUEUE_RECORDS / 2
     }
 
     fn add(&mut self, item: Item) {
         if self.items.is_empty() {
             self.since = Instant::now();
         }
-        self.awaited |= !item.relaxed;
+        self.awaited |= item.awaited != Awaited::Nothing;
         self.next_seq += 1;
         self.last_ts = item.draft.ts;
         self.last_epoch = item.draft.epoch;
@@ -174,7 +184,7 @@ impl State {
         let rest = self.items.split_off(self.items.len().min(max));
         let taken = std::mem::replace(&mut self.items, rest);
         self.blob_bytes -= taken.iter().map(|item| item.blob_bytes).sum::<u64>();
-        self.awaited = self.items.iter().any(|item| !item.relaxed);
+        self.awaited = self.items.iter().any(|item| item.awaited != Awaited::Nothing);
         taken
     }
 

@@ -10,12 +10,12 @@ use std::{
 use ostk_log::{Checkpoint, Hash, Signer, leaf_hash, seal};
 
 use crate::{
-    OnDurable, PoisonError,
+    OnDurable, OnWritten, PoisonError,
     failpoint::Failpoints,
     live::Live,
     pack_thread::PackThread,
     publish::{write_checkpoint, write_tiles},
-    queue::{Item, Queue},
+    queue::{Awaited, Item, Queue},
     tree::Tree,
 };
 
@@ -39,6 +39,7 @@ pub(crate) struct Writer {
     pub(crate) segment_bytes: u64,
     pub(crate) failpoints: Failpoints,
     pub(crate) on_durable: OnDurable,
+    pub(crate) on_written: Option<OnWritten>,
     pub(crate) live: Live,
     pub(crate) packs: PackThread,
     /// Over the durable records.
@@ -76,7 +77,7 @@ struct Group {
     lines: Vec<u8>,
     blobs: Vec<Hash>,
     records: usize,
-    /// Someone waits for one of them.
+    /// Someone waits until one of them is durable.
     awaited: bool,
 }
 
@@ -151,7 +152,7 @@ impl Writer {
             group.lines.push(b'\n');
             group.blobs.extend(item.blobs);
             group.records += 1;
-            group.awaited |= !item.relaxed;
+            group.awaited |= item.awaited == Awaited::Durable;
         }
         Ok(())
     }
@@ -164,14 +165,18 @@ impl Writer {
             self.failpoints.at("group.sealed");
         }
         let begun = Instant::now();
+        let has_blobs = !group.blobs.is_empty();
         self.packs.begin(group.blobs, sync)?;
-        let journal = self.write_journal(&group.lines, sync);
+        let journal = self.write_journal(&group.lines, has_blobs, sync);
         // Both have ended before either's failure is looked at: no thread writes on while the other has given up.
         let packs = self.packs.finish();
         journal?;
         packs?;
         if group.awaited {
             self.progress.last_group = group.records;
+        }
+        if has_blobs && !sync {
+            self.report_written();
         }
         if sync {
             self.progress.last_sync = Instant::now();
@@ -182,15 +187,25 @@ impl Writer {
         Ok(())
     }
 
-    fn write_journal(&mut self, lines: &[u8], sync: bool) -> Result<(), PoisonError> {
+    fn write_journal(&mut self, lines: &[u8], has_blobs: bool, sync: bool) -> Result<(), PoisonError> {
         if !lines.is_empty() {
             self.live.write(lines, &self.failpoints)?;
+            // Recovery cuts a line whose blob is not there, and all after it.
+            if !has_blobs {
+                self.report_written();
+            }
         }
         if sync {
             self.live.sync()?;
             self.failpoints.at("journal.synced");
         }
         Ok(())
+    }
+
+    fn report_written(&mut self) {
+        if let Some(on_written) = &mut self.on_written {
+            on_written(self.tree.size() + self.progress.unsynced.len() as u64);
+        }
     }
 
     /// Signs the tree over all records, which are durable now, and tells the caller.

@@ -7,10 +7,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::{
-        fs::{OpenOptionsExt, PermissionsExt},
-        net::UnixStream,
-    },
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -133,26 +130,33 @@ fn take_lock(run: &Path) -> Result<File, AnchorError> {
     let path = run.join("anchor.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).read(true).mode(0o600).open(&path);
     let file = file.map_err(AnchorError::io(&path))?;
-    if !locked_soon(&file, &run.join("ostk.sock")) {
-        let pid = fs::read_to_string(run.join("anchor.pid")).ok().and_then(|text| text.trim().parse().ok());
-        return Err(AnchorError::Held(pid));
+    let holder = || fs::read_to_string(run.join("anchor.pid")).ok().and_then(|text| text.trim().parse().ok());
+    if !locked_soon(&file, holder()) {
+        return Err(AnchorError::Held(holder()));
     }
     let pid = run.join("anchor.pid");
     fs::write(&pid, format!("{}\n", std::process::id())).map_err(AnchorError::io(&pid))?;
     Ok(file)
 }
 
-/// A child that a killed daemon had just forked keeps the lock until it executes its program: wait a moment for it, but
-/// not for a daemon that answers.
-fn locked_soon(file: &File, socket: &Path) -> bool {
+/// A child that a killed daemon had just begun to start keeps its lock and its socket until it executes its program: wait
+/// a moment for it, but not for a daemon that lives.
+fn locked_soon(file: &File, holder: Option<u32>) -> bool {
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return true,
-            Err(_) if Instant::now() > deadline || UnixStream::connect(socket).is_ok() => return false,
+            Err(_) if Instant::now() > deadline || holder.is_some_and(lives) => return false,
             Err(_) => thread::sleep(Duration::from_millis(10)),
         }
     }
+}
+
+/// Whether a process of this number runs; one that has died and was not waited for does not.
+fn lives(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
 }
 
 fn start(
@@ -194,6 +198,7 @@ fn open_journal(
 ) -> Result<(Journal, Recovery), AnchorError> {
     let key = KeyStore::open(keys_dir()?).and_then(|store| store.instance_key());
     let signer: Arc<dyn Signer> = Arc::new(key.map_err(|error| AnchorError::Part(error.to_string()))?);
+    let written = sender.clone();
     let on_durable = Box::new(move |progress: Result<u64, Arc<ostk_journal::PoisonError>>| {
         let message = match progress {
             Ok(count) => Message::Durable(count),
@@ -202,7 +207,11 @@ fn open_journal(
         // A host that is gone has nobody left to tell.
         let _ = sender.send(message);
     });
-    let options = ostk_journal::Options::new(signer, origin(state_dir), on_durable);
+    let mut options = ostk_journal::Options::new(signer, origin(state_dir), on_durable);
+    options.on_written = Some(Box::new(move |count| {
+        // As above; and what is written is durable soon, which is told too.
+        let _ = written.try_send(Message::Written(count));
+    }));
     Journal::open(state_dir, options).map_err(|error| AnchorError::Part(error.to_string()))
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use ostk_journal::Journal;
-use ostk_kernel::{Act, Call, CallError, CallId, Caller, Code, Kernel, Op, OpId, Outcome};
+use ostk_kernel::{Act, After, Awaited, Call, CallError, CallId, Caller, Code, Kernel, Op, OpId, Outcome};
 use ostk_log::Timestamp;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -33,6 +33,7 @@ const BURST: usize = 256;
 pub(crate) enum Message {
     Call { call: NewCall, reply: Reply },
     Done { op: OpId, outcome: Outcome },
+    Written(u64),
     Durable(u64),
     Poisoned(String),
     Noticed(Vec<String>),
@@ -144,8 +145,12 @@ pub(crate) struct Host {
     handle: HostHandle,
     inbox: Receiver<Message>,
     replies: BTreeMap<CallId, Reply>,
+    /// Acts that wait until so many records are durable.
     parked: BTreeMap<u64, Vec<Act>>,
+    /// Acts that wait until so many records are written.
+    held: BTreeMap<u64, Vec<Act>>,
     durable: u64,
+    written: u64,
     next_call: CallId,
     poisoned: Option<String>,
     wake: Option<Timestamp>,
@@ -169,7 +174,9 @@ impl Host {
             inbox,
             replies: BTreeMap::new(),
             parked: BTreeMap::new(),
+            held: BTreeMap::new(),
             durable,
+            written: durable,
             next_call: 0,
             poisoned: None,
             wake: None,
@@ -231,6 +238,7 @@ impl Host {
                 let Some(paths) = self.tools.noticed(paths, Instant::now()) else { return };
                 self.kernel.notice(now(), &paths)
             }
+            Message::Written(count) => return self.became_written(count),
             Message::Durable(count) => return self.became_durable(count),
             Message::Poisoned(reason) => return self.poison(reason),
             Message::Stop { .. } => return,
@@ -256,12 +264,18 @@ impl Host {
     fn carry_out(&mut self, acts: Vec<Act>) {
         let mut queue: VecDeque<Act> = acts.into();
         while let Some(act) = queue.pop_front() {
-            let barrier = match &act {
-                Act::Run { after, .. } | Act::Reply { after, .. } => *after,
-                Act::Append { .. } | Act::Abort { .. } => None,
+            let after = match &act {
+                Act::Run { after, .. } => (*after).into(),
+                Act::Reply { after, .. } => *after,
+                Act::Append { .. } | Act::Abort { .. } => After::Nothing,
             };
-            match barrier {
-                Some(barrier) if barrier > self.durable => self.parked.entry(barrier).or_default().push(act),
+            match after {
+                After::Durable(count) if count > self.durable => {
+                    self.parked.entry(count).or_default().push(act);
+                }
+                After::Written(count) if count > self.written => {
+                    self.held.entry(count).or_default().push(act);
+                }
                 _ => queue.extend(self.perform(act)),
             }
         }
@@ -270,11 +284,11 @@ impl Host {
     /// Carries out one act; the outcome of a short operation brings further acts at once.
     fn perform(&mut self, act: Act) -> Vec<Act> {
         match act {
-            Act::Append { draft, blobs, relaxed } => {
-                let appended = if relaxed {
-                    self.journal.append_relaxed(draft, blobs)
-                } else {
-                    self.journal.append(draft, blobs)
+            Act::Append { draft, blobs, awaited } => {
+                let appended = match awaited {
+                    Awaited::Durable => self.journal.append(draft, blobs),
+                    Awaited::Written => self.journal.append_written(draft, blobs),
+                    Awaited::Nothing => self.journal.append_relaxed(draft, blobs),
                 };
                 if let Err(error) = appended {
                     self.poison(error.to_string());
@@ -306,7 +320,15 @@ impl Host {
         }
     }
 
+    fn became_written(&mut self, count: u64) {
+        self.written = self.written.max(count);
+        let later = self.held.split_off(&(self.written + 1));
+        let ready = std::mem::replace(&mut self.held, later);
+        self.carry_out(ready.into_values().flatten().collect());
+    }
+
     fn became_durable(&mut self, count: u64) {
+        self.became_written(count);
         self.durable = self.durable.max(count);
         let later = self.parked.split_off(&(self.durable + 1));
         let ready = std::mem::replace(&mut self.parked, later);
@@ -319,6 +341,7 @@ impl Host {
             reply.send(Err(poisoned(&reason)));
         }
         self.parked.clear();
+        self.held.clear();
         self.poisoned.get_or_insert(reason);
     }
 

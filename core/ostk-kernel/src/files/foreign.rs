@@ -12,7 +12,7 @@ use super::{
     decide::{self, Content},
 };
 use crate::{
-    act::{Op, Seen},
+    act::{Awaited, Op, Seen},
     call::Caller,
     event::{Change, Event, Via},
     kernel::{Job, Kernel, ReplyTo, Stage},
@@ -36,7 +36,7 @@ impl Kernel {
             let Some((change, content)) = self.foreign_change(path, seen, via) else { continue };
             let event = Event::FileForeign { change, via: via.clone(), suspects: self.suspects() };
             let blobs = content.iter().map(|content| (content.hash, content.bytes.clone())).collect();
-            self.record_with(actor, &event, blobs, true);
+            self.record_with(actor, &event, blobs, Awaited::Nothing);
             changed.push(path.clone());
         }
         self.ascribe(actor, &changed);

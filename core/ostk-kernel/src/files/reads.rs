@@ -12,7 +12,7 @@ use super::{
     decide::{self, Content},
 };
 use crate::{
-    act::{BlobBytes, Seen},
+    act::{Awaited, BlobBytes, Seen},
     call::{CallError, Code},
     event::Event,
     kernel::{Job, Kernel},
@@ -76,7 +76,7 @@ impl Kernel {
         let image = content.image();
         let event =
             Event::FileRead { path: path.clone(), image, elided, partial, key: job.key.clone(), request };
-        self.record_with(&job.caller, &event, blobs, true);
+        self.record_with(&job.caller, &event, blobs, Awaited::Nothing);
         self.mark_told(job.caller.lineage(), &path);
     }
 
@@ -88,7 +88,7 @@ impl Kernel {
         {
             self.mark_told(job.caller.lineage(), &path);
             let event = Event::FileMissing { path, request: Box::new(request) };
-            self.record_with(&job.caller, &event, Vec::new(), true);
+            self.record_with(&job.caller, &event, Vec::new(), Awaited::Nothing);
         }
         self.finish(job, Err(error), None);
     }
@@ -129,7 +129,7 @@ impl Kernel {
         let facts = [("path".to_owned(), json!(path))].into();
         let (verb, request) = (job.syscall.name.to_owned(), Box::new(request));
         let event = Event::CallReceipt { verb, facts, key: None, request };
-        self.record_with(&job.caller, &event, Vec::new(), true);
+        self.record_with(&job.caller, &event, Vec::new(), Awaited::Nothing);
     }
 
     pub(super) fn finish_blame(&mut self, job: Job, looked: &Looked) {

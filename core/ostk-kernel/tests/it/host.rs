@@ -11,8 +11,8 @@ use ostk_agent::{
     model::{Block, ModelReply, ModelRequest, StopReason, Usage},
 };
 use ostk_kernel::{
-    Act, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel, ModelFacts, Op, OpId,
-    Outcome, Placed, Seen, ShellEnd, State, Unresolved, fold,
+    Act, After, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel, ModelFacts, Op,
+    OpId, Outcome, Placed, Seen, ShellEnd, State, Unresolved, fold,
 };
 use ostk_log::{Draft, Hash, Timestamp};
 use ostk_policy::{Documents, Gate};
@@ -33,8 +33,10 @@ pub(crate) struct Host {
     pub(crate) durable: usize,
     /// Whether `run` makes records durable.
     pub(crate) syncs: bool,
+    /// Records are written as soon as they are appended, and not only when they are synced.
+    pub(crate) writes: bool,
     pub(crate) parked: VecDeque<(OpId, Op, Option<u64>)>,
-    pub(crate) parked_replies: Vec<(CallId, Reply, Option<u64>)>,
+    pub(crate) parked_replies: Vec<(CallId, Reply, After)>,
     pub(crate) replies: BTreeMap<CallId, Reply>,
     pub(crate) aborted: Vec<OpId>,
     /// Outside edits made just before the next placings, one each.
@@ -77,6 +79,7 @@ impl Host {
             log: Vec::new(),
             durable: 0,
             syncs: true,
+            writes: true,
             parked: VecDeque::new(),
             parked_replies: Vec::new(),
             replies: BTreeMap::new(),
@@ -118,6 +121,14 @@ impl Host {
         self.parked_replies.clear();
         self.before_place.clear();
         self.boot();
+    }
+
+    /// The daemon is killed: what is written stays; a new daemon starts.
+    pub(crate) fn kill(&mut self) {
+        if self.writes {
+            self.durable = self.log.len();
+        }
+        self.crash();
     }
 
     /// The daemon stops in good order: everything is durable.
@@ -233,11 +244,16 @@ impl Host {
     pub(crate) fn sync_to(&mut self, records: usize) {
         self.durable = self.durable.max(records);
         let durable = self.durable as u64;
-        let due = |after: &Option<u64>| after.is_none_or(|after| after <= durable);
+        let written = if self.writes { self.log.len() as u64 } else { durable };
+        let due = |after: &After| match after {
+            After::Nothing => true,
+            After::Written(count) => *count <= written,
+            After::Durable(count) => *count <= durable,
+        };
         let (sent, parked) =
             std::mem::take(&mut self.parked_replies).into_iter().partition(|(.., after)| due(after));
         self.parked_replies = parked;
-        let sent: Vec<(CallId, Reply, Option<u64>)> = sent;
+        let sent: Vec<(CallId, Reply, After)> = sent;
         self.replies.extend(sent.into_iter().map(|(call, reply, _)| (call, reply)));
     }
 

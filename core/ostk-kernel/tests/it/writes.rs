@@ -12,7 +12,7 @@ use crate::{
 fn nothing_is_placed_before_its_intent_is_durable_or_acknowledged_before_its_receipt_is() {
     let mut host = Host::new();
     host.put("a.txt", "one\n");
-    host.syncs = false;
+    (host.syncs, host.writes) = (false, false);
     let call = host.submit(&agent("w"), "file.edit", json!({ "path": "a.txt", "old": "one", "new": "two" }));
     host.run();
     assert_eq!(host.last("file.write.intent").actor, "agent:w");
@@ -22,13 +22,40 @@ fn nothing_is_placed_before_its_intent_is_durable_or_acknowledged_before_its_rec
     host.run();
     assert_eq!(host.text("a.txt"), "two\n");
     assert!(!host.replies.contains_key(&call), "an outside edit after a crash could hide the write");
-    host.sync_to(host.log.len());
-    host.run();
+    host.writes = true;
+    host.sync_to(host.durable);
     let reply = host.replies[&call].clone().unwrap();
     assert_eq!(reply["files"][0]["path"], "a.txt");
     assert_eq!(reply["files"][0]["generation"], 2);
     assert_eq!(host.last("file.write.receipt").body["intent"], reply["intent"]);
     host.files_match_the_fold();
+}
+
+#[test]
+fn an_outside_edit_after_the_daemons_death_does_not_hide_an_acknowledged_write() {
+    let mut host = Host::new();
+    host.put("a.txt", "one\n");
+    host.ok(&agent("w"), "file.read", json!({ "path": "a.txt" }));
+    host.syncs = false;
+    let call = host.submit(&agent("w"), "file.edit", json!({ "path": "a.txt", "old": "one", "new": "two" }));
+    host.run();
+    host.sync_to(host.log.len());
+    host.run();
+    assert!(host.replies.contains_key(&call), "the intent is durable, the receipt is written");
+    assert!(host.durable < host.log.len(), "and not durable");
+    host.syncs = true;
+    host.put("a.txt", "three\n");
+    host.kill();
+    host.run();
+    assert_eq!(host.last("file.write.receipt").body["done"], true);
+    let log = host.ok(&ada(), "file.log", json!({ "path": "a.txt" }));
+    let writers: Vec<&str> = log["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["writer"].as_str().unwrap())
+        .collect();
+    assert!(writers.contains(&"agent:w"), "{writers:?}");
 }
 
 #[test]

@@ -37,6 +37,28 @@ fn sixty_four_callers_get_every_record_durable_in_order() {
 }
 
 #[test]
+fn who_waits_for_a_record_to_be_written_finds_it_in_the_file_with_its_blob() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sender, written) = std::sync::mpsc::channel();
+    let on_written = Box::new(move |count| sender.send(count).unwrap_or_default());
+    let (journal, ..) = Setup { on_written: Some(on_written), ..Setup::default() }.open(dir.path()).unwrap();
+    for seq in 0..30 {
+        let (draft, blobs) = draft(seq);
+        journal.append_written(draft, blobs).unwrap();
+        let in_a_minute = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while written.recv_timeout(in_a_minute - std::time::Instant::now()).unwrap() <= seq {}
+        let last = Reader::open(dir.path()).unwrap().last().unwrap().unwrap();
+        assert_eq!(last.seq, seq);
+        if seq % 3 == 1 {
+            let packs = ostk_blobs::BlobStore::open_read_only(&dir.path().join("packs")).unwrap();
+            assert_eq!(packs.get(&Hash::of(&blob(seq))).unwrap().as_deref(), Some(&*blob(seq)));
+        }
+    }
+    journal.close().unwrap();
+    assert!(verify(dir.path(), true).unwrap().ok);
+}
+
+#[test]
 fn a_second_writer_is_told_that_the_journal_is_open() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, ..) = open(dir.path());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use ostk_journal::{Failpoint, Journal, OpenError, Options, Recovery};
+use ostk_journal::{Failpoint, Journal, OnWritten, OpenError, Options, Recovery};
 use ostk_log::{Draft, Hash, KeyId, Signer, Timestamp};
 
 pub(crate) const ORIGIN: &str = "example.org/ostk/test";
@@ -75,12 +75,13 @@ pub(crate) struct Setup {
     pub(crate) segment_bytes: u64,
     pub(crate) failpoint: Option<Failpoint>,
     pub(crate) acked_file: Option<PathBuf>,
+    pub(crate) on_written: Option<OnWritten>,
     pub(crate) key: u8,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { segment_bytes: 3000, failpoint: None, acked_file: None, key: 1 }
+        Self { segment_bytes: 3000, failpoint: None, acked_file: None, on_written: None, key: 1 }
     }
 }
 
@@ -102,6 +103,7 @@ impl Setup {
         });
         let mut options = Options::new(signer(self.key), ORIGIN, on_durable);
         (options.segment_bytes, options.failpoint) = (self.segment_bytes, self.failpoint);
+        options.on_written = self.on_written;
         let (journal, recovery) = Journal::open(dir, options)?;
         Ok((journal, recovery, durable))
     }
