@@ -35,6 +35,8 @@ pub(crate) struct ChildPlan {
     pub(crate) ruleset: Option<OwnedFd>,
     /// Among the trees that it may read is `/proc`, and what it sees there is mounted after the rules were made.
     pub(crate) reads_proc: bool,
+    /// Whether the ruleset says who may make requests to devices (Landlock ABI 5).
+    pub(crate) ioctls_are_ruled: bool,
     pub(crate) filters: Vec<BpfProgram>,
 }
 
@@ -119,11 +121,14 @@ impl ChildPlan {
         if self.view.as_ref().is_some_and(|view| view.processes) {
             namespace::mount_proc().map_err(Step::Mounts.failed())?;
             if let Some(ruleset) = self.ruleset.as_ref().filter(|_| self.reads_proc) {
-                allow_reading(ruleset, c"/proc").map_err(Step::Landlock.failed())?;
+                allow(ruleset, c"/proc", READ_FILE | READ_DIR).map_err(Step::Landlock.failed())?;
             }
         } else {
             self.enter()?;
             self.bound_capabilities()?;
+        }
+        if let (Some(_), Some(ruleset)) = (&self.view, &self.ruleset) {
+            self.allow_terminals(ruleset).map_err(Step::Landlock.failed())?;
         }
         // After the mounts: a directory entered before would be the one underneath.
         rustix::process::chdir(self.cwd.as_c_str()).map_err(Step::WorkingDirectory.failed())?;
@@ -142,6 +147,18 @@ impl ChildPlan {
         set_descriptors(stdio).map_err(Step::Descriptors.failed())?;
         // Last, because they refuse some of the calls above.
         self.filters.iter().try_for_each(install).map_err(Step::SystemCalls.failed())
+    }
+
+    /// The terminals of the view are not older than the view, so no rule made before can name them.
+    fn allow_terminals(&self, ruleset: &OwnedFd) -> Result<(), Errno> {
+        let access = READ_FILE | WRITE_FILE | if self.ioctls_are_ruled { IOCTL_DEV } else { 0 };
+        for (path, access) in [(namespace::TERMINALS, access | READ_DIR), (namespace::NEW_TERMINAL, access)] {
+            match allow(ruleset, path, access) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     /// Prepares the first process of a process namespace.
@@ -265,18 +282,23 @@ fn landlock_restrict_self(ruleset: &OwnedFd) -> Result<(), Errno> {
     checked(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
 }
 
-/// Adds a rule to a ruleset: everything below `path` may be read.
-fn allow_reading(ruleset: &OwnedFd, path: &CStr) -> Result<(), Errno> {
+// Rights of Landlock (landlock(7)).
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const IOCTL_DEV: u64 = 1 << 15;
+
+/// Adds a rule to a ruleset, for a file or everything below a directory.
+fn allow(ruleset: &OwnedFd, path: &CStr, access: u64) -> Result<(), Errno> {
     /// `struct landlock_path_beneath_attr` (landlock(7)).
     #[repr(C, packed)]
     struct Rule {
         allowed_access: u64,
         parent_fd: i32,
     }
-    const READ_FILE_AND_DIRECTORY: u64 = (1 << 2) | (1 << 3);
     const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
     let parent = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let rule = Rule { allowed_access: READ_FILE_AND_DIRECTORY, parent_fd: parent.as_raw_fd() };
+    let rule = Rule { allowed_access: access, parent_fd: parent.as_raw_fd() };
     let ruleset = ruleset.as_raw_fd();
     // SAFETY: two open descriptors, and a structure of the kernel's layout that it only reads.
     checked(unsafe {

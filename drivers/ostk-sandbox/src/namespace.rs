@@ -108,16 +108,12 @@ pub(crate) fn mount_proc() -> Result<(), Errno> {
 
 /// The devices that a program may open; every other device file under `/dev` is as if it were none. A root user's
 /// command could otherwise read the disk itself, with all that is hidden from it.
-const DEVICES: [&CStr; 8] = [
-    c"/dev/null",
-    c"/dev/zero",
-    c"/dev/full",
-    c"/dev/random",
-    c"/dev/urandom",
-    c"/dev/tty",
-    c"/dev/ptmx",
-    c"/dev/pts",
-];
+const DEVICES: [&CStr; 6] =
+    [c"/dev/null", c"/dev/zero", c"/dev/full", c"/dev/random", c"/dev/urandom", c"/dev/tty"];
+/// Where terminals are: a command gets new ones and sees none of anybody else, from which it could read what is typed.
+pub(crate) const TERMINALS: &CStr = c"/dev/pts";
+/// What makes a new terminal.
+pub(crate) const NEW_TERMINAL: &CStr = c"/dev/ptmx";
 
 /// Called before the mounts of the view, which use `/dev/null`.
 fn restrict_devices() -> Result<(), Errno> {
@@ -130,7 +126,24 @@ fn restrict_devices() -> Result<(), Errno> {
         }
     }
     // Not recursive: the devices just mounted stay what they are.
-    set_attributes(dev, libc::MOUNT_ATTR_NODEV, 0, 0)
+    set_attributes(dev, libc::MOUNT_ATTR_NODEV, 0, 0)?;
+    own_terminals()
+}
+
+fn own_terminals() -> Result<(), Errno> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    let options = c"newinstance,ptmxmode=0666,mode=0620";
+    match rustix::mount::mount(c"devpts", TERMINALS, c"devpts", flags, options) {
+        Ok(()) => rustix::mount::mount_bind(c"/dev/pts/ptmx", NEW_TERMINAL),
+        // There are none here.
+        Err(Errno::NOENT) => Ok(()),
+        // Where the machine gives no new ones, those that are there are as if they were none.
+        Err(_) => match set_attributes(TERMINALS, libc::MOUNT_ATTR_NODEV, 0, 0) {
+            // No mount of its own: part of what was restricted above.
+            Err(Errno::INVAL) => Ok(()),
+            done => done,
+        },
+    }
 }
 
 pub(crate) fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {

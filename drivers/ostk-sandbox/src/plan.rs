@@ -101,6 +101,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
     let cwd = c_path(&paths::resolve("working directory", &spec.cwd)?)?;
     let reads_proc =
         matches!(&spec.readable, Readable::Only(paths) if paths.iter().any(|path| path == "/proc"));
+    let ioctls_are_ruled = probe.landlock_abi >= Some(5);
     let group = if probe.totals { Group::new(&spec.limits)? } else { Group::default() };
     let child = ChildPlan {
         view,
@@ -109,6 +110,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         limits: limits(&spec.limits),
         ruleset,
         reads_proc,
+        ioctls_are_ruled,
         filters,
     };
     let containment = Containment {

@@ -16,8 +16,9 @@ use crate::SandboxError;
 /// The rules are written for this version; a newer kernel enforces the same, an older one what it knows of it.
 const WRITTEN_FOR: ABI = ABI::V9;
 
-/// Devices that any program may write to.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+/// Devices that any program may write to. `/dev/tty` is the terminal of the process's own session, and that of a
+/// command has none that it did not make itself.
+const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
 /// What a command may do with files.
 #[derive(Debug, Default)]

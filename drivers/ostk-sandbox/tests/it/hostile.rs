@@ -167,6 +167,10 @@ const DANGEROUS: &[(&str, &str)] = &[
         "end the first process",
         "os.kill(1, signal.SIGKILL); time.sleep(0.2); verdict(os.path.exists('/proc/self/stat') and not os.path.exists('/proc/1'))",
     ),
+    (
+        "listen at somebody's terminal",
+        "found = [t for t in glob.glob('/dev/pts/[0-9]*') if opens(t)]\nverdict(found or opens('/dev/tty') or opens('/dev/console') or opens('/dev/tty1'))",
+    ),
     ("type into a terminal", "verdict(typed())"),
     ("take down a mount", "verdict(call('umount2', (WORKSPACE + '/.ostk').encode(), 2) == 0)"),
     (

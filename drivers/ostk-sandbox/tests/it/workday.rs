@@ -61,6 +61,25 @@ fn python_shares_memory_between_its_processes_where_there_are_namespaces() {
 }
 
 #[test]
+fn a_program_gets_a_terminal_of_its_own_where_there_are_namespaces() {
+    for (_, sandbox) in every_way().into_iter().filter(|way| way.0 == Protection::Namespace) {
+        let yard = Yard::new();
+        let program = "import os, pty, termios
+pid, fd = pty.fork()
+if pid == 0:
+    termios.tcgetattr(0)
+    os.execv(\"/usr/bin/tty\", [\"tty\"])
+print(os.read(fd, 99).decode().strip())";
+        let script = format!("/usr/bin/python3 -c '{program}'; ls /dev/pts");
+        let outcome = run(&sandbox, &yard, &script, Network::Host);
+        // A terminal takes a session, and a command that shares its processes with others makes none.
+        if outcome.containment.own_processes {
+            assert_eq!(text(&outcome.stdout), "/dev/pts/0\nptmx\n", "{}", said(&outcome));
+        }
+    }
+}
+
+#[test]
 fn a_server_and_its_client_meet_on_the_loopback_of_a_command_without_network() {
     let machine = ostk_sandbox::probe();
     if !machine.networks {
