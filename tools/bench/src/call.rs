@@ -2,9 +2,16 @@
 //!
 //! The read in process goes through the whole kernel (gate, queue, record) with a world in memory; over the socket a
 //! real daemon resolves the path, reads the file from the disk's cache and answers `libostk`. The edit is answered when
-//! its receipt is durable, so it waits for the disk.
+//! its intent is durable, so it waits for the disk. What the machine itself takes for a question and an answer between
+//! two processes is measured beside them: no call over a socket can be faster.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Result, ensure};
 use libostk::{CallOptions, Identity};
@@ -32,6 +39,7 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>> {
     );
     let in_process = micros(READS, |_| memory.call("bench", "file.read", json!({ "path": PATH })).map(drop))?;
 
+    let bare = bare_round_trips()?;
     let root = dir.join("project");
     let daemon = Daemon::start(&root)?;
     fs::write(root.join(PATH), text())?;
@@ -52,9 +60,25 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>> {
     })?;
     Ok(vec![
         Figure::low("an unchanged read, in process", "µs", in_process).median(15.0),
+        Figure::low("one byte to another process and back, over a socket", "µs", bare),
         Figure::low("an unchanged read, over the socket", "µs", over_socket).median(60.0),
         Figure::low("a durable edit, over the socket", "µs", durable),
     ])
+}
+
+/// One byte to `cat` and back.
+fn bare_round_trips() -> Result<Vec<f64>> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let stdin: OwnedFd = theirs.try_clone()?.into();
+    let stdout: OwnedFd = theirs.into();
+    let mut other = Command::new("cat").stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).spawn()?;
+    let samples = micros(SOCKET_READS, |_| {
+        ours.write_all(b"x")?;
+        Ok(ours.read_exact(&mut [0])?)
+    });
+    drop(ours);
+    other.wait()?;
+    samples
 }
 
 fn elided(answer: &Value) -> bool {
