@@ -83,3 +83,23 @@ fn a_process_outlives_the_thread_that_started_it() {
     process.write_stdin(b"go\n").unwrap();
     assert_eq!(process.wait_for(b"alive", LONG), Waited::Found);
 }
+
+#[test]
+fn many_commands_at_the_same_time_all_end_as_they_should() {
+    let yard = Yard::new();
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let yard = &yard;
+            scope.spawn(move || {
+                for round in 0..8 {
+                    let script = format!("echo {number}-{round}; (sleep 30 &) ; exit {number}");
+                    let mut spec = yard.shell(&script);
+                    spec.scratch = yard.scratch().join(format!("{number}"));
+                    let outcome = ostk_sandbox::run(&spec).unwrap();
+                    assert_eq!(outcome.exit, Exit::Code(number), "{}", text(&outcome.stderr));
+                    assert_eq!(text(&outcome.stdout), format!("{number}-{round}\n"));
+                }
+            });
+        }
+    });
+}
