@@ -4,7 +4,7 @@
 //! Called by `hash` and by everything that reads or writes a signature.
 
 /// The digits of `bytes`, two each.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
     let mut digits = vec![0; bytes.len() * 2];
     for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
@@ -15,7 +15,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The `N` bytes that `digits` write, `None` for any other text.
-pub(crate) fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+pub fn decode<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     if pairs.len() != N {
         return None;

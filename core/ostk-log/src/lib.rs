@@ -26,6 +26,7 @@ pub use batch::SignatureBatch;
 pub use canonical::{CanonicalError, MAX_DEPTH};
 pub use chain::{ChainVerifier, Depth, MAX_KEYS, Problem, Tip};
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, VerifierKey, VerifierKeyError};
+pub use digits::{decode as decode_hex, encode as encode_hex};
 pub use hash::{Hash, HashError};
 pub use header::{Header, MAX_ACTOR, MAX_EVENT, MAX_LINE, ParseError};
 pub use key::{BadSignature, KeyId, KeyIdError, Signer};

@@ -22,7 +22,7 @@ use ostk_files::{FileVersion, WatchEvent, Watcher, Workspace, WorkspacePath};
 use ostk_journal::{Journal, Reader, Recovery};
 use ostk_kernel::{Config, Kernel, State};
 use ostk_keys::KeyStore;
-use ostk_log::{Header, Signer};
+use ostk_log::Signer;
 use ostk_policy::Gate;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
@@ -34,6 +34,7 @@ use crate::{
     host::{Host, HostHandle, MAX_MESSAGES, Message},
     processes::Processes,
     rpc::{self, Shared},
+    snapshot::{self, Snapshots},
 };
 
 /// How long a start waits for the lock of a daemon that has just died.
@@ -166,8 +167,9 @@ fn start(
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), AnchorError> {
     let (sender, inbox) = mpsc::sync_channel(MAX_MESSAGES);
-    let (journal, recovery) = open_journal(state_dir, sender.clone())?;
-    let (state, clean) = fold(state_dir, recovery.next_seq)?;
+    let signer = signer()?;
+    let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), sender.clone())?;
+    let (state, snapshots) = fold(state_dir, signer, recovery.next_seq)?;
     let documents = documents::load(state_dir);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -177,13 +179,13 @@ fn start(
     let config =
         Config { version: env!("CARGO_PKG_VERSION").to_owned(), epoch, recovered: recovered(&recovery) };
     let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime)?);
-    if !clean {
+    if state.next_seq > 0 && !state.stopped {
         sweep(&hands)?;
     }
     let workspace = hands.workspace.clone();
     let handle = HostHandle::new(sender, epoch);
     let kernel = Kernel::new(config, state, gate);
-    let host = Host::new(kernel, journal, hands, handle.clone(), inbox, recovery.next_seq);
+    let host = Host::new(kernel, journal, hands, handle.clone(), inbox, recovery.next_seq, snapshots);
     let builder = thread::Builder::new().name("ostk-kernel".to_owned());
     let host = builder.spawn(move || host.run(&documents)).map_err(AnchorError::io(root))?;
     let _watcher = watch(workspace, handle.clone());
@@ -192,12 +194,17 @@ fn start(
     host.join().map(|_| ()).map_err(|_| AnchorError::Part("bug: the kernel's thread panicked".to_owned()))
 }
 
+/// This instance's key.
+fn signer() -> Result<Arc<dyn Signer>, AnchorError> {
+    let key = KeyStore::open(keys_dir()?).and_then(|store| store.instance_key());
+    Ok(Arc::new(key.map_err(|error| AnchorError::Part(error.to_string()))?))
+}
+
 fn open_journal(
     state_dir: &Path,
+    signer: Arc<dyn Signer>,
     sender: mpsc::SyncSender<Message>,
 ) -> Result<(Journal, Recovery), AnchorError> {
-    let key = KeyStore::open(keys_dir()?).and_then(|store| store.instance_key());
-    let signer: Arc<dyn Signer> = Arc::new(key.map_err(|error| AnchorError::Part(error.to_string()))?);
     let written = sender.clone();
     let on_durable = Box::new(move |progress: Result<u64, Arc<ostk_journal::PoisonError>>| {
         let message = match progress {
@@ -226,17 +233,17 @@ fn origin(state_dir: &Path) -> String {
     format!("ostk/{}", name.unwrap_or_default().chars().map(plain).collect::<String>())
 }
 
-/// The state after the last record, and whether the last daemon stopped in good order.
-fn fold(state_dir: &Path, next_seq: u64) -> Result<(State, bool), AnchorError> {
+/// The state after the last record: a snapshot, and the log from there on.
+fn fold(state_dir: &Path, signer: Arc<dyn Signer>, next_seq: u64) -> Result<(State, Snapshots), AnchorError> {
     let part = |error: &dyn std::fmt::Display| AnchorError::Part(error.to_string());
-    let (mut state, mut last) = (State::default(), Vec::new());
-    for entry in Reader::open(state_dir).map_err(|error| part(&error))? {
-        last = entry.map_err(|error| part(&error))?.line;
-        ostk_kernel::fold_line(&mut state, &last).map_err(|error| part(&error))?;
+    let mut state = snapshot::load(state_dir, &*signer, next_seq);
+    let snapshots = Snapshots::new(state_dir, signer, state.next_seq);
+    for entry in Reader::open_at(state_dir, state.next_seq).map_err(|error| part(&error))? {
+        let line = entry.map_err(|error| part(&error))?.line;
+        ostk_kernel::fold_line(&mut state, &line).map_err(|error| part(&error))?;
     }
     debug_assert_eq!(state.next_seq, next_seq, "recovery and replay saw the same records");
-    let clean = last.is_empty() || Header::scan(&last).is_ok_and(|header| header.event == "anchor.stopped");
-    Ok((state, clean))
+    Ok((state, snapshots))
 }
 
 /// Clears away what a crash left between two renames. A temporary file can hold the only copy of an outside edit: what

@@ -20,7 +20,7 @@ use ostk_log::Timestamp;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::{hands::Hands, hooks::OpenTools};
+use crate::{hands::Hands, hooks::OpenTools, snapshot::Snapshots};
 
 /// Messages that may wait for the host: every open call, its operation, and the watcher.
 pub(crate) const MAX_MESSAGES: usize = 16_384;
@@ -155,6 +155,7 @@ pub(crate) struct Host {
     poisoned: Option<String>,
     wake: Option<Timestamp>,
     tools: OpenTools,
+    snapshots: Snapshots,
 }
 
 impl Host {
@@ -165,6 +166,7 @@ impl Host {
         handle: HostHandle,
         inbox: Receiver<Message>,
         durable: u64,
+        snapshots: Snapshots,
     ) -> Self {
         Self {
             kernel,
@@ -181,6 +183,7 @@ impl Host {
             poisoned: None,
             wake: None,
             tools: OpenTools::default(),
+            snapshots,
         }
     }
 
@@ -330,6 +333,7 @@ impl Host {
     fn became_durable(&mut self, count: u64) {
         self.became_written(count);
         self.durable = self.durable.max(count);
+        self.snapshots.durable(self.durable, self.kernel.state());
         let later = self.parked.split_off(&(self.durable + 1));
         let ready = std::mem::replace(&mut self.parked, later);
         self.carry_out(ready.into_values().flatten().collect());
@@ -352,7 +356,10 @@ impl Host {
         self.replies.clear();
         self.handle.stopped.store(true, Ordering::Relaxed);
         match self.journal.close() {
-            Ok(()) => reason.to_owned(),
+            Ok(()) => {
+                self.snapshots.stopped(self.kernel.state());
+                reason.to_owned()
+            }
             Err(error) => format!("{reason}; the journal could not be closed: {error}"),
         }
     }

@@ -17,6 +17,7 @@ mod peer;
 mod processes;
 mod rpc;
 mod setup;
+mod snapshot;
 
 pub use anchor::{AnchorError, Options, anchored, listen};
 pub use documents::load as read_documents;

@@ -21,3 +21,4 @@ mod pin;
 mod project;
 mod schema;
 mod show;
+mod snapshots;
