@@ -180,12 +180,9 @@ impl Processes {
             .hint("end one: process.interact with action kill"));
         }
         let mut spec = self.spec(&format!("bg-{alias}"), command, "", bounds);
-        // It may run for hours: hidden names are kept taken, not cleared away at its end.
-        let is_hidden_name = |path: &PathBuf| {
-            path.parent() == Some(&self.root)
-                && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-        };
-        spec.protected.extend(spec.refused.extract_if(.., |path| is_hidden_name(path)));
+        // It may run for hours: these are kept from being made, not cleared away at its end.
+        let is_kept = |path: &mut PathBuf| GUARDED_NAMES.iter().any(|name| *path == self.root.join(name));
+        spec.protected.extend(spec.refused.extract_if(.., is_kept));
         spec.limits.wall = BACKGROUND;
         let process =
             ostk_sandbox::start(&spec).map_err(|error| CallError::new(Code::Failed, error.to_string()))?;

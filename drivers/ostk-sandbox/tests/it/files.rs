@@ -256,6 +256,24 @@ fn what_the_operator_accepted_by_name_is_done_without_and_the_outcome_says_so() 
 }
 
 #[test]
+fn what_a_killed_daemon_left_in_the_place_of_a_protected_path_goes_with_the_next_command() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let yard = Yard::new();
+    let path = yard.workspace.join(".mcp.json");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o1555)).unwrap();
+    fs::create_dir(yard.workspace.join(".vscode")).unwrap();
+    let mut spec = yard.shell("echo x > .mcp.json/x; rmdir .mcp.json; echo x > .vscode/x");
+    spec.protected.extend([path.clone(), yard.workspace.join(".vscode")]);
+    let sandbox = Sandbox::new(probe());
+    if sandbox.run(&spec).unwrap().containment.protection == Protection::Namespace {
+        assert!(fs::symlink_metadata(&path).is_err());
+    }
+    // Somebody's own directory stays, empty as it was.
+    assert_eq!(fs::read_dir(yard.workspace.join(".vscode")).unwrap().count(), 0);
+}
+
+#[test]
 fn protected_names_are_guarded_at_every_depth_where_they_are() {
     for (protection, sandbox) in every_way() {
         let yard = Yard::new();
