@@ -10,8 +10,8 @@ const GITIGNORE: &str = "# Everything here is state but the documents below.\n*\
                          !pins/\n!pins/**\n!agents/\n!agents/**\n!profiles/\n!profiles/**\n!policy.cedar\n";
 
 const SETTINGS: &str = "# Settings of this project. The book explains each.\n\n[sandbox]\n\
-                        # A command never runs without Landlock unless the operator writes `landlock = \"waived\"` here.\n\
-                        landlock = \"required\"\n";
+                        # A command that needs a guarantee which this machine lacks is refused, unless it is named here.\n\
+                        # `ostk doctor` has the names.\naccept_missing = []\n";
 
 const WORKER: &str = "# An agent: `ostk run .ostk/agents/worker.af --task \"...\"`\nFROM claude-sonnet-4-6\n\
                       PROMPT You work in a repository together with other agents. Read before you write; keep changes small.\n\
