@@ -284,6 +284,10 @@ fn hidden(state_dir: &Path, keys: &Path, credentials: Credentials) -> Vec<PathBu
     hidden
 }
 
+/// The names in the section `[sandbox]`. One that is mistyped must not be taken for one that is not given.
+const SETTINGS: [&str; 7] =
+    ["network", "local_sockets", "credentials", "memory_mib", "processes", "cpu_percent", "accept_missing"];
+
 /// What the operator says about commands, in the section `[sandbox]` of `ostk.toml`.
 struct Settings {
     network: Network,
@@ -308,6 +312,11 @@ impl Settings {
     fn parse(text: &str) -> Result<Self, String> {
         let settings: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
         let sandbox = settings.get("sandbox");
+        let given = sandbox.and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
+        if let Some(unknown) = given.into_iter().find(|name| !SETTINGS.contains(&name.as_str())) {
+            let known = SETTINGS.join(", ");
+            return Err(format!("sandbox.{unknown} is no setting; there are: {known}"));
+        }
         let word = |name, first: &'static str, second: &'static str| match sandbox
             .and_then(|sandbox| sandbox.get(name))
             .map(toml::Value::as_str)
@@ -468,5 +477,7 @@ mod tests {
         let wrong = Settings::parse("[sandbox]\naccept_missing = [\"everything\"]").err().unwrap();
         assert!(wrong.contains("everything") && wrong.contains("files"), "{wrong}");
         assert!(Settings::parse("[sandbox]\nnetwork = true").is_err());
+        let unknown = Settings::parse("[sandbox]\nnetwrk = \"none\"").err().unwrap();
+        assert!(unknown.contains("netwrk") && unknown.contains("network"), "{unknown}");
     }
 }
