@@ -1,6 +1,7 @@
 //! OpenAI Responses: `POST /v1/responses`.
 //!
-//! Shapes: <https://platform.openai.com/docs/api-reference/responses> and `…/responses-streaming`.
+//! Shapes: <https://platform.openai.com/docs/api-reference/responses> and `…/responses-streaming`. A tool inside a
+//! namespace is named `NAMESPACE/TOOL`; a call whose input is a string is one of a custom tool, which takes plain text.
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::script::{Stop, Tokens};
 
 pub(super) fn parse(body: &Value) -> Asked {
     let mut asked = Asked { system: str_of(body, "instructions").to_owned(), ..Asked::default() };
-    asked.tools = items_of(body, "tools").iter().map(|tool| str_of(tool, "name").to_owned()).collect();
+    asked.tools = items_of(body, "tools").iter().flat_map(names).collect();
     if let Some(text) = body.get("input").and_then(Value::as_str) {
         asked.user_says(text, Vec::new());
     }
@@ -18,6 +19,17 @@ pub(super) fn parse(body: &Value) -> Asked {
         hear(&mut asked, item);
     }
     asked
+}
+
+/// The names under which a script calls an announced tool: its own, or one for each tool of a namespace.
+fn names(tool: &Value) -> Vec<String> {
+    let name = str_of(tool, "name");
+    match str_of(tool, "type") {
+        "namespace" => {
+            items_of(tool, "tools").iter().map(|inner| format!("{name}/{}", str_of(inner, "name"))).collect()
+        }
+        _ => vec![name.to_owned()],
+    }
 }
 
 fn hear(asked: &mut Asked, item: &Value) {
@@ -70,6 +82,7 @@ fn item_id(reply: &Reply, index: usize, said: &Said) -> String {
     let kind = match said {
         Said::Text(_) => "msg",
         Said::Thinking(_) => "rs",
+        Said::Tool { input: Value::String(_), .. } => "ctc",
         Said::Tool { .. } => "fc",
     };
     format!("{kind}_{}_{index}", reply.id)
@@ -82,11 +95,22 @@ fn item(reply: &Reply, index: usize, said: &Said) -> Value {
             "content": [{"type": "output_text", "text": text, "annotations": []}]}),
         Said::Thinking(text) => json!({"type": "reasoning", "id": id,
             "summary": [{"type": "summary_text", "text": text}], "encrypted_content": "c2NyaXB0ZWQ"}),
-        Said::Tool { id: call, name, input } => {
-            json!({"type": "function_call", "id": id, "status": "completed",
-            "call_id": call, "name": name, "arguments": input.to_string()})
-        }
+        Said::Tool { id: call, name, input } => tool_call(&id, call, name, input),
     }
+}
+
+fn tool_call(id: &str, call: &str, name: &str, input: &Value) -> Value {
+    let (namespace, name) = name.split_once('/').map_or((None, name), |(space, name)| (Some(space), name));
+    let mut item = match input {
+        Value::String(text) => json!({"type": "custom_tool_call", "input": text}),
+        input => json!({"type": "function_call", "arguments": input.to_string()}),
+    };
+    let common = [("id", id), ("status", "completed"), ("call_id", call), ("name", name)];
+    if let Some(members) = item.as_object_mut() {
+        members.extend(common.map(|(key, value)| (key.to_owned(), value.into())));
+        members.extend(namespace.map(|space| ("namespace".to_owned(), space.into())));
+    }
+    item
 }
 
 pub(super) fn events(reply: &Reply) -> Vec<Value> {
@@ -111,7 +135,13 @@ pub(super) fn events(reply: &Reply) -> Vec<Value> {
 /// The item as it is announced, before its content.
 fn opened(done: &Value) -> Value {
     let mut item = done.clone();
-    for (key, empty) in [("content", json!([])), ("arguments", json!("")), ("status", json!("in_progress"))] {
+    let empty = [
+        ("content", json!([])),
+        ("arguments", json!("")),
+        ("input", json!("")),
+        ("status", json!("in_progress")),
+    ];
+    for (key, empty) in empty {
         if let Some(member) = item.get_mut(key) {
             *member = empty;
         }
@@ -123,7 +153,12 @@ fn item_events(id: &str, index: usize, said: &Said) -> Vec<Value> {
     match said {
         Said::Text(text) => text_events(id, index, text),
         Said::Thinking(_) => Vec::new(),
-        Said::Tool { input, .. } => call_events(id, index, &input.to_string()),
+        Said::Tool { input: Value::String(text), .. } => {
+            call_events(id, index, text, ("response.custom_tool_call_input", "input"))
+        }
+        Said::Tool { input, .. } => {
+            call_events(id, index, &input.to_string(), ("response.function_call_arguments", "arguments"))
+        }
     }
 }
 
@@ -142,13 +177,15 @@ fn text_events(id: &str, index: usize, text: &str) -> Vec<Value> {
     std::iter::once(added).chain(deltas).chain([done, closed]).collect()
 }
 
-fn call_events(id: &str, index: usize, arguments: &str) -> Vec<Value> {
-    let deltas = pieces(arguments).into_iter().map(|delta| {
-        json!({"type": "response.function_call_arguments.delta", "item_id": id, "output_index": index,
-            "delta": delta})
+/// The arguments of a call; `kind` is the events' stem and the member that carries the whole text.
+fn call_events(id: &str, index: usize, text: &str, (stem, whole): (&str, &str)) -> Vec<Value> {
+    let deltas = pieces(text).into_iter().map(|delta| {
+        json!({"type": format!("{stem}.delta"), "item_id": id, "output_index": index, "delta": delta})
     });
-    let done = json!({"type": "response.function_call_arguments.done", "item_id": id, "output_index": index,
-        "arguments": arguments});
+    let mut done = json!({"type": format!("{stem}.done"), "item_id": id, "output_index": index});
+    if let Some(members) = done.as_object_mut() {
+        members.insert(whole.to_owned(), text.into());
+    }
     deltas.chain(std::iter::once(done)).collect()
 }
 

@@ -148,3 +148,26 @@ fn the_binary_prints_its_address_as_one_line_of_json() {
     reachable.unwrap();
     assert!(address["openai_base_url"].as_str().unwrap().ends_with("/v1"));
 }
+
+#[test]
+fn tools_of_a_namespace_and_tools_that_take_text_are_called_as_their_client_expects() {
+    let calls = json!([{"name": "a", "match": {"tool": "mcp__x/read"}, "turns": [{"reply": [
+        {"tool": {"name": "mcp__x/read", "input": {"path": "p"}}},
+        {"tool": {"name": "apply_patch", "input": "*** Begin Patch"}}]}]}]);
+    let server = start(calls);
+    let request = json!({"model": "m", "input": "go", "tools": [
+        {"type": "namespace", "name": "mcp__x", "tools": [{"type": "function", "name": "read"}]},
+        {"type": "custom", "name": "apply_patch"}]});
+    let (_, body) = post(&server, "/v1/responses", &request);
+    let json = body.lines().find(|line| line.starts_with('{')).unwrap();
+    let output = &serde_json::from_str::<Value>(json).unwrap()["output"];
+    assert_eq!((&output[0]["namespace"], &output[0]["name"]), (&json!("mcp__x"), &json!("read")));
+    assert_eq!(
+        (&output[0]["type"], &output[0]["arguments"]),
+        (&json!("function_call"), &json!("{\"path\":\"p\"}"))
+    );
+    assert_eq!(
+        (&output[1]["type"], &output[1]["input"]),
+        (&json!("custom_tool_call"), &json!("*** Begin Patch"))
+    );
+}
