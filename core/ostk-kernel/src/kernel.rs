@@ -496,9 +496,13 @@ impl Kernel {
     /// Ends a job: frees its paths, answers, and starts whoever waited behind it.
     pub(crate) fn finish(&mut self, job: Job, result: Result<Value, CallError>, after: impl Into<After>) {
         let heads = self.queues.leave(job.id, &job.paths);
+        let silent = job.flag("silent");
         let repeatable = job.key.filter(|key| self.open_keys.contains_key(key));
         let kept = repeatable.map(|key| (key, result.clone()));
-        self.deliver(&job.caller, job.reply_to, result, after);
+        match job.reply_to {
+            ReplyTo::Host(call) if silent => self.acts.push(Act::Reply { call, result, after: after.into() }),
+            reply_to => self.deliver(&job.caller, reply_to, result, after),
+        }
         if let Some((key, result)) = kept {
             self.answer_repetitions(&key, &result);
         }

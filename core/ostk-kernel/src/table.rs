@@ -265,6 +265,7 @@ pub const TABLE: &[Syscall] = &[
             need("tool", Text, "the client's tool"),
             may("paths", Texts, "files it names"),
             may("scan", Flag, "look at the whole workspace"),
+            may("silent", Flag, "no model hears the answer, so it tells nothing"),
             CWD,
         ],
         result: &[("changed", "paths ascribed to the caller")],
@@ -276,7 +277,7 @@ pub const TABLE: &[Syscall] = &[
         doc: "A client's own tool is about to run: may it, and has it seen what it is about to change?",
         args: &[
             need("tool", Text, "the client's tool"),
-            need("access", Text, "read, edit, write or shell"),
+            need("access", Text, "read, edit, patch (an edit that finds its own lines), write or shell"),
             may("path", Path, "the file it names"),
             may("command", Text, "the command it names"),
             CWD,

@@ -192,7 +192,7 @@ impl Kernel {
 
     fn admit_paths(&mut self, mut job: Job, paths: &[String]) {
         for (class, resource) in self.resources(&job, paths) {
-            match self.pass(&job.caller, job.syscall.name, class, resource) {
+            match self.pass(&job.caller, judged_as(job.syscall.name, class), class, resource) {
                 Ok(request) => job.requests.push(request),
                 Err((error, after)) => return self.finish(job, Err(error), after),
             }
@@ -215,7 +215,7 @@ impl Kernel {
     fn resources(&self, job: &Job, paths: &[String]) -> Vec<(Class, Resource)> {
         let class = match (job.syscall.name, job.text("access")) {
             ("hook.before", Some("read")) | ("hook.after", _) => Class::FileRead,
-            ("hook.before", Some("edit")) => Class::FileEdit,
+            ("hook.before", Some("edit" | "patch")) => Class::FileEdit,
             ("hook.before", _) => Class::FileWrite,
             _ => job.syscall.class,
         };
@@ -343,6 +343,17 @@ pub(crate) const fn verb_of(class: Class) -> &'static str {
         Class::KernelSpawn => "start or signal",
         Class::ModelCall => "call",
         Class::KernelRead | Class::KernelWrite | Class::KernelSecret => "use",
+    }
+}
+
+/// The call that the gate judges: a client's own tool is held to what holds for the call that does the same.
+fn judged_as(call: &'static str, class: Class) -> &'static str {
+    match (call, class) {
+        ("hook.before", Class::FileRead) => "file.read",
+        ("hook.before", Class::FileEdit) => "file.edit",
+        ("hook.before", Class::FileWrite) => "file.write",
+        ("hook.before", Class::ShellExec) => "shell.run",
+        _ => call,
     }
 }
 

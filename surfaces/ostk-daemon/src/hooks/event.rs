@@ -1,16 +1,21 @@
-//! A hook of Claude Code: its input, the system call it makes, and its answer.
+//! A hook of Claude Code or Codex: its input, the system calls it makes, and its answer.
 //!
-//! Input and output are those of <https://code.claude.com/docs/en/hooks>: JSON on standard input and output. A denial
-//! is a decision; what is allowed gets no decision, so that the client's own permissions stay in charge.
+//! Input and output are those of <https://code.claude.com/docs/en/hooks>, which
+//! <https://developers.openai.com/codex/hooks> has taken over: JSON on standard input and output. A denial is a decision;
+//! what is allowed gets no decision, so that the client's own permissions stay in charge.
 
 use std::path::{Component, Path, PathBuf};
 
-use ostk_kernel::CallError;
+use ostk_kernel::{CallError, Code};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::{install::Client, open::EVERY_TOOL, patch};
+
 /// Characters of the client's session that name the lineage.
 const SESSION_CHARS: usize = 8;
+/// Files that one tool may change; each is a call to the daemon, and the client waits.
+pub const MAX_ASKS: usize = 200;
 /// Longest part of a tool's name that is recorded.
 const MAX_TOOL: usize = 100;
 
@@ -51,8 +56,11 @@ impl std::str::FromStr for Event {
 }
 
 /// What the client says on standard input; members that are not needed are ignored.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Input {
+    /// Who says it.
+    #[serde(skip, default = "claude")]
+    pub client: Client,
     /// The client's session.
     #[serde(default)]
     pub session_id: String,
@@ -65,6 +73,10 @@ pub struct Input {
     /// Its arguments.
     #[serde(default)]
     pub tool_input: Value,
+}
+
+const fn claude() -> Client {
+    Client::Claude
 }
 
 /// The input is not what a hook gets.
@@ -85,6 +97,8 @@ pub enum Access {
     Read,
     /// It changes a part of a file.
     Edit,
+    /// It changes lines that it names and finds again itself.
+    Patch,
     /// It replaces a file.
     Write,
     /// It runs a command.
@@ -92,13 +106,15 @@ pub enum Access {
 }
 
 impl Access {
-    /// Of a tool of Claude Code that touches files or runs commands.
-    fn of(tool: &str) -> Option<Self> {
-        match tool {
-            "Read" => Some(Self::Read),
-            "Edit" | "MultiEdit" | "NotebookEdit" => Some(Self::Edit),
-            "Write" => Some(Self::Write),
-            "Bash" => Some(Self::Shell),
+    /// Of a client's tool that touches files or runs commands.
+    fn of(client: Client, tool: &str) -> Option<Self> {
+        match (client, tool) {
+            (_, "Bash") => Some(Self::Shell),
+            (Client::Codex, "apply_patch") => Some(Self::Patch),
+            (Client::Codex, _) => None,
+            (_, "Read") => Some(Self::Read),
+            (_, "Edit" | "MultiEdit" | "NotebookEdit") => Some(Self::Edit),
+            (_, "Write") => Some(Self::Write),
             _ => None,
         }
     }
@@ -107,6 +123,7 @@ impl Access {
         match self {
             Self::Read => "read",
             Self::Edit => "edit",
+            Self::Patch => "patch",
             Self::Write => "write",
             Self::Shell => "shell",
         }
@@ -130,70 +147,165 @@ pub struct Ask {
 }
 
 impl Input {
-    /// Reads a hook's input.
+    /// Reads the input of a hook of `client`.
     ///
     /// # Errors
     /// When it is not the documented JSON or has no session.
-    pub fn parse(text: &[u8]) -> Result<Self, InputError> {
-        let input: Self = serde_json::from_slice(text)?;
+    pub fn parse(client: Client, text: &[u8]) -> Result<Self, InputError> {
+        let input = Self { client, ..serde_json::from_slice(text)? };
         if input.session_id.is_empty() {
             return Err(InputError::NoSession);
         }
         Ok(input)
     }
 
-    /// The lineage of the session: `claude-` and the first characters of its name.
+    /// The lineage of the session: `claude-` and the first characters of its name, or `codex-` and the last, because
+    /// the first of Codex's are the time.
     pub fn lineage(&self) -> String {
-        let plain = self.session_id.chars().filter(char::is_ascii_alphanumeric);
-        format!("claude-{}", plain.take(SESSION_CHARS).collect::<String>())
+        let plain: Vec<char> = self.session_id.chars().filter(char::is_ascii_alphanumeric).collect();
+        let first = plain.iter().take(SESSION_CHARS).collect::<String>();
+        let last = plain.iter().skip(plain.len().saturating_sub(SESSION_CHARS)).collect::<String>();
+        match self.client {
+            Client::Codex => format!("codex-{last}"),
+            Client::Claude | Client::Cursor => format!("claude-{first}"),
+        }
     }
 
-    /// The system call that `event` makes for the project at `root`; none for tools and files that are not its concern.
-    pub fn ask(&self, event: Event, root: &Path) -> Option<Ask> {
-        let access = Access::of(&self.tool_name)?;
-        let tool: String = self.tool_name.chars().take(MAX_TOOL).collect();
-        let text = |name: &str| self.tool_input.get(name).and_then(Value::as_str);
-        let cwd = inside(root, &self.cwd).unwrap_or_default();
-        let path = || {
-            let named = text("file_path").or_else(|| text("notebook_path"))?;
-            inside(root, &self.cwd.join(named))
-        };
-        let args = match (event, access) {
-            (Event::PreTool, Access::Shell) => {
-                json!({ "tool": tool, "access": access.name(), "command": text("command")?, "cwd": cwd })
+    /// The system calls that `event` makes for the project at `root`, one for each file; none for tools and files that
+    /// are not its concern.
+    pub fn asks(&self, event: Event, root: &Path) -> Vec<Ask> {
+        match event {
+            Event::PreTool => self.before(root),
+            Event::PostTool => self.after(root),
+            Event::TurnEnd | Event::SessionEnd => {
+                // No model hears the answer. Codex reports no end of a command that was a patch: what its tools left is its own.
+                let args =
+                    json!({ "tool": EVERY_TOOL, "scan": self.client == Client::Codex, "silent": true });
+                vec![Ask { verb: "hook.after", args, access: Access::Read }]
             }
-            (Event::PreTool, _) => json!({ "tool": tool, "access": access.name(), "path": path()? }),
-            (Event::PostTool, Access::Shell) => json!({ "tool": tool, "scan": true }),
-            (Event::PostTool, _) => json!({ "tool": tool, "paths": [path()?] }),
-            _ => return None,
-        };
-        let verb = if event == Event::PreTool { "hook.before" } else { "hook.after" };
-        Some(Ask { verb, args, access })
+            Event::SessionStart => Vec::new(),
+        }
     }
-}
 
-impl Event {
-    /// What the client is told; nothing where there is nothing to say.
-    pub fn answer(self, result: &Result<Value, CallError>) -> Option<Value> {
-        let digest = |value: &Value| value.get("digest").and_then(Value::as_str).map(str::to_owned);
-        match (self, result) {
-            (Self::PreTool, Err(error)) => Some(deny(&error.to_text())),
-            (Self::PostTool, Ok(value)) => digest(value).map(|digest| context(&digest)),
-            (Self::PostTool, Err(error)) => digest(&error.data).map(|digest| context(&digest)),
-            _ => None,
+    fn before(&self, root: &Path) -> Vec<Ask> {
+        let Some(own) = Access::of(self.client, &self.tool_name) else { return Vec::new() };
+        let ask = |access, args| Ask { verb: "hook.before", args, access };
+        let of_file = |(access, path): (Access, String)| {
+            ask(access, json!({ "tool": self.tool(), "access": access.name(), "path": path }))
+        };
+        let mut asks: Vec<Ask> = self.files(own, root).into_iter().map(of_file).collect();
+        if let (Access::Shell, Some(command)) = (own, self.text("command")) {
+            let cwd = inside(root, &self.cwd).unwrap_or_default();
+            let args = json!({ "tool": self.tool(), "access": own.name(), "command": command, "cwd": cwd });
+            asks.push(ask(own, args));
+        }
+        asks
+    }
+
+    fn after(&self, root: &Path) -> Vec<Ask> {
+        let Some(access) = Access::of(self.client, &self.tool_name) else { return Vec::new() };
+        let ask = |args| Ask { verb: "hook.after", args, access };
+        if access == Access::Shell {
+            return vec![ask(json!({ "tool": self.tool(), "scan": true }))];
+        }
+        let of_file = |(_, path)| ask(json!({ "tool": self.tool(), "paths": [path] }));
+        self.files(access, root).into_iter().map(of_file).collect()
+    }
+
+    /// The files inside the project that the tool names, each once.
+    fn files(&self, own: Access, root: &Path) -> Vec<(Access, String)> {
+        let patched = || self.text("command").map(patch::files).unwrap_or_default();
+        let named = match own {
+            Access::Patch => patched(),
+            Access::Shell
+                if self.client == Client::Codex && self.text("command").is_some_and(patch::is_in) =>
+            {
+                patched()
+            }
+            Access::Shell => Vec::new(),
+            _ => self
+                .text("file_path")
+                .or_else(|| self.text("notebook_path"))
+                .map(|path| (own, path))
+                .into_iter()
+                .collect(),
+        };
+        let mut files: Vec<(Access, String)> = Vec::new();
+        for (access, name) in named {
+            if let Some(path) = inside(root, &self.cwd.join(name))
+                && files.iter().all(|(_, known)| *known != path)
+            {
+                files.push((access, path));
+            }
+        }
+        files
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.tool_input.get(name).and_then(Value::as_str)
+    }
+
+    fn tool(&self) -> String {
+        self.tool_name.chars().take(MAX_TOOL).collect()
+    }
+
+    /// What the client is told of the results of an event's calls; nothing where there is nothing to say.
+    pub fn answer(&self, event: Event, results: &[Result<Value, CallError>]) -> Option<Value> {
+        let name = match event {
+            Event::PreTool => "PreToolUse",
+            Event::PostTool => "PostToolUse",
+            Event::SessionStart | Event::TurnEnd | Event::SessionEnd => return None,
+        };
+        let told = results.iter().map(told).filter(|told| !told.is_empty()).collect::<Vec<_>>().join("\n");
+        let mut said = json!({ "hookEventName": name });
+        match results.iter().find_map(|result| result.as_ref().err()) {
+            Some(error) if event == Event::PreTool => {
+                let gap = if told.is_empty() { "" } else { "\n" };
+                let reason = format!("ostk: {}{gap}{told}", self.in_tools(error).to_text());
+                extend(
+                    &mut said,
+                    json!({ "permissionDecision": "deny", "permissionDecisionReason": reason }),
+                );
+            }
+            _ if told.is_empty() => return None,
+            _ => extend(&mut said, json!({ "additionalContext": told })),
+        }
+        Some(json!({ "hookSpecificOutput": said }))
+    }
+
+    /// The error with a remedy that the client has a tool for: Codex reads with commands, which the kernel cannot see.
+    fn in_tools(&self, error: &CallError) -> CallError {
+        let error = error.clone();
+        match (self.client, error.code) {
+            (Client::Codex, Code::Unread | Code::Conflict) => {
+                error.hint("look at the file, then change it with *** Update File")
+            }
+            _ => error,
         }
     }
 }
 
-/// The tool call is refused, with the reason for the model.
-fn deny(reason: &str) -> Value {
-    json!({ "hookSpecificOutput": { "hookEventName": "PreToolUse", "permissionDecision": "deny",
-        "permissionDecisionReason": format!("ostk: {reason}") } })
+impl Ask {
+    /// The call that says that a tool which was allowed does not run after all.
+    pub fn withdrawn(&self) -> Self {
+        let args = json!({ "tool": self.args.get("tool"), "silent": true });
+        Self { verb: "hook.after", args, access: self.access }
+    }
 }
 
-/// Words for the model that go with the tool's result.
-fn context(text: &str) -> Value {
-    json!({ "hookSpecificOutput": { "hookEventName": "PostToolUse", "additionalContext": text } })
+/// Words for the model: messages to it, then what others changed. They come once, so whatever answer has them says them.
+fn told(result: &Result<Value, CallError>) -> String {
+    let fields = result.as_ref().unwrap_or_else(|error| &error.data);
+    let nudges = fields.get("nudges").and_then(Value::as_array).into_iter().flatten();
+    let nudges = nudges.filter_map(Value::as_str).map(|nudge| format!("[message] {nudge}"));
+    let digest = fields.get("digest").and_then(Value::as_str).map(str::to_owned);
+    nudges.chain(digest).collect::<Vec<_>>().join("\n")
+}
+
+fn extend(said: &mut Value, with: Value) {
+    if let (Value::Object(said), Value::Object(with)) = (said, with) {
+        said.extend(with);
+    }
 }
 
 /// `path` relative to `root`, if it lies inside; symbolic links on the way are followed as far as there is something.
@@ -247,18 +359,27 @@ mod tests {
     fn input(tool: &str, arguments: Value) -> Input {
         let text = json!({ "session_id": "3f2a9c1e-77", "cwd": "/repo/src", "tool_name": tool,
             "tool_input": arguments, "hook_event_name": "PreToolUse", "transcript_path": "/x" });
-        Input::parse(text.to_string().as_bytes()).unwrap()
+        Input::parse(Client::Claude, text.to_string().as_bytes()).unwrap()
     }
 
     fn args(event: Event, tool: &str, arguments: Value) -> Option<Value> {
-        input(tool, arguments).ask(event, Path::new("/repo")).map(|ask| ask.args)
+        let mut asks = input(tool, arguments).asks(event, Path::new("/repo"));
+        assert!(asks.len() < 2, "{asks:?}");
+        asks.pop().map(|ask| ask.args)
+    }
+
+    fn codex(tool: &str, command: &str) -> Input {
+        let text = json!({ "session_id": "01a1fd34-1482-7d71-b546-f55d59d1450e", "cwd": "/repo/src",
+            "tool_name": tool, "tool_input": { "command": command } });
+        Input::parse(Client::Codex, text.to_string().as_bytes()).unwrap()
     }
 
     #[test]
     fn a_session_is_a_lineage() {
         assert_eq!(input("Read", json!({})).lineage(), "claude-3f2a9c1e");
-        assert!(matches!(Input::parse(b"{}"), Err(InputError::NoSession)));
-        assert!(matches!(Input::parse(b"not json"), Err(InputError::Malformed(_))));
+        assert_eq!(codex("Bash", "ls").lineage(), "codex-59d1450e");
+        assert!(matches!(Input::parse(Client::Codex, b"{}"), Err(InputError::NoSession)));
+        assert!(matches!(Input::parse(Client::Claude, b"not json"), Err(InputError::Malformed(_))));
     }
 
     #[test]
@@ -285,6 +406,31 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_asks_for_each_of_its_files_once_and_reports_the_same() {
+        let patch = "*** Begin Patch\n*** Update File: a.rs\n@@\n-x\n+y\n*** Update File: a.rs\n@@\n-z\n+y\n\
+            *** Add File: ../b.rs\n+new\n*** Delete File: /etc/hosts\n*** End Patch\n";
+        let root = Path::new("/repo");
+        let asked = |input: &Input, event| -> Vec<Value> {
+            input.asks(event, root).into_iter().map(|ask| ask.args).collect()
+        };
+        let tool = codex("apply_patch", patch);
+        let before = [
+            json!({ "tool": "apply_patch", "access": "patch", "path": "src/a.rs" }),
+            json!({ "tool": "apply_patch", "access": "write", "path": "b.rs" }),
+        ];
+        assert_eq!(asked(&tool, Event::PreTool), before);
+        let after = ["src/a.rs", "b.rs"].map(|path| json!({ "tool": "apply_patch", "paths": [path] }));
+        assert_eq!(asked(&tool, Event::PostTool), after);
+        let command = format!("apply_patch <<'EOF'\n{patch}EOF");
+        let shell = asked(&codex("Bash", &command), Event::PreTool);
+        assert_eq!(
+            (shell.len(), &shell[0]["path"], &shell[2]["access"]),
+            (3, &json!("src/a.rs"), &json!("shell"))
+        );
+        assert_eq!(asked(&tool, Event::TurnEnd), [json!({ "tool": "*", "scan": true, "silent": true })]);
+    }
+
+    #[test]
     fn tools_without_files_and_files_outside_are_not_asked_about() {
         assert_eq!(args(Event::PreTool, "WebFetch", json!({ "url": "x" })), None);
         assert_eq!(args(Event::PreTool, "Edit", json!({ "file_path": "/etc/hosts" })), None);
@@ -294,18 +440,38 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_decision_and_a_permission_is_none() {
+        let claude = input("Edit", json!({}));
         let refused = CallError::new(Code::Conflict, "a.rs was changed by bob since you read it")
             .hint("read a.rs again, then repeat the change");
-        let answer = Event::PreTool.answer(&Err(refused)).unwrap();
+        let patched = codex("apply_patch", "").answer(Event::PreTool, &[Err(refused.clone())]).unwrap();
+        assert!(
+            patched.to_string().contains("Hint: look at the file, then change it with *** Update File"),
+            "{patched}"
+        );
+        let answer = claude.answer(Event::PreTool, &[Err(refused)]).unwrap();
         assert_eq!(
             answer,
             json!({ "hookSpecificOutput": { "hookEventName": "PreToolUse", "permissionDecision": "deny",
                 "permissionDecisionReason": "ostk: a.rs was changed by bob since you read it\nHint: read a.rs again, then \
                  repeat the change" } })
         );
-        assert_eq!(Event::PreTool.answer(&Ok(json!({ "ok": true }))), None);
-        assert_eq!(Event::PostTool.answer(&Ok(json!({ "changed": ["a"] }))), None);
-        let told = Event::PostTool.answer(&Ok(json!({ "digest": "[files] x" }))).unwrap();
-        assert_eq!(told["hookSpecificOutput"]["additionalContext"], "[files] x");
+        assert_eq!(claude.answer(Event::PreTool, &[Ok(json!({ "ok": true }))]), None);
+        assert_eq!(claude.answer(Event::PostTool, &[Ok(json!({ "changed": ["a"] }))]), None);
+    }
+
+    #[test]
+    fn whatever_answer_carries_news_tells_them() {
+        let claude = input("Edit", json!({}));
+        let news = || Ok(json!({ "digest": "[files] x", "nudges": ["stop that"] }));
+        for (event, name) in [(Event::PreTool, "PreToolUse"), (Event::PostTool, "PostToolUse")] {
+            let said = claude.answer(event, &[Ok(json!({})), news()]).unwrap();
+            let expected = json!({ "hookSpecificOutput": { "hookEventName": name,
+                "additionalContext": "[message] stop that\n[files] x" } });
+            assert_eq!(said, expected);
+        }
+        let mut refused = CallError::new(Code::Denied, "no");
+        refused.data = json!({ "digest": "[files] x" });
+        let said = claude.answer(Event::PreTool, &[Err(refused)]).unwrap();
+        assert_eq!(said["hookSpecificOutput"]["permissionDecisionReason"], "ostk: no\n[files] x");
     }
 }

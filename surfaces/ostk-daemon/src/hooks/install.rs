@@ -19,16 +19,29 @@ use super::{
 
 /// Largest settings file.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
-/// Tools of Claude Code that touch files or run commands.
-const TOOLS: &str = "Read|Edit|MultiEdit|Write|NotebookEdit|Bash";
-/// Seconds that Claude Code waits for a hook.
+/// Seconds that a client waits for a hook.
 const HOOK_TIMEOUT_S: u64 = 30;
-/// Event of Claude Code, whether it names tools, argument of `ostk hook`.
-const HOOKS: &[(&str, bool, &str)] = &[
-    ("SessionStart", false, "session-start"),
-    ("PreToolUse", true, "pre-tool"),
-    ("PostToolUse", true, "post-tool"),
-    ("SessionEnd", false, "session-end"),
+/// Seconds that it waits at the end of a session; Codex grants no more.
+const FAREWELL_TIMEOUT_S: u64 = 3;
+
+/// The hooks of one client.
+struct Hooks {
+    /// Its tools that touch files or run commands.
+    tools: &'static str,
+    /// What stands before the event's name in the command.
+    command: &'static str,
+}
+
+const CLAUDE: Hooks = Hooks { tools: "Read|Edit|MultiEdit|Write|NotebookEdit|Bash", command: "ostk hook" };
+const CODEX: Hooks = Hooks { tools: "Bash|apply_patch", command: "ostk hook --client codex" };
+
+/// Event of a client, whether it names tools, argument of `ostk hook`, seconds that it may take.
+const EVENTS: &[(&str, bool, &str, u64)] = &[
+    ("SessionStart", false, "session-start", HOOK_TIMEOUT_S),
+    ("PreToolUse", true, "pre-tool", HOOK_TIMEOUT_S),
+    ("PostToolUse", true, "post-tool", HOOK_TIMEOUT_S),
+    ("Stop", false, "turn-end", HOOK_TIMEOUT_S),
+    ("SessionEnd", false, "session-end", FAREWELL_TIMEOUT_S),
 ];
 
 /// A coding agent that can be set up.
@@ -36,7 +49,7 @@ const HOOKS: &[(&str, bool, &str)] = &[
 pub enum Client {
     /// Claude Code: hooks in `.claude/settings.json`, the server in `.mcp.json`.
     Claude,
-    /// Codex: the server in `.codex/config.toml`.
+    /// Codex: hooks in `.codex/hooks.json`, the server in `.codex/config.toml`.
     Codex,
     /// Cursor: the server in `.cursor/mcp.json`.
     Cursor,
@@ -90,7 +103,7 @@ pub enum SetupError {
 
 #[derive(Clone, Copy)]
 enum Format {
-    ClaudeHooks,
+    Hooks(&'static Hooks),
     Servers,
     Codex,
 }
@@ -98,8 +111,12 @@ enum Format {
 impl Client {
     const fn files(self) -> &'static [(&'static str, Format)] {
         match self {
-            Self::Claude => &[(".claude/settings.json", Format::ClaudeHooks), (".mcp.json", Format::Servers)],
-            Self::Codex => &[(".codex/config.toml", Format::Codex)],
+            Self::Claude => {
+                &[(".claude/settings.json", Format::Hooks(&CLAUDE)), (".mcp.json", Format::Servers)]
+            }
+            Self::Codex => {
+                &[(".codex/hooks.json", Format::Hooks(&CODEX)), (".codex/config.toml", Format::Codex)]
+            }
             Self::Cursor => &[(".cursor/mcp.json", Format::Servers)],
         }
     }
@@ -123,13 +140,15 @@ pub fn install(root: &Path, client: Client) -> Result<Vec<Step>, SetupError> {
     for (path, format) in client.files() {
         let old = read(root, path)?;
         let new = format.add(old.as_deref().unwrap_or_default()).map_err(|problem| content(path, problem))?;
-        plans.push((*path, old, new));
+        // Before any is written: files may share a directory that is made for the first.
+        let makes_dir = root.join(path).parent().is_some_and(|dir| !dir.exists());
+        plans.push((*path, old, new, makes_dir));
     }
     let mut steps = Vec::new();
-    for (path, old, new) in plans {
+    for (path, old, new, makes_dir) in plans {
         let done = if new.is_some() { Done::Added } else { Done::Unchanged };
         if let Some(new) = new {
-            remember(root, path, old, &new)?;
+            remember(root, path, (old, makes_dir), &new)?;
             write(root, path, &new)?;
         }
         steps.push(Step { path: path.to_owned(), done });
@@ -179,7 +198,7 @@ impl Format {
         let added = match self {
             Self::Codex => return codex::add(text).map_err(|error| error.to_string()),
             Self::Servers => add_server(text),
-            Self::ClaudeHooks => add_hooks(text),
+            Self::Hooks(hooks) => add_hooks(text, hooks),
         };
         added.map_err(|error| error.to_string())
     }
@@ -194,7 +213,7 @@ impl Format {
                 return Ok((changed, if left { Done::Kept } else { Done::Removed }));
             }
             Self::Servers => remove_server(text, before),
-            Self::ClaudeHooks => remove_hooks(text, before),
+            Self::Hooks(_) => remove_hooks(text, before),
         };
         let text = removed.map_err(|error| error.to_string())?;
         Ok((text, Done::Removed))
@@ -222,15 +241,14 @@ fn remove_server(text: &str, before: Option<&str>) -> Result<String, JsonError> 
     Ok(doc.into_text())
 }
 
-fn hook(event: &str, of_tools: bool, argument: &str) -> (String, Value) {
-    let command =
-        json!({ "type": "command", "command": format!("ostk hook {argument}"), "timeout": HOOK_TIMEOUT_S });
-    let entry = if of_tools {
-        json!({ "matcher": TOOLS, "hooks": [command] })
+fn hook(hooks: &Hooks, of_tools: bool, argument: &str, timeout_s: u64) -> Value {
+    let command = format!("{} {argument}", hooks.command);
+    let command = json!({ "type": "command", "command": command, "timeout": timeout_s });
+    if of_tools {
+        json!({ "matcher": hooks.tools, "hooks": [command] })
     } else {
         json!({ "hooks": [command] })
-    };
-    (event.to_owned(), entry)
+    }
 }
 
 /// Whether an entry of a hook list runs `ostk hook` and nothing else.
@@ -242,16 +260,16 @@ fn is_ours(entry: &Value) -> bool {
     !hooks.is_empty() && hooks.iter().all(ours)
 }
 
-fn add_hooks(text: &str) -> Result<Option<String>, JsonError> {
+fn add_hooks(text: &str, hooks: &Hooks) -> Result<Option<String>, JsonError> {
     let mut doc = Doc::parse(text)?;
     let mut changed = doc.get(&["hooks"]).is_none() && doc.add_member(&[], "hooks", &json!({}))?;
-    for (event, of_tools, argument) in HOOKS {
-        let (event, entry) = hook(event, *of_tools, argument);
-        match doc.get(&["hooks", &event]) {
-            None => changed |= doc.add_member(&["hooks"], &event, &json!([entry]))?,
+    for (event, of_tools, argument, timeout_s) in EVENTS {
+        let entry = hook(hooks, *of_tools, argument, *timeout_s);
+        match doc.get(&["hooks", event]) {
+            None => changed |= doc.add_member(&["hooks"], event, &json!([entry]))?,
             Some(Value::Array(entries)) if entries.iter().any(is_ours) => {}
             Some(_) => {
-                doc.add_element(&["hooks", &event], &entry)?;
+                doc.add_element(&["hooks", event], &entry)?;
                 changed = true;
             }
         }
@@ -261,7 +279,7 @@ fn add_hooks(text: &str) -> Result<Option<String>, JsonError> {
 
 fn remove_hooks(text: &str, before: Option<&str>) -> Result<String, JsonError> {
     let mut doc = Doc::parse(text)?;
-    for (event, ..) in HOOKS {
+    for (event, ..) in EVENTS {
         doc.remove_elements(&["hooks", event], is_ours)?;
         drop_if_empty(&mut doc, &["hooks"], event, before)?;
     }
@@ -334,9 +352,12 @@ fn memory_path(root: &Path, path: &str) -> PathBuf {
     root.join(".ostk/clients").join(format!("{}.json", path.trim_start_matches('.').replace('/', "-")))
 }
 
-fn remember(root: &Path, path: &str, before: Option<String>, after: &str) -> Result<(), SetupError> {
-    let mut made_dir = root.join(path).parent().is_some_and(|dir| !dir.exists());
-    let mut before = before;
+fn remember(
+    root: &Path,
+    path: &str,
+    (mut before, mut made_dir): (Option<String>, bool),
+    after: &str,
+) -> Result<(), SetupError> {
     // Entries were missing from a file that we have been at: what it was before that still counts.
     if let Some(earlier) = recall(root, path)?.filter(|earlier| Some(&earlier.after) == before.as_ref()) {
         (before, made_dir) = (earlier.before, earlier.made_dir);

@@ -19,6 +19,9 @@ const MAX_HELD: usize = 16_384;
 /// Tools that are open at once; more are not waited for.
 const MAX_TOOLS: usize = 4_096;
 
+/// The name under which a client says that none of its tools runs any more.
+pub(super) const EVERY_TOOL: &str = "*";
+
 /// A lineage and the name of its tool.
 type Tool = (String, String);
 
@@ -55,7 +58,9 @@ impl OpenTools {
     /// A call was answered: a refused tool does not run, a reported one has ended. Returns the news that waited.
     pub(crate) fn answered(&mut self, id: CallId, well: bool) -> Option<Vec<String>> {
         let (tool, opens) = self.calls.remove(&id)?;
-        if !(opens && well)
+        if tool.1 == EVERY_TOOL {
+            self.open.retain(|(lineage, _), _| *lineage != tool.0);
+        } else if !(opens && well)
             && let Some((count, _)) = self.open.get_mut(&tool)
         {
             *count = count.saturating_sub(1);
@@ -125,6 +130,18 @@ mod tests {
         tools.answered(2, true);
         assert_eq!(tools.noticed(vec!["b".to_owned()], now), None);
         assert_eq!(tools.noticed(vec!["c".to_owned()], now + MAX_OPEN), some(&["b", "c"]));
+    }
+
+    #[test]
+    fn at_the_end_of_a_turn_nothing_of_its_client_is_open() {
+        let (mut tools, now) = (OpenTools::default(), Instant::now());
+        for id in 1..4 {
+            ask(&mut tools, id, "hook.before", "Bash", now);
+            tools.answered(id, true);
+        }
+        assert_eq!(tools.noticed(vec!["a".to_owned()], now), None);
+        ask(&mut tools, 4, "hook.after", EVERY_TOOL, now);
+        assert_eq!(tools.answered(4, true), some(&["a"]));
     }
 
     #[test]

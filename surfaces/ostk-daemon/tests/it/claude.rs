@@ -1,7 +1,4 @@
-//! The real Claude Code, without a person and without its vendor: a scripted model says what it does.
-//!
-//! The client is installed from its package registry, once for all runs of these tests. Where the registry cannot be
-//! reached the tests say so and check nothing.
+//! The real Claude Code.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,56 +6,18 @@ use std::{
     sync::OnceLock,
 };
 
-use scripted_model::{Handle, Script, ScriptedModel};
+use scripted_model::Handle;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, Ran};
+use crate::{
+    fixture::{Fixture, Ran},
+    real::{install, model},
+};
 
-/// The version that these tests were written against.
-const PACKAGE: &str = "@anthropic-ai/claude-code@2.1.197";
-
-/// The client, or nothing if its registry cannot be reached.
+/// The client, in the version that these tests were written against.
 fn claude() -> Option<&'static Path> {
     static CLIENT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let client = CLIENT.get_or_init(|| {
-        let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("claude-code-2.1.197");
-        let binary = prefix.join("node_modules/.bin/claude");
-        let works = || Command::new(&binary).arg("--version").output().is_ok_and(|ran| ran.status.success());
-        if !works() {
-            let reached = Command::new("npm").args(["view", PACKAGE, "version"]).output();
-            if !reached.is_ok_and(|ran| ran.status.success()) {
-                return None;
-            }
-            let ran = Command::new("npm")
-                .arg("install")
-                .arg("--prefix")
-                .arg(&prefix)
-                .arg(PACKAGE)
-                .output()
-                .unwrap();
-            assert!(ran.status.success() && works(), "{ran:?}");
-        }
-        Some(binary)
-    });
-    if client.is_none() {
-        eprintln!("skipped: npm cannot reach its registry, so there is no Claude Code to test with");
-    }
-    client.as_deref()
-}
-
-/// A model that makes these tool calls one after the other, each once the one before was answered as `expect` says.
-fn model(prompt: &str, turns: &[(&str, Value, Value)]) -> Handle {
-    let mut script = Vec::new();
-    let mut expect = json!({});
-    for (tool, input, then) in turns {
-        script.push(json!({ "expect": expect, "reply": [{ "tool": { "name": tool, "input": input } }] }));
-        expect = then.clone();
-    }
-    script.push(json!({ "expect": expect, "reply": [{ "text": "Finished." }] }));
-    let tool = turns[0].0;
-    let conversation =
-        json!({ "name": "task", "match": { "first_user": prompt, "tool": tool }, "turns": script });
-    ScriptedModel::start(Script::from_value(json!({ "conversations": [conversation] })).unwrap()).unwrap()
+    CLIENT.get_or_init(|| install("@anthropic-ai/claude-code", "2.1.197", "claude")).as_deref()
 }
 
 /// Runs the client on `prompt` and checks that every scripted turn was played.

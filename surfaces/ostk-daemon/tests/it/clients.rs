@@ -8,7 +8,7 @@ use crate::fixture::Fixture;
 
 const FILES: &[(&str, &[&str])] = &[
     ("claude", &[".claude/settings.json", ".mcp.json"]),
-    ("codex", &[".codex/config.toml"]),
+    ("codex", &[".codex/hooks.json", ".codex/config.toml"]),
     ("cursor", &[".cursor/mcp.json"]),
 ];
 
@@ -98,10 +98,17 @@ fn the_entries_are_those_that_the_clients_read() {
     assert_eq!(before["matcher"], "Read|Edit|MultiEdit|Write|NotebookEdit|Bash");
     assert_eq!(before["hooks"][0]["type"], "command");
     assert_eq!(before["hooks"][0]["command"], "ostk hook pre-tool");
-    for (event, argument) in
-        [("SessionStart", "session-start"), ("PostToolUse", "post-tool"), ("SessionEnd", "session-end")]
-    {
+    let codex = &json(".codex/hooks.json")["hooks"];
+    assert_eq!(codex["PreToolUse"][0]["matcher"], "Bash|apply_patch");
+    for (event, argument) in [
+        ("SessionStart", "session-start"),
+        ("PreToolUse", "pre-tool"),
+        ("PostToolUse", "post-tool"),
+        ("Stop", "turn-end"),
+        ("SessionEnd", "session-end"),
+    ] {
         assert_eq!(hooks[event][0]["hooks"][0]["command"], format!("ostk hook {argument}"));
+        assert_eq!(codex[event][0]["hooks"][0]["command"], format!("ostk hook --client codex {argument}"));
     }
     assert_eq!(
         fixture.read(".codex/config.toml"),

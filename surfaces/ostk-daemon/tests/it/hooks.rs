@@ -62,9 +62,10 @@ fn a_stale_edit_is_refused_and_a_fresh_one_is_recorded() {
     fixture.write("a.txt", "two\n");
     two.hook("post-tool", "Edit", &two.path("a.txt"));
     let stale = one.may("Edit", "a.txt").unwrap_err();
-    let (what, hint) = stale.split_once('\n').unwrap();
-    assert!(what.starts_with("ostk: a.txt was changed by ") && what.contains("claude-22222222"), "{stale}");
-    assert_eq!(hint, "Hint: read a.txt again, then repeat the change");
+    let lines: Vec<&str> = stale.lines().collect();
+    assert_eq!(lines[0], "ostk: a.txt was changed by agent:claude-22222222 since you read it");
+    assert_eq!(lines[1], "Hint: read a.txt again, then repeat the change");
+    assert!(lines[2].starts_with("[files]") && lines[2].contains("a.txt"), "{stale}");
     one.reads("a.txt");
     assert_eq!(one.may("Edit", "a.txt"), Ok(()));
     fixture.write("b.txt", "mine\n");
@@ -74,7 +75,9 @@ fn a_stale_edit_is_refused_and_a_fresh_one_is_recorded() {
     assert!(one.may("Edit", ".git/hooks/pre-commit").unwrap_err().contains(".git/hooks"));
     one.hook("session-end", "", &Value::Null);
     let log = fixture.log();
-    let edits: Vec<_> = log.iter().filter(|(_, event, _)| event == "file.foreign").collect();
+    let of_file = |body: &Value| body["change"]["path"] == "a.txt";
+    let edits: Vec<_> =
+        log.iter().filter(|(_, event, body)| event == "file.foreign" && of_file(body)).collect();
     assert_eq!(edits.len(), 1, "{edits:?}");
     assert_eq!((edits[0].0.as_str(), &edits[0].2["via"]), ("agent:claude-22222222", &json!("hook")));
     let starts =
@@ -97,10 +100,16 @@ fn what_bash_changed_is_ascribed_and_what_others_changed_is_told() {
     // The command runs on; the watcher has seen the change long before the client reports it.
     std::thread::sleep(std::time::Duration::from_millis(400));
     one.hook("post-tool", "Bash", &command);
-    let told = two.hook("post-tool", "Bash", &json!({ "command": "true" }));
+    fixture.good(&["call", "nudge", r#"{"lineage":"claude-22222222","text":"look at b.txt"}"#]);
+    // What comes at the end of a turn reaches no model, so the news wait for the next tool.
+    two.hook("turn-end", "", &Value::Null);
+    let told = two.hook("pre-tool", "Bash", &json!({ "command": "true" }));
     let told: Value = serde_json::from_str(&told.out).unwrap_or_else(|error| panic!("{error}: {told:?}"));
     let said = &told["hookSpecificOutput"];
-    assert_eq!(said["hookEventName"], "PostToolUse");
+    assert_eq!((&said["hookEventName"], &said["permissionDecision"]), (&json!("PreToolUse"), &Value::Null));
+    assert!(said["additionalContext"].as_str().unwrap().starts_with("[message] "), "{said}");
+    assert!(said["additionalContext"].as_str().unwrap().contains("look at b.txt"), "{said}");
+    assert_eq!(two.hook("post-tool", "Bash", &json!({ "command": "true" })).out, "", "news come once");
     let context = said["additionalContext"].as_str().unwrap();
     assert!(context.contains("b.txt gen=") && context.contains("claude-11111111"), "{context}");
     let log = fixture.log();

@@ -1,5 +1,5 @@
 //! Coding agents from outside: clients of the real binary over MCP and hooks, each in a git repository of its own, and
-//! the real Claude Code where the package registry can be reached.
+//! the real Claude Code and Codex where the package registry can be reached.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,9 +13,11 @@
 mod agentfiles;
 mod claude;
 mod clients;
+mod codex;
 mod contained;
 mod fixture;
 mod hooks;
 mod http;
 mod mcp;
+mod real;
 mod wire;

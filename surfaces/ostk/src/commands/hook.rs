@@ -15,7 +15,7 @@ use std::{
 
 use libostk::{CallOptions, Client, ClientError, Project};
 use ostk_daemon::{
-    hooks::{Ask, Event, Input},
+    hooks::{Ask, Client as Agent, Event, Input, MAX_ASKS},
     mcp::{Place, error_of, take_place},
 };
 use ostk_kernel::{CallError, Code};
@@ -36,15 +36,17 @@ const START_DEADLINE: Duration = Duration::from_secs(5);
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) fn hook(args: &Hook) -> Done {
-    if args.client != ClientKind::Claude {
-        return Err(
-            Failure::check("only Claude Code has hooks that ostk answers").hint("ostk mcp serves the others")
-        );
-    }
+    let client = match args.client {
+        ClientKind::Claude => Agent::Claude,
+        ClientKind::Codex => Agent::Codex,
+        ClientKind::Cursor => {
+            return Err(Failure::check("ostk answers no hooks of Cursor").hint("ostk mcp serves it"));
+        }
+    };
     let event: Event = args.event.parse().map_err(|error| {
         Failure::check(error).hint("one of session-start, pre-tool, post-tool, turn-end, session-end")
     })?;
-    let input = Input::parse(&read_input()?).map_err(Failure::check)?;
+    let input = Input::parse(client, &read_input()?).map_err(Failure::check)?;
     let project = project(&input.cwd);
     if let Some(answer) = answer(event, &input, project) {
         let _ = writeln!(std::io::stdout(), "{answer}");
@@ -70,7 +72,7 @@ fn project(cwd: &Path) -> Option<Project> {
 
 fn answer(event: Event, input: &Input, project: Option<Project>) -> Option<Value> {
     let Some(project) = project else {
-        if event == Event::PreTool && input.ask(event, &input.cwd).is_some_and(|ask| ask.access.changes()) {
+        if event == Event::PreTool && input.asks(event, &input.cwd).iter().any(|ask| ask.access.changes()) {
             let _ = writeln!(
                 std::io::stderr(),
                 "ostk: no project here, so nothing is recorded: ostk init makes one"
@@ -85,29 +87,67 @@ fn answer(event: Event, input: &Input, project: Option<Project>) -> Option<Value
             }
             None
         }
-        Event::PreTool => {
-            let ask = input.ask(event, project.root())?;
-            let result = start(&project).and_then(|mut client| call(&mut client, input, &ask));
-            match result {
-                // Reading is recorded, not guarded: whatever can run a command can read.
-                Err(Trouble::Daemon(_)) if !ask.access.changes() => None,
-                other => event.answer(&other.map_err(Trouble::into_call_error)),
-            }
-        }
-        Event::PostTool => {
-            let ask = input.ask(event, project.root())?;
-            let result = call(&mut connect::running(&project)?, input, &ask);
-            event.answer(&result.map_err(Trouble::into_call_error))
+        Event::PreTool => before(input, &input.asks(event, project.root()), &project),
+        Event::PostTool | Event::TurnEnd => {
+            let results = report(&mut connect::running(&project)?, input, &input.asks(event, project.root()));
+            input.answer(event, &results)
         }
         Event::SessionEnd => {
             let mut client = connect::running(&project)?;
-            take_place(&mut client, &place(input, true)).ok()?;
+            report(&mut client, input, &input.asks(event, project.root()));
             let _ = client.call("session.end", &json!({}), &options());
             None
         }
-        Event::TurnEnd => None,
     }
 }
+
+/// Asks for everything that a tool is about to do; the first refusal counts.
+fn before(input: &Input, asks: &[Ask], project: &Project) -> Option<Value> {
+    if asks.is_empty() {
+        return None;
+    }
+    let results = if asks.len() > MAX_ASKS {
+        let error = CallError::new(Code::TooLarge, format!("more than {MAX_ASKS} files in one change"));
+        vec![Err(error.hint("make it several changes"))]
+    } else {
+        match start(project).and_then(|mut client| ask_all(&mut client, input, asks)) {
+            Ok(results) => results,
+            // Reading is recorded, not guarded: whatever can run a command can read.
+            Err(_) if !asks.iter().any(|ask| ask.access.changes()) => return None,
+            Err(trouble) => vec![Err(trouble.into_call_error())],
+        }
+    };
+    input.answer(Event::PreTool, &results)
+}
+
+fn ask_all(client: &mut Client, input: &Input, asks: &[Ask]) -> Result<Vec<Answer>, Trouble> {
+    take_place(client, &place(input, true))?;
+    let mut results = Vec::new();
+    for (number, ask) in asks.iter().enumerate() {
+        match client.call(ask.verb, &ask.args, &options()) {
+            Ok(value) => results.push(Ok(value)),
+            Err(error @ ClientError::Call { .. }) => {
+                // The tool does not run, so nothing waits for the files that it might have changed.
+                let withdrawn = asks.iter().take(number).map(Ask::withdrawn).collect::<Vec<_>>();
+                report(client, input, &withdrawn);
+                results.push(Err(error_of(error)));
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(results)
+}
+
+/// Says what became of tools. Their effect is there, so an error changes nothing.
+fn report(client: &mut Client, input: &Input, asks: &[Ask]) -> Vec<Answer> {
+    if asks.is_empty() || take_place(client, &place(input, true)).is_err() {
+        return Vec::new();
+    }
+    asks.iter().map(|ask| client.call(ask.verb, &ask.args, &options()).map_err(error_of)).collect()
+}
+
+type Answer = Result<Value, CallError>;
 
 /// Why the kernel gave no answer that counts.
 enum Trouble {
@@ -125,7 +165,7 @@ impl Trouble {
                 Code::Failed,
                 format!("the daemon of this project does not answer, so nothing may be changed: {}", error.message),
             )
-            .hint("ostk doctor looks for what is wrong; ostk init --client claude --uninstall takes the hooks out"),
+            .hint("ostk doctor looks for what is wrong; ostk init --client CLIENT --uninstall takes the hooks out"),
         }
     }
 }
@@ -150,16 +190,15 @@ fn start(project: &Project) -> Result<Client, Trouble> {
     receiver.recv_timeout(START_DEADLINE).unwrap_or_else(|_| Err(late())).map_err(Trouble::Daemon)
 }
 
-fn call(client: &mut Client, input: &Input, ask: &Ask) -> Result<Value, Trouble> {
-    take_place(client, &place(input, true))?;
-    Ok(client.call(ask.verb, &ask.args, &options())?)
-}
-
 fn place(input: &Input, once: bool) -> Place {
     Place {
         name: input.lineage(),
         exact: true,
-        client: "claude-code hooks".to_owned(),
+        client: match input.client {
+            Agent::Codex => "codex hooks",
+            Agent::Claude | Agent::Cursor => "claude-code hooks",
+        }
+        .to_owned(),
         pin: std::env::var("OSTK_PIN").ok(),
         once,
     }
