@@ -296,11 +296,11 @@ impl Kernel {
         jobs.chain(agents).chain(locks).min()
     }
 
-    fn clock(&mut self, now: Timestamp) {
+    pub(crate) fn clock(&mut self, now: Timestamp) {
         self.now = self.now.max(now).max(self.state.last_ts);
     }
 
-    fn take_acts(&mut self) -> Vec<Act> {
+    pub(crate) fn take_acts(&mut self) -> Vec<Act> {
         std::mem::take(&mut self.acts)
     }
 

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ostk_log::Hash;
+use ostk_log::{Hash, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    act::{BlobBytes, Op},
+    act::{Act, BlobBytes, Op},
     call::{CallError, Caller, Code},
     files::{Content, Refusal, merge},
-    kernel::{Job, Kernel, ReplyTo, Stage},
+    kernel::{Job, Kernel, ReplyTo, Stage, Target},
+    queue::JobId,
     shell::shown,
     state::Keyed,
 };
@@ -49,6 +50,25 @@ impl Kernel {
         }
         self.open_keys.insert(key, Vec::new());
         Some(job)
+    }
+
+    /// Its caller no longer waits for the open call with this key: it ends if it has had no effect yet, and a command of it
+    /// is killed, which still settles its files and its receipt.
+    pub fn withdraw(&mut self, now: Timestamp, caller: &Caller, key: &str) -> Vec<Act> {
+        self.clock(now);
+        let key = self.scoped_key(caller, &ReplyTo::Nobody, key);
+        let withdrawn = |job: &Job| job.key.as_ref() == Some(&key);
+        let is_shell = |id: &JobId| {
+            self.jobs.get(id).is_some_and(|job| withdrawn(job) && matches!(job.stage, Stage::Shell(_)))
+        };
+        let running = self.ops.iter().filter(|(_, target)| matches!(target, Target::Job(id) if is_shell(id)));
+        let running: Vec<Act> = running.map(|(op, _)| Act::Abort { id: *op }).collect();
+        self.acts.extend(running);
+        self.cancel(
+            |job| withdrawn(job) && job.may_expire(),
+            |job| CallError::new(Code::Stopped, format!("{} was withdrawn by its caller", job.syscall.name)),
+        );
+        self.take_acts()
     }
 
     /// Answers the repetitions that waited for a call that has ended.

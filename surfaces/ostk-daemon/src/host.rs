@@ -32,6 +32,7 @@ const BURST: usize = 256;
 /// What the host can be told.
 pub(crate) enum Message {
     Call { call: NewCall, reply: Reply },
+    Withdraw { caller: Caller, key: String },
     Done { op: OpId, outcome: Outcome },
     Written(u64),
     Durable(u64),
@@ -237,6 +238,7 @@ impl Host {
         let acts = match message {
             Message::Call { call, reply } => return self.submit(call, reply),
             Message::Done { op, outcome } => self.kernel.complete(now(), op, outcome),
+            Message::Withdraw { caller, key } => self.kernel.withdraw(now(), &caller, &key),
             Message::Noticed(paths) => {
                 let Some(paths) = self.tools.noticed(paths, Instant::now()) else { return };
                 self.kernel.notice(now(), &paths)

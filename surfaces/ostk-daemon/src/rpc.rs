@@ -1,6 +1,6 @@
 //! The socket: newline-delimited JSON-RPC 2.0, one task for each connection.
 //!
-//! Methods: `client/attach`, `client/detach`, `client/subscribe`, `call`, `kernel/stop`. Each answer carries the
+//! Methods: `client/attach`, `client/detach`, `client/subscribe`, `call`, `call/cancel`, `kernel/stop`. Each answer carries the
 //! anchor's epoch. A connection holds nothing that matters: it may break at any moment.
 
 use std::{path::PathBuf, sync::Arc};
@@ -104,6 +104,7 @@ impl Connection {
                 self.start_call(id, params, permit);
                 return true;
             }
+            "call/cancel" => self.cancel(&params),
             "client/attach" => self.attach(&params).await,
             "client/subscribe" => self.subscribe(&params),
             "client/detach" => Ok(json!({})),
@@ -172,6 +173,17 @@ impl Connection {
         let from = params.get("from").and_then(Value::as_u64).unwrap_or(0);
         self.follower = Some(Follower::start(self.shared.state_dir.clone(), from, Arc::clone(&self.outbox)));
         Ok(json!({ "from": from }))
+    }
+
+    /// Withdraws a call of the same caller, made on whatever connection.
+    fn cancel(&self, params: &Value) -> Result<Value, CallError> {
+        let caller = self.attached()?.clone();
+        let key = params.get("idempotency").and_then(Value::as_str).map(str::to_owned);
+        let key = key.ok_or_else(|| CallError::new(Code::Usage, "call/cancel: `idempotency` is missing"))?;
+        if !self.shared.host.offer(Message::Withdraw { caller, key }) {
+            return Err(CallError::new(Code::Busy, "the daemon has too many calls waiting"));
+        }
+        Ok(json!({ "withdrawn": true }))
     }
 
     fn stop(&self) -> Result<Value, CallError> {

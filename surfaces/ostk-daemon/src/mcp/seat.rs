@@ -108,6 +108,14 @@ impl Seat {
         second.map_err(error_of)
     }
 
+    /// Withdraws an open call by its key. It may have ended meanwhile, and a daemon that is gone runs nothing.
+    pub(super) fn cancel(&self, key: &str) {
+        let Ok(mut client) = self.take() else { return };
+        if client.request("call/cancel", &json!({ "idempotency": key }), ATTACH_DEADLINE).is_ok() {
+            self.give_back(client);
+        }
+    }
+
     /// Ends the session; a lineage that was named by hand goes on.
     pub(super) fn leave(&self) {
         let idle = std::mem::take(&mut self.held().idle);

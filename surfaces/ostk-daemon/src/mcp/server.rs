@@ -3,7 +3,11 @@
 //! What the kernel refuses is a tool error with its message and hint, which the model reads; protocol errors are left
 //! to the SDK, for frames that are not requests at all.
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ostk_kernel::{CallError, Code, render_tool, tool_call};
 use rmcp::{
@@ -11,7 +15,7 @@ use rmcp::{
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
         InitializeRequestParams, InitializeResult, ListToolsResult, NumberOrString, PaginatedRequestParams,
-        ServerCapabilities, ServerConfig, Tool,
+        ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -23,6 +27,12 @@ use super::{
     seat::{MAX_OPEN, Seat},
     tools,
 };
+
+/// How often a client that asked for it is told that its call still runs; it is often enough for every client's patience.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// How often a call that its client has cancelled is withdrawn: it may not have reached the daemon the first time.
+const WITHDRAW_EVERY: Duration = Duration::from_millis(500);
+const WITHDRAWALS: usize = 10;
 
 const INSTRUCTIONS: &str = "Files and commands of this repository, shared safely with other agents. Read a file before \
      you change it. A refused change explains what to do; lines that start with [files] tell what others changed. \
@@ -63,7 +73,12 @@ impl Server {
         }
     }
 
-    async fn run(&self, seat: Arc<Seat>, name: String, input: Value, key: String) -> CallToolResult {
+    async fn run(
+        &self,
+        seat: Arc<Seat>,
+        (name, input, key): (String, Value, String),
+        is_cancelled: impl Fn() -> bool,
+    ) -> CallToolResult {
         if name == "help" {
             return help(&input);
         }
@@ -75,6 +90,9 @@ impl Server {
         let Ok(permit) = Arc::clone(&self.open).acquire_owned().await else {
             return answer(verb, &Err(CallError::new(Code::Stopped, "the server is closing")));
         };
+        if is_cancelled() {
+            return answer(verb, &Err(CallError::new(Code::Stopped, "cancelled")));
+        }
         let called = tokio::task::spawn_blocking(move || {
             let result = seat.call(verb, &args, key);
             drop(permit);
@@ -127,16 +145,42 @@ impl ServerHandler for Server {
             NumberOrString::String(text) => format!("s{}", text.chars().take(200).collect::<String>()),
         };
         let key = format!("mcp/{}/{id}", self.nonce);
-        let call = self.run(seat, request.name.into_owned(), input, key);
+        let name = request.name.into_owned();
+        let run = (name.clone(), input, key.clone());
+        let mut call = pin!(self.run(Arc::clone(&seat), run, || context.ct.is_cancelled()));
+        let told = report_progress(&context, &name);
         tokio::select! {
-            result = call => Ok(result.into()),
-            // The call goes on and its end is in the log; only nobody waits for it any more.
-            () = context.ct.cancelled() => Ok(CallToolResult::error(vec![ContentBlock::text("cancelled")]).into()),
+            result = &mut call => return Ok(result.into()),
+            () = told => {}
+            () = context.ct.cancelled() => {}
         }
+        for _ in 0..WITHDRAWALS {
+            let (seat, key) = (Arc::clone(&seat), key.clone());
+            tokio::task::spawn_blocking(move || seat.cancel(&key));
+            tokio::select! {
+                result = &mut call => return Ok(result.into()),
+                () = tokio::time::sleep(WITHDRAW_EVERY) => {}
+            }
+        }
+        Ok(CallToolResult::error(vec![ContentBlock::text("cancelled")]).into())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         tools::all().into_iter().find(|tool| tool.name == name)
+    }
+}
+
+/// Tells a client that asked for it, again and again, that its call still runs. Never ends.
+async fn report_progress(context: &RequestContext<RoleServer>, name: &str) {
+    let Some(token) = context.meta.get_progress_token() else { return std::future::pending().await };
+    let started = Instant::now();
+    loop {
+        tokio::time::sleep(PROGRESS_EVERY).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let progress = ProgressNotificationParam::new(token.clone(), seconds)
+            .with_message(format!("{name} has been running for {seconds:.0} s"));
+        // A client that is gone is noticed by its transport.
+        let _ = context.peer.notify_progress(progress).await;
     }
 }
 

@@ -188,6 +188,63 @@ fn a_wrong_tool_a_wrong_argument_and_a_huge_one_are_answered() {
 }
 
 #[test]
+fn a_long_call_sends_progress_to_a_client_that_asked_for_it_and_to_no_other() {
+    let fixture = Fixture::new();
+    let mut wire = Wire::hello(&fixture, "t", &[]);
+    let slow = |meta: Value| json!({ "name": "bash", "arguments": { "cmd": "sleep 5" }, "_meta": meta });
+    wire.send(&json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": slow(json!({ "progressToken": "p1" })) }));
+    let mut seen = Vec::new();
+    let ended = loop {
+        let frame = wire.receive();
+        if frame["id"] == json!(7) {
+            break frame;
+        }
+        assert_eq!(frame["method"], "notifications/progress", "{frame}");
+        assert_eq!(frame["params"]["progressToken"], "p1");
+        assert!(frame["params"]["message"].as_str().unwrap().starts_with("bash has been running"), "{frame}");
+        seen.push(frame["params"]["progress"].as_f64().unwrap());
+    };
+    assert_eq!(ended["result"]["isError"], json!(false), "{ended}");
+    assert!(seen.len() > 1 && seen.is_sorted(), "{seen:?}");
+    wire.send(&json!({ "jsonrpc": "2.0", "id": 8, "method": "tools/call", "params": slow(json!({})) }));
+    assert_eq!(wire.receive()["id"], json!(8), "nobody asked for progress");
+}
+
+#[test]
+fn a_cancelled_command_is_killed_and_what_it_had_changed_is_recorded() {
+    let fixture = Fixture::new();
+    let mut wire = Wire::hello(&fixture, "t", &[]);
+    let command = "echo begun > begun.txt; sleep 300; echo ended > ended.txt";
+    wire.send(&json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": { "name": "bash", "arguments": { "cmd": command, "timeout_ms": 400_000 } } }));
+    let begun = fixture.root().join("begun.txt");
+    for _ in 0..600 {
+        if begun.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    wire.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
+        "params": { "requestId": 7, "reason": "no longer wanted" } }));
+    // The command is over when the log says so; a wait for its own end would last five minutes.
+    let ended = || fixture.good(&["audit", "query", "--event", "shell.receipt"]).out.contains("t-1");
+    assert!(
+        (0..600).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            ended()
+        }),
+        "the command runs on"
+    );
+    wire.good("note", &json!({ "text": "still here" }));
+    drop(wire);
+    let log = fixture.log();
+    let receipt = log.iter().find(|(_, event, _)| event == "shell.receipt").unwrap();
+    assert_eq!(receipt.2["exit"], json!(137), "{receipt:?}");
+    assert!(receipt.2["changed"].as_array().unwrap().contains(&json!("begun.txt")), "{receipt:?}");
+    assert!(!fixture.root().join("ended.txt").exists());
+}
+
+#[test]
 fn a_daemon_that_was_restarted_is_taken_up_again() {
     let fixture = Fixture::new();
     fixture.write("a.txt", "one\n");
