@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// Take back a write, an agent's writes, or a range of them.
     Undo(Undo),
     /// Who wrote each line of a file.
-    Blame(FileArg),
+    Blame(Blame),
     /// The versions of a file.
     Log(FileArg),
     /// Explain the verdict on a call, without making it.
@@ -272,6 +272,16 @@ pub(crate) struct Undo {
 pub(crate) struct FileArg {
     /// The file.
     pub(crate) file: String,
+}
+
+/// Arguments of `ostk blame`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Blame {
+    /// The file.
+    pub(crate) file: String,
+    /// List the calls behind the lines: which, in what turn of the agent, and why.
+    #[arg(long)]
+    pub(crate) reasons: bool,
 }
 
 /// Arguments of `ostk why`.

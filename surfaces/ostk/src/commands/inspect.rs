@@ -1,4 +1,4 @@
-//! Commands that ask and print: `ps`, `pstree`, `blame`, `log`, `why`, `abi`, `state-hash`, `completions`.
+//! Commands that ask and print: `ps`, `pstree`, `log`, `why`, `abi`, `state-hash`, `completions`.
 
 use std::process::ExitCode;
 
@@ -57,28 +57,6 @@ pub(crate) fn pstree(output: &Output) -> Done {
             lines.push(format!("{branch} {} ({}, {})", text("lineage"), text("kind"), text("state")));
         }
         lines.join("\n")
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn blame(args: &FileArg, output: &Output) -> Done {
-    let result = ask("file.blame", &json!({ "path": args.file, "cwd": cwd()? }))?;
-    output.show(&result, |output| {
-        let lines = result["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let writer = |line: &Value| line["writer"].as_str().unwrap_or("?").to_owned();
-        let width = lines.iter().map(|line| writer(line).chars().count()).max().unwrap_or(0);
-        let row = |(number, line): (usize, &Value)| {
-            let seq = format!("{:>6}", line["seq"].to_string());
-            let who = format!("{:<width$}", writer(line));
-            let text = line["text"].as_str().unwrap_or("");
-            format!(
-                "{} {} {:>5}  {text}",
-                output.paint(Paint::Yellow, &seq),
-                output.paint(Paint::Cyan, &who),
-                number + 1
-            )
-        };
-        lines.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
     });
     Ok(ExitCode::SUCCESS)
 }

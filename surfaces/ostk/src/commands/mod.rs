@@ -4,6 +4,7 @@ mod act;
 mod attach;
 mod audit;
 mod bench;
+mod blame;
 mod clients;
 mod demo;
 mod health;
@@ -36,7 +37,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Shutdown => project::shutdown(output),
         Command::Ps => inspect::ps(output),
         Command::Pstree => inspect::pstree(output),
-        Command::Blame(args) => inspect::blame(&args, output),
+        Command::Blame(args) => blame::blame(&args, output),
         Command::Log(args) => inspect::log(&args, output),
         Command::Why(args) => inspect::why(&args, output),
         Command::Abi(args) => inspect::abi(&args.action, output),

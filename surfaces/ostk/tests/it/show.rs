@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::fixture::Fixture;
 
 #[test]
@@ -41,4 +43,22 @@ fn a_lineage_is_shown_with_its_last_records_a_file_with_its_versions() {
     assert_eq!(fixture.run(&["show", "status", "--json"]).good().json()["files"], 1);
     let nothing = fixture.run(&["show", "nothing"]);
     assert!(nothing.code == 1 && nothing.err.contains("Hint:"), "{nothing:?}");
+}
+
+#[test]
+fn blame_names_the_call_behind_a_line_and_its_reason() {
+    let fixture = Fixture::with_a_log();
+    let edit = r#"{"path":"notes.txt","old":"two","new":"2","reason":"digits read faster"}"#;
+    fixture.call("file.edit", edit).good();
+    let plain = fixture.run(&["blame", "notes.txt"]).good().out;
+    assert!(!plain.contains("digits"), "{plain}");
+    let told = fixture.run(&["blame", "notes.txt", "--reasons"]).good().out;
+    assert!(told.contains("file.edit") && told.contains("digits read faster"), "{told}");
+    let lines = fixture.run(&["blame", "notes.txt", "--reasons", "--json"]).good().json()["lines"].take();
+    assert_eq!(
+        (&lines[0]["behind"]["call"], &lines[0]["behind"]["reason"]),
+        (&"file.write".into(), &Value::Null)
+    );
+    assert_eq!(lines[1]["behind"]["reason"], "digits read faster");
+    assert_eq!(lines[1]["behind"]["writer"], "human:ada");
 }
