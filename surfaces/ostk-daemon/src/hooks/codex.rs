@@ -40,13 +40,17 @@ fn with(text: &str, gap: &str, newline: &str) -> Result<Option<String>, TomlErro
     }
 }
 
-/// The text without our table, if it still stands as it was written.
-pub(super) fn remove(text: &str) -> Option<String> {
+/// The text without our table, if it still stands as it was written. `before` is the text that it was added to, if known.
+pub(super) fn remove(text: &str, before: Option<&str>) -> Option<String> {
+    let open_ended = before.is_some_and(|before| !before.is_empty() && !before.ends_with('\n'));
     ["\n", "\r\n"].into_iter().find_map(|newline| {
         let block = block(newline);
         let (before, after) = text.split_once(&block)?;
-        // The blank line before the table is ours too.
-        let before = before.strip_suffix(newline).unwrap_or(before);
+        // The blank line before the table is ours too, and the end of a last line that had none.
+        let mut before = before.strip_suffix(newline).unwrap_or(before);
+        if open_ended && after.is_empty() {
+            before = before.strip_suffix(newline).unwrap_or(before);
+        }
         Some(format!("{before}{after}"))
     })
 }
@@ -68,13 +72,14 @@ mod tests {
         for text in [
             "",
             "# mine\nmodel = \"o5\"  # odd\n",
+            "# no line break",
             "a = 1\r\n[b]\r\nc = 2\r\n",
             "[mcp_servers.x]\ncommand = \"y\"\n",
         ] {
             let added = add(text).unwrap().unwrap();
             assert!(added.starts_with(text) && has_server(&added.parse().unwrap()), "{added}");
             assert_eq!(add(&added).unwrap(), None);
-            assert_eq!(remove(&added).unwrap(), text);
+            assert_eq!(remove(&added, Some(text)).unwrap(), text);
         }
     }
 

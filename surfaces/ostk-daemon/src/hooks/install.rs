@@ -207,7 +207,7 @@ impl Format {
     fn remove(self, text: &str, before: Option<&str>) -> Result<(String, Done), String> {
         let removed = match self {
             Self::Codex => {
-                let removed = codex::remove(text);
+                let removed = codex::remove(text, before);
                 let changed = removed.unwrap_or_else(|| text.to_owned());
                 let left = changed.contains("[mcp_servers.ostk");
                 return Ok((changed, if left { Done::Kept } else { Done::Removed }));
@@ -289,13 +289,20 @@ fn remove_hooks(text: &str, before: Option<&str>) -> Result<String, JsonError> {
 
 fn drop_if_empty(doc: &mut Doc, path: &[&str], key: &str, before: Option<&str>) -> Result<(), JsonError> {
     let full: Vec<&str> = path.iter().copied().chain([key]).collect();
-    let empty = match doc.get(&full) {
+    let is_empty = |doc: &Doc| match doc.get(&full) {
         Some(Value::Array(items)) => items.is_empty(),
         Some(Value::Object(members)) => members.is_empty(),
         _ => false,
     };
-    let was_there = before.is_some_and(|text| Doc::parse(text).is_ok_and(|old| old.get(&full).is_some()));
-    if empty && !was_there { doc.remove_member(path, key) } else { Ok(()) }
+    if !is_empty(doc) {
+        return Ok(());
+    }
+    match before.and_then(|text| Doc::parse(text).ok()).filter(|old| old.get(&full).is_some()) {
+        // Also the blanks between its brackets.
+        Some(old) if is_empty(&old) => doc.put_back(&full, &old),
+        Some(_) => Ok(()),
+        None => doc.remove_member(path, key),
+    }
 }
 
 /// A file that we begin ends with a line break.
@@ -379,5 +386,94 @@ fn recall(root: &Path, path: &str) -> Result<Option<Memory>, SetupError> {
     match fs::read(memory_path(root, path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => Ok(serde_json::from_slice(&other.map_err(failed(path))?).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMATS: [Format; 3] = [Format::Hooks(&CLAUDE), Format::Hooks(&CODEX), Format::Servers];
+
+    /// Numbers that look random and are the same in every run.
+    struct Dice(u64);
+
+    impl Dice {
+        fn roll(&mut self, sides: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap() % sides
+        }
+
+        fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+            choices[self.roll(choices.len())]
+        }
+
+        /// Members in some order, in one style of spacing, which is not always the same inside of them.
+        fn settings(&mut self) -> String {
+            let newline = self.of(&["\n", "\r\n", ""]);
+            let indent = if newline.is_empty() { " " } else { self.of(&["  ", "\t", "    ", ""]) };
+            let mut members = vec!["\"z\" : [1,2 , 3]", "\"model\":\"o\\\"}\u{e9}\""];
+            members.push(self.of(&[
+                "\"hooks\": {}",
+                "\"hooks\":{ }",
+                "\"hooks\": {\"Stop\": [ ], \"PreToolUse\":[{\"matcher\":\"X\",\"hooks\":[{\"type\":\"command\",\"command\":\"mine\"}]}]}",
+                "\"hooks\": {\n\t\"SessionStart\": [\n\t]\n}",
+                "\"a\": null",
+            ]));
+            members.push(self.of(&[
+                "\"mcpServers\": {}",
+                "\"mcpServers\":{\"b\":{\"command\":\"b\"} }",
+                "\"b\": 2e5",
+            ]));
+            for at in (1..members.len()).rev() {
+                members.swap(at, self.roll(at + 1));
+            }
+            members.truncate(1 + self.roll(members.len()));
+            let inner = members.join(&format!(",{newline}{indent}"));
+            format!(
+                "{}{{{newline}{indent}{inner}{newline}}}{}",
+                self.of(&["", " ", "\n"]),
+                self.of(&["", "\n", "\r\n\r\n"])
+            )
+        }
+    }
+
+    #[test]
+    fn cutting_our_entries_out_leaves_every_byte_of_any_settings() {
+        let mut dice = Dice(7);
+        for _ in 0..200 {
+            let before = dice.settings();
+            for format in FORMATS {
+                let added = format.add(&before).unwrap().unwrap();
+                assert!(serde_json::from_str::<Value>(&added).is_ok(), "{before:?}\n{added}");
+                assert_eq!(format.add(&added).unwrap(), None, "a second time adds nothing");
+                assert_eq!(format.remove(&added, Some(&before)).unwrap(), (before.clone(), Done::Removed));
+                // Its owner has changed something else meanwhile.
+                let theirs = |text: &str| text.replace("2 , 3]", "2 , 3, 4]").replace("\"o\\", "\"p\\");
+                assert_eq!(format.remove(&theirs(&added), Some(&before)).unwrap().0, theirs(&before));
+            }
+        }
+    }
+
+    #[test]
+    fn cutting_our_table_out_leaves_every_byte_of_any_toml() {
+        let parts = [
+            "# mine\n",
+            "model = \"o5\"   # odd\n",
+            "\n\n",
+            "[tui]\n\ttheme = 'dark'\n",
+            "[mcp_servers.b]\ncommand = \"b\"",
+        ];
+        for chosen in 0..1_usize << parts.len() {
+            let taken = (0..parts.len()).filter(|part| chosen >> part & 1 == 1);
+            let text: String = taken.map(|part| parts[part]).collect();
+            for before in [text.clone(), text.replace('\n', "\r\n"), text.trim_end().to_owned()] {
+                let added = Format::Codex.add(&before).unwrap().unwrap();
+                assert_eq!(
+                    Format::Codex.remove(&added, Some(&before)).unwrap(),
+                    (before.clone(), Done::Removed)
+                );
+            }
+        }
     }
 }

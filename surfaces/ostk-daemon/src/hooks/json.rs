@@ -85,6 +85,15 @@ impl Doc {
         self.insert(node.span.start, last, &item, path.len())
     }
 
+    /// Gives the value at `path` the very text that it has in `old`.
+    pub(super) fn put_back(&mut self, path: &[&str], old: &Self) -> Result<(), JsonError> {
+        let text = old.find(path).and_then(|node| old.text.get(node.span.clone()));
+        match (self.find(path).map(|node| node.span.clone()), text) {
+            (Some(span), Some(text)) => self.splice(span, text),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a member of the object at `path`.
     pub(super) fn remove_member(&mut self, path: &[&str], key: &str) -> Result<(), JsonError> {
         let Some(Node { span, kind: Kind::Object(members) }) = self.find(path).cloned() else {

@@ -123,6 +123,9 @@ fn a_malformed_file_changes_nothing_anywhere() {
         ("{\"mcpServers\": ", "not JSON"),
         ("[]", "not an object"),
         ("{\"mcpServers\": []}", "not an object"),
+        // Claude Code does not read what has comments either.
+        ("{\n  // mine\n  \"a\": 1\n}\n", "not JSON"),
+        ("{\"a\": 1, /* mine */ \"b\": 2,}", "not JSON"),
     ] {
         fixture.write(".mcp.json", malformed);
         let ran = fixture.run(&["init", "--client", "claude"]);
