@@ -84,14 +84,14 @@ impl Server {
         }
         let (verb, args) = match tool_call(&name, &input) {
             Ok(call) => call,
-            Err(error) => return answer("", &Err(error)),
+            Err(error) => return answer((&name, ""), &Err(error)),
         };
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&self.open).acquire_owned().await else {
-            return answer(verb, &Err(CallError::new(Code::Stopped, "the server is closing")));
+            return answer((&name, verb), &Err(CallError::new(Code::Stopped, "the server is closing")));
         };
         if is_cancelled() {
-            return answer(verb, &Err(CallError::new(Code::Stopped, "cancelled")));
+            return answer((&name, verb), &Err(CallError::new(Code::Stopped, "cancelled")));
         }
         let called = tokio::task::spawn_blocking(move || {
             let result = seat.call(verb, &args, key);
@@ -101,7 +101,7 @@ impl Server {
         let result = called.await.unwrap_or_else(|error| {
             Err(CallError::new(Code::Failed, format!("bug: the call's thread ended: {error}")))
         });
-        answer(verb, &result)
+        answer((&name, verb), &result)
     }
 }
 
@@ -184,13 +184,24 @@ async fn report_progress(context: &RequestContext<RoleServer>, name: &str) {
     }
 }
 
-/// A conflict's hint names the system call; a model knows the tool.
-fn in_tools(mut error: CallError) -> CallError {
+/// An error in the words of the tool that was called: the kernel speaks of system calls and of commands for people.
+fn in_tools(tool: &str, verb: &str, mut error: CallError) -> CallError {
     if let Some(token) = error.data.get("token").and_then(Value::as_str) {
         error.hint = Some(format!(
             "accept the merge of both with fs_ops {{\"accept\": \"{token}\"}}, or read it again"
         ));
     }
+    if let Some(rest) = error.message.strip_prefix(verb).filter(|rest| rest.starts_with(':')) {
+        error.message = format!("{tool}{rest}");
+        let args = ostk_kernel::Tool::lookup(tool).map_or(&[][..], |tool| tool.args);
+        for (given, target, _) in args {
+            error.message = error.message.replace(&format!("`{target}`"), &format!("`{given}`"));
+        }
+    }
+    error.hint = error.hint.map(|hint| match hint.strip_prefix("ostk abi show ") {
+        Some(_) => format!("help {{\"tool\": \"{tool}\"}} has the arguments"),
+        None => hint.replace("process.start", "spawn"),
+    });
     error
 }
 
@@ -206,9 +217,9 @@ fn help(input: &Value) -> CallToolResult {
 }
 
 /// A result as the protocol carries it: text for the model with the digest last, data where there is some.
-fn answer(verb: &str, result: &Result<Value, CallError>) -> CallToolResult {
+fn answer((tool, verb): (&str, &str), result: &Result<Value, CallError>) -> CallToolResult {
     let data = result.as_ref().ok().filter(|_| tools::is_structured(verb)).cloned();
-    let mut result = result.clone().map_err(in_tools);
+    let mut result = result.clone().map_err(|error| in_tools(tool, verb, error));
     let digest =
         result.as_mut().ok().and_then(Value::as_object_mut).and_then(|fields| fields.remove("digest"));
     let (mut text, failed) = render_tool(verb, &result);

@@ -175,6 +175,11 @@ fn a_wrong_tool_a_wrong_argument_and_a_huge_one_are_answered() {
     let unknown = wire.bad("teleport", &json!({}));
     assert!(unknown.contains("teleport") && unknown.contains("fs_ops"), "{unknown}");
     assert!(wire.bad("read", &json!({ "path": 3 })).contains("path"));
+    // In the words of the tool, with a remedy that a model has.
+    let missing = wire.bad("Read", &json!({}));
+    assert!(missing.starts_with("Read: `file_path` is missing"), "{missing}");
+    assert!(missing.ends_with("Hint: help {\"tool\": \"Read\"} has the arguments"), "{missing}");
+    assert!(wire.good("help", &json!({ "tool": "Read" })).contains("file_path"));
     assert!(wire.bad("note", &json!({ "text": "x".repeat(100_000) })).contains("longer than"));
     // A large one is carried whole; one that is larger than a message may be is dropped and ends nothing.
     let large = "x".repeat(5 * 1024 * 1024);
