@@ -126,3 +126,37 @@ fn claude_code_s_own_tools_ask_and_are_recorded() {
         assert!(events.contains(&event), "{event} of {events:?}");
     }
 }
+
+#[test]
+fn claude_code_is_told_of_a_change_and_cannot_edit_what_it_has_not_seen() {
+    let Some(client) = claude() else { return };
+    let fixture = Fixture::new();
+    fixture.write("poem.txt", "one\ntwo\nthree\n");
+    fixture.good(&["init", "--client", "claude"]);
+    let poem = fixture.root().join("poem.txt");
+    let edit = || json!({ "file_path": poem, "old_string": "two", "new_string": "deux" });
+    let other = r#"ostk call file.edit '{"path":"poem.txt","old":"three","new":"THREE"}' --as other"#;
+    let turns = [
+        ("Read", json!({ "file_path": poem }), json!({ "tool_result_contains": "three" })),
+        (
+            "Bash",
+            json!({ "command": other }),
+            json!({ "last_user_contains": "poem.txt gen=2 by agent:other" }),
+        ),
+        ("Edit", edit(), json!({ "tool_result_contains": "since", "tool_result_is_error": true })),
+        ("Read", json!({ "file_path": poem }), json!({ "tool_result_contains": "THREE" })),
+        ("Edit", edit(), json!({ "tool_result_is_error": false })),
+    ];
+    let model = model("change the poem", &turns);
+    run(
+        &fixture,
+        client,
+        &model,
+        "change the poem",
+        &["--strict-mcp-config", "--allowedTools", "Read,Edit,Bash"],
+    );
+    assert_eq!(fixture.read("poem.txt"), "one\ndeux\nTHREE\n");
+    let blame = fixture.good(&["blame", "poem.txt"]).out;
+    let writer = |line: &str| blame.lines().find(|row| row.contains(line)).unwrap_or_default().to_owned();
+    assert!(writer("deux").contains("agent:claude-") && writer("THREE").contains("agent:other"), "{blame}");
+}

@@ -23,6 +23,10 @@ pub(super) fn set_up(root: &Path, args: &Init) -> Result<Vec<Step>, Failure> {
 pub(super) fn describe(step: &Step) -> String {
     let path = &step.path;
     match step.done {
+        // Before that it passes them over without a word.
+        Change::Added if path == ".codex/hooks.json" => {
+            format!("{path}: ostk added; Codex runs hooks once you have looked at them (/hooks)")
+        }
         Change::Added => format!("{path}: ostk added"),
         Change::Unchanged => format!("{path}: ostk is there already"),
         Change::Removed => format!("{path}: ostk removed"),
