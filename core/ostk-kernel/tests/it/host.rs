@@ -193,6 +193,12 @@ impl Host {
         next
     }
 
+    /// The caller gives up on its call with this key.
+    pub(crate) fn withdraw(&mut self, caller: &Caller, key: &str) {
+        let acts = self.kernel.withdraw(Timestamp::from_micros(self.now), caller, key);
+        self.take(acts);
+    }
+
     pub(crate) fn notice(&mut self, paths: &[&str]) {
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
         let acts = self.kernel.notice(Timestamp::from_micros(self.now), &paths);

@@ -1,9 +1,10 @@
 //! Idempotency and what a crash interrupts: no second effect, and an honest answer.
 
+use ostk_kernel::{Code, Outcome};
 use serde_json::json;
 
 use crate::{
-    host::{Host, agent, exit},
+    host::{Host, agent, assert_code, exit},
     twenty,
 };
 
@@ -166,4 +167,36 @@ fn a_batch_that_cannot_be_finished_after_a_crash_goes_back_whole() {
     host.run();
     assert_eq!((host.text("a.txt"), host.text("b.txt")), ("old\n".into(), "outside\n".into()));
     assert_eq!(host.last("file.write.receipt").body["done"], false);
+}
+
+#[test]
+fn a_withdrawn_call_has_no_effect_if_it_had_none_and_only_its_caller_can_withdraw_it() {
+    let mut host = Host::new();
+    host.put("a.txt", "1\n");
+    let edit = || json!({ "path": "a.txt", "old": "1", "new": "2" });
+    let open = host.submit_keyed(&agent("w"), "file.edit", edit(), Some("k"));
+    host.withdraw(&agent("v"), "k");
+    host.withdraw(&agent("w"), "another");
+    assert!(!host.replies.contains_key(&open));
+    host.withdraw(&agent("w"), "k");
+    host.run();
+    assert_code(host.replies[&open].as_ref().unwrap_err(), Code::Stopped);
+    assert_eq!((host.text("a.txt").as_str(), host.count("file.write.intent")), ("1\n", 0));
+    host.keyed(&agent("w"), "file.edit", edit(), "later").unwrap();
+    assert_eq!(host.text("a.txt"), "2\n", "nothing waits behind what was withdrawn");
+}
+
+#[test]
+fn a_withdrawn_command_is_killed_and_its_end_is_in_the_log() {
+    let mut host = Host::new();
+    let open = host.submit_keyed(&agent("w"), "shell.run", json!({ "command": "make" }), Some("k"));
+    host.sync_to(host.log.len());
+    let (command, _) = host.start(0).expect("the command runs");
+    host.withdraw(&agent("w"), "k");
+    assert_eq!(host.aborted, [command]);
+    assert!(!host.replies.contains_key(&open), "it is not over before it has ended");
+    host.finish(command, Outcome::Shell { end: Ok(exit(137, "")), before: Vec::new(), after: Vec::new() });
+    host.run();
+    assert_eq!(host.replies[&open].as_ref().unwrap()["exit"], 137);
+    assert_eq!(host.count("shell.receipt"), 1);
 }
