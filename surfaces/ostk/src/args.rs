@@ -97,6 +97,9 @@ pub(crate) struct Init {
     /// Take the coding agent's set-up out again.
     #[arg(long, requires = "client")]
     pub(crate) uninstall: bool,
+    /// Write no git hook that adds the log's checkpoint to commit messages.
+    #[arg(long)]
+    pub(crate) no_git_hook: bool,
 }
 
 /// A coding agent that can be set up.
@@ -205,6 +208,9 @@ pub(crate) enum AuditAction {
         /// Also check every signature.
         #[arg(long)]
         deep: bool,
+        /// Also compare the checkpoints in git's commits with the log.
+        #[arg(long)]
+        git: bool,
     },
     /// Print a proof that a record is in the log.
     Prove {
@@ -221,6 +227,12 @@ pub(crate) enum AuditAction {
         /// Start at this record.
         #[arg(long, value_name = "SEQ")]
         from: Option<u64>,
+    },
+    /// Print the newest checkpoint as a trailer for a commit message.
+    Trailer {
+        /// Put it into this file; the git hook that init writes calls it so.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
     },
     /// Write the whole log as JSON lines.
     Export,

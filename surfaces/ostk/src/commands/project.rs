@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use libostk::Identity;
 use serde_json::json;
 
-use super::{Done, clients};
+use super::{Done, audit, clients};
 use crate::{
     args::{Init, Listen},
     connect,
@@ -15,10 +15,13 @@ use crate::{
 
 pub(crate) fn init(args: &Init, output: &Output) -> Done {
     let here = std::env::current_dir()?;
-    let made = ostk_daemon::init(&here).map_err(|error| {
+    let mut made = ostk_daemon::init(&here).map_err(|error| {
         Failure::check(error.to_string())
             .hint("run `git init` first: ostk keeps its state at the root of a git repository")
     })?;
+    if !args.no_git_hook {
+        made.created.extend(audit::install_witness(&made.root)?);
+    }
     let clients = clients::set_up(&made.root, args)?;
     let value = json!({ "root": made.root, "created": made.created, "clients": clients });
     output.show(&value, |output| {

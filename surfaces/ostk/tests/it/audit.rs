@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
-use crate::fixture::{Fixture, eventually};
+use crate::fixture::{Fixture, eventually, ran};
 
 #[test]
 fn a_good_log_verifies_without_a_daemon() {
@@ -160,4 +160,59 @@ fn every_verdict_comes_out_the_same_again_also_after_the_rules_changed() {
     assert_eq!(replay["denied"], 1);
     assert!(replay["allowed"].as_u64().unwrap() >= 2, "{replay}");
     assert!(fixture.run(&["audit", "replay-verdicts"]).good().out.contains("come out the same, 0 do not"));
+}
+
+/// Commits everything that git sees in the repository, the hook of `ostk init` included.
+fn commit(fixture: &Fixture, message: &str) {
+    let path = format!(
+        "{}:{}",
+        std::path::Path::new(env!("CARGO_BIN_EXE_ostk")).parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    for args in [&["add", "."][..], &["commit", "-q", "-m", message]] {
+        let who = ["-c", "user.name=ada", "-c", "user.email=ada@localhost"];
+        let mut git = fixture.program("git", &[&who, args].concat());
+        assert!(git.env("PATH", &path).status().unwrap().success());
+    }
+}
+
+#[test]
+fn commits_bear_witness_to_the_log_and_a_log_that_was_cut_disagrees() {
+    let fixture = Fixture::with_a_log();
+    commit(&fixture, "one");
+    fixture.call("file.edit", r#"{"path":"notes.txt","old":"two","new":"2"}"#).good();
+    fixture.run(&["shutdown"]).good();
+    commit(&fixture, "two\n\nCo-authored-by: somebody <s@localhost>");
+    let told = ran(fixture.program("git", &["log", "-1", "--format=%B"]).output().unwrap()).good().out;
+    assert!(told.contains("\nCo-authored-by: somebody <s@localhost>\nOstk-Checkpoint: ostk/repo "), "{told}");
+    let whole = fixture.run(&["audit", "verify", "--git"]).good().out;
+    assert!(whole.contains("2 commits agree"), "{whole}");
+
+    // The log of an earlier moment, whole in itself: only git knows that there was more.
+    let state = fixture.state();
+    let log = fs::read_to_string(state.join("journal.jsonl")).unwrap();
+    let cut: String = log.lines().take(3).map(|line| format!("{line}\n")).collect();
+    fs::write(state.join("journal.jsonl"), cut).unwrap();
+    fs::remove_dir_all(state.join("log")).unwrap();
+    fs::remove_dir_all(state.join("snapshots")).unwrap_or_default();
+    fixture.call("note", r#"{"text":"nothing happened"}"#).good();
+    fixture.run(&["shutdown"]).good();
+    fixture.run(&["audit", "verify", "--deep"]).good();
+    let cut = fixture.run(&["audit", "verify", "--git", "--json"]);
+    let problems = cut.json()["problems"].as_array().unwrap().clone();
+    assert_eq!((cut.code, problems.len()), (1, 2), "{problems:?}");
+    assert!(problems[0]["what"].as_str().unwrap().contains("bears witness"), "{problems:?}");
+}
+
+#[test]
+fn a_hook_of_ones_own_is_left_alone() {
+    let fixture = Fixture::bare();
+    let hook = fixture.root().join(".git/hooks/prepare-commit-msg");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\n").unwrap();
+    fixture.run(&["init"]).good();
+    assert_eq!(fs::read_to_string(&hook).unwrap(), "#!/bin/sh\n");
+    let without = Fixture::bare();
+    without.run(&["init", "--no-git-hook"]).good();
+    assert!(!without.root().join(".git/hooks/prepare-commit-msg").exists());
 }

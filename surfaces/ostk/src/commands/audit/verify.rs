@@ -16,7 +16,7 @@ use std::{
 use libostk::{Problem, ReadError, Report};
 use serde_json::{Value, json};
 
-use super::super::Done;
+use super::{super::Done, witness};
 use crate::{
     connect,
     failure::Failure,
@@ -31,10 +31,23 @@ const BAR: u64 = 30;
 /// Problems shown to a person; JSON has them all.
 const SHOWN: usize = 20;
 
-pub(crate) fn verify(deep: bool, output: &Output) -> Done {
-    let state_dir = connect::project()?.state_dir();
-    let report = watched(&state_dir, deep, output)?;
-    output.show(&to_json(&report), |output| human(&report, deep, output));
+pub(crate) fn verify(deep: bool, git: bool, output: &Output) -> Done {
+    let project = connect::project()?;
+    let state_dir = project.state_dir();
+    let mut report = watched(&state_dir, deep, output)?;
+    let mut witnesses = None;
+    // Git can bear witness to a log that is whole only.
+    if git && report.ok {
+        let (agreeing, problems) = witness::compare(project.root(), &state_dir, &report.keys)?;
+        report.ok = problems.is_empty();
+        report.problem_count += problems.len() as u64;
+        report.problems.extend(problems);
+        witnesses = Some(agreeing);
+    }
+    output.show(&to_json(&report), |output| {
+        let agree = witnesses.map(|count| format!("\n  git         {count} commits agree"));
+        human(&report, deep, output) + &agree.unwrap_or_default()
+    });
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
