@@ -95,8 +95,10 @@ const REFUSED_AMONG_OTHERS: [c_long; 6] = [
 const ABSENT: &[c_long] =
     &[libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 
-/// Flags of `clone` that make a namespace; that of time namespaces cannot be given to `clone`.
-const NAMESPACE_FLAGS: [i32; 7] = [
+/// Flags of `clone` that make a namespace (that of time namespaces cannot be given to `clone`), and the one that makes
+/// the new process a child of the caller's parent: of the one that contains it, whose wait it would disturb and whose
+/// end it would outlive.
+const CLONE_FLAGS: [i32; 8] = [
     libc::CLONE_NEWNS,
     libc::CLONE_NEWCGROUP,
     libc::CLONE_NEWUTS,
@@ -104,6 +106,7 @@ const NAMESPACE_FLAGS: [i32; 7] = [
     libc::CLONE_NEWUSER,
     libc::CLONE_NEWPID,
     libc::CLONE_NEWNET,
+    libc::CLONE_PARENT,
 ];
 /// Requests that put input into a terminal as if it had been typed.
 const TYPING: [u64; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
@@ -137,7 +140,7 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Calls that are refused for some arguments.
 fn rules(extra: Extra) -> Result<Rules, BackendError> {
-    let flags = NAMESPACE_FLAGS.map(|flag| u64::from(flag.cast_unsigned()));
+    let flags = CLONE_FLAGS.map(|flag| u64::from(flag.cast_unsigned()));
     let clone = flags.map(|flag| rule([(0, SeccompCmpOp::MaskedEq(flag), flag)]));
     let typing = TYPING.map(|request| rule([(1, SeccompCmpOp::Eq, request)]));
     Ok(BTreeMap::from([

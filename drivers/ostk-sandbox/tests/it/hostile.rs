@@ -105,6 +105,14 @@ const CALLS: &[(&str, &str)] = &[
         "make a user namespace with clone3",
         "a = (ctypes.c_uint64 * 8)(0x10000000, 0, 0, 0, 17, 0, 0, 0); verdict(forked(lambda: call('clone3', a, 64)))",
     ),
+    (
+        "make a process a child of its own parent",
+        "verdict(forked(lambda: call('clone', 0x8000 | 17, 0, 0, 0, 0)))",
+    ),
+    (
+        "make a process a child of its own parent with clone3",
+        "a = (ctypes.c_uint64 * 8)(0x8000, 0, 0, 0, 0, 0, 0, 0); verdict(forked(lambda: call('clone3', a, 64)))",
+    ),
     ("enter a namespace", "f = os.open('/proc/self/ns/uts', os.O_RDONLY); verdict(call('setns', f, 0) == 0)"),
     (
         "mount a file system",
