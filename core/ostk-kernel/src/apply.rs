@@ -71,9 +71,10 @@ impl State {
                 self.read(at, &path, image.blob, elided, partial, key);
             }
             Event::FileMissing { path, .. } => self.disbelieve(name_of(at.actor), &path),
-            Event::WriteIntent { changes, key, token, .. } => {
+            Event::WriteIntent { changes, verb, key, token, .. } => {
                 let (actor, lineage) = (at.actor.to_owned(), name_of(at.actor).to_owned());
-                let write = OpenWrite { actor, lineage, changes, ts: at.ts, key, token };
+                let whole = verb == "file.write";
+                let write = OpenWrite { actor, lineage, changes, whole, ts: at.ts, key, token };
                 self.open_writes.insert(at.seq, write);
             }
             Event::WriteReceipt { intent, done, problem } => self.settle(at.seq, intent, done, problem)?,
@@ -316,23 +317,25 @@ impl State {
         let generation = self.generation(path);
         let Some(lineage) = self.lineages.get_mut(name_of(at.actor)) else { return };
         let session = lineage.generation;
-        let known = lineage.reads.get(path).filter(|read| read.blob == blob && read.session == session);
-        let whole = !partial || known.is_some_and(|read| read.whole);
-        let call = match known {
+        let known = lineage.reads.get(path);
+        // Some lines of a newer version are not that version: a whole file is still written from what was seen whole.
+        if partial && known.is_some_and(|read| read.whole) {
+            return;
+        }
+        let call = match known.filter(|read| read.blob == blob && read.session == session) {
             Some(read) if elided => read.call,
             _ => key.map(|key| Hash::of(key.as_bytes())),
         };
-        let read = Read { blob, generation, seq: at.seq, session, whole, call };
+        let read = Read { blob, generation, seq: at.seq, session, whole: !partial, call };
         self.believe(name_of(at.actor), path, read);
     }
 
-    /// A writer knows what it has written, and of the rest as much as before.
-    fn wrote(&mut self, seq: u64, lineage: &str, path: &str, blob: Hash) {
+    /// A writer knows what it has written, and of the rest as much as before and since when; `all` of the file is its own.
+    fn wrote(&mut self, seq: u64, lineage: &str, path: &str, blob: Hash, all: bool) {
         let generation = self.generation(path);
         let Some(known) = self.lineages.get(lineage) else { return };
-        let session = known.generation;
-        let before = known.reads.get(path);
-        let whole = before.is_none_or(|read| read.whole && read.session == session);
+        let before = known.reads.get(path).filter(|_| !all);
+        let (whole, session) = before.map_or((true, known.generation), |read| (read.whole, read.session));
         self.believe(lineage, path, Read { blob, generation, seq, session, whole, call: None });
     }
 
@@ -378,7 +381,7 @@ impl State {
         for change in &write.changes {
             self.know(at, &change.path, change.before);
             if done {
-                self.changed(at, &write.lineage, change);
+                self.changed(at, &write.lineage, change, write.whole);
             }
         }
         if done {
@@ -404,12 +407,13 @@ impl State {
     }
 
     /// One file of a write is in place: its history grows and its writer's belief follows.
-    fn changed(&mut self, at: At<'_>, lineage: &str, change: &Change) {
+    fn changed(&mut self, at: At<'_>, lineage: &str, change: &Change, whole: bool) {
         self.advance(at, change, false);
+        let all = whole || change.before.is_none();
         match change.belief_blob.or(change.after.map(|image| image.blob)) {
             None => self.disbelieve(lineage, &change.path),
             Some(_) if change.blind => {}
-            Some(blob) => self.wrote(at.seq, lineage, &change.path, blob),
+            Some(blob) => self.wrote(at.seq, lineage, &change.path, blob, all),
         }
     }
 

@@ -109,6 +109,8 @@ pub struct OpenWrite {
     pub lineage: String,
     /// What.
     pub changes: Vec<Change>,
+    /// The call gave the whole file, so that its caller knows all of what it wrote.
+    pub whole: bool,
     /// When the intent was written.
     pub ts: Timestamp,
     /// Idempotency key.

@@ -116,6 +116,8 @@ pub(crate) fn content_of(path: &str, seen: &Seen) -> Result<Option<Content>, Cal
 /// What a caller believes of a file.
 pub(crate) struct Belief<'a> {
     pub(crate) blob: Option<Hash>,
+    /// No line of it is unseen.
+    pub(crate) whole: bool,
     pub(crate) blobs: &'a BTreeMap<Hash, BlobBytes>,
 }
 
@@ -188,9 +190,13 @@ pub(crate) fn write(
     if proposed.image() == current.image() {
         return Err(Refusal::Nothing);
     }
-    if belief.blob.is_none() {
-        return Err(CallError::new(Code::Unread, format!("{path} exists and you have not read it"))
-            .hint(format!("read {path} first, or make a targeted edit"))
+    if belief.blob.is_none() || !belief.whole {
+        let (seen, remedy) = match belief.blob {
+            Some(_) => ("read only some lines of it", "read the whole of"),
+            None => ("not read it", "read"),
+        };
+        return Err(CallError::new(Code::Unread, format!("{path} exists and you have {seen}"))
+            .hint(format!("{remedy} {path} first, or make a targeted edit"))
             .into());
     }
     if belief.blob == Some(current.hash) {
@@ -212,7 +218,7 @@ pub(crate) fn delete(path: &str, seen: &Seen, believed: Option<Hash>) -> Result<
     let current = content_of(path, seen)?.ok_or_else(|| absent(path))?;
     if believed.is_some_and(|blob| blob != current.hash) {
         return Err(CallError::new(Code::Conflict, format!("{path} changed since you read it"))
-            .hint(format!("read {path} again before you delete it"))
+            .hint(format!("read the whole of {path} again before you delete it"))
             .into());
     }
     Ok(Plan::new(path, Some(current), None))

@@ -55,6 +55,12 @@ impl Kernel {
                     let message = format!("{path} exists and you have not read it");
                     return Err(CallError::new(Code::Unread, message).hint(format!("read {path} first")));
                 }
+                ("write", Some(read)) if !read.whole => {
+                    let message = format!("{path} exists and you have read only some lines of it");
+                    return Err(
+                        CallError::new(Code::Unread, message).hint(format!("read the whole of {path} first"))
+                    );
+                }
                 _ => {}
             }
         }

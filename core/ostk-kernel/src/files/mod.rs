@@ -27,7 +27,7 @@ use crate::{
     event::{Event, Via},
     kernel::{Job, Kernel, Stage},
 };
-use decide::Plan;
+use decide::{Belief, Plan};
 use place::Rollback;
 use plans::{BatchOp, batch_ops};
 use recovery::Redo;
@@ -292,6 +292,17 @@ impl Kernel {
         }
         let lineage = self.state.lineages.get(job.caller.lineage())?;
         lineage.reads.get(path).map(|read| read.blob)
+    }
+
+    /// Whether the caller has seen every line of that version; of a file that it does not know, none is unseen.
+    fn knows_whole(&self, job: &Job, path: &str) -> bool {
+        let lineage = self.state.lineages.get(job.caller.lineage());
+        let read = lineage.and_then(|lineage| lineage.reads.get(path));
+        job.text("base_blob").is_some() || read.is_none_or(|read| read.whole)
+    }
+
+    fn belief_in<'a>(&self, job: &Job, path: &str, blobs: &'a BTreeMap<Hash, BlobBytes>) -> Belief<'a> {
+        Belief { blob: self.belief(job, path), whole: self.knows_whole(job, path), blobs }
     }
 
     fn observed(&mut self, job: Job, looked: &Looked, attempt: u8) {

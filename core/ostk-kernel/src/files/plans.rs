@@ -27,7 +27,7 @@ impl Kernel {
     pub(super) fn plan(&self, job: &Job, looked: &Looked) -> Result<Vec<Plan>, Refusal> {
         let path = job.paths.first().map(String::as_str).unwrap_or_default();
         let seen = looked.files.get(path).unwrap_or(&Seen::Absent);
-        let belief = Belief { blob: self.belief(job, path), blobs: &looked.blobs };
+        let belief = self.belief_in(job, path, &looked.blobs);
         let one = match job.syscall.name {
             "file.edit" => {
                 let (old, new) = (job.text("old").unwrap_or(""), job.text("new").unwrap_or(""));
@@ -77,8 +77,8 @@ impl Kernel {
         // The content moves as it is, whatever the caller believes of it; so does the belief.
         let gone = decide::delete(from, seen(from), None)?;
         let moved = gone.before.clone();
-        let known = Belief { blob: self.belief(job, from), blobs: &looked.blobs };
-        let believed = moved.as_ref().and_then(|moved| known.content(moved));
+        let known = self.belief_in(job, from, &looked.blobs);
+        let believed = moved.as_ref().filter(|_| known.whole).and_then(|moved| known.content(moved));
         let made = Plan { blind: believed.is_none(), belief: believed, ..Plan::new(to, None, moved) };
         Ok(vec![made, gone])
     }
@@ -143,7 +143,7 @@ impl Kernel {
             }),
             None => self.belief(job, path),
         };
-        let belief = Belief { blob, blobs: &blobs };
+        let belief = Belief { blob, whole: self.knows_whole(job, path), blobs: &blobs };
         let mut plan = match op.op {
             "edit" => decide::edit(path, &seen, &belief, (op.old, op.new, op.all))?,
             "write" => decide::write(path, &seen, &belief, op.content, op.executable)?,

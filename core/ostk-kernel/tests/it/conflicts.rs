@@ -47,6 +47,67 @@ fn whole_file_writes_from_a_stale_view_merge_and_never_revert() {
 }
 
 #[test]
+fn a_look_at_some_lines_does_not_let_a_whole_file_write_take_the_others_back() {
+    let mut host = stale("line 2\n", "two\n");
+    let part = json!({ "path": "a.txt", "offset": 18, "limit": 2 });
+    assert_eq!(host.ok(&agent("w"), "file.read", part)["content"], "line 18\nline 19\n");
+    let mine = twenty().replace("line 19\n", "nineteen\n");
+    let reply = host.ok(&agent("w"), "file.write", json!({ "path": "a.txt", "content": mine }));
+    assert_eq!(reply["files"][0]["merged"], true);
+    assert_eq!(host.text("a.txt"), mine.replace("line 2\n", "two\n"));
+    host.files_match_the_fold();
+}
+
+#[test]
+fn who_has_seen_some_lines_of_a_file_may_change_them_and_not_replace_the_file() {
+    let mut host = Host::new();
+    host.put("a.txt", &twenty());
+    let (w, whole) = (agent("w"), json!({ "path": "a.txt", "content": "line 1\nnew\n" }));
+    host.ok(&w, "file.read", json!({ "path": "a.txt", "limit": 2 }));
+    let refused = host.err(&w, "file.write", whole.clone());
+    assert_code(&refused, Code::Unread);
+    assert!(refused.hint.as_deref().unwrap().contains("read the whole of a.txt"), "{refused:?}");
+    assert_code(
+        &host.err(&w, "hook.before", json!({ "tool": "Write", "access": "write", "path": "a.txt" })),
+        Code::Unread,
+    );
+    host.ok(&w, "file.edit", json!({ "path": "a.txt", "old": "line 2\n", "new": "two\n" }));
+    assert_eq!(host.text("a.txt"), twenty().replace("line 2\n", "two\n"));
+    assert_code(&host.err(&w, "file.write", whole.clone()), Code::Unread);
+    host.ok(&w, "file.rename", json!({ "from": "a.txt", "to": "b.txt" }));
+    let moved = json!({ "path": "b.txt", "content": "line 1\nnew\n" });
+    assert_code(&host.err(&w, "file.write", moved.clone()), Code::Unread);
+    host.ok(&w, "file.read", json!({ "path": "b.txt" }));
+    host.ok(&w, "file.write", moved);
+    assert_eq!(host.text("b.txt"), "line 1\nnew\n");
+    host.files_match_the_fold();
+}
+
+#[test]
+fn after_a_look_at_some_lines_a_targeted_edit_of_what_another_wrote_there_works() {
+    let mut host = stale("line 19\n", "theirs\n");
+    host.ok(&agent("w"), "file.read", json!({ "path": "a.txt", "offset": 19 }));
+    let edit = json!({ "path": "a.txt", "old": "theirs\n", "new": "ours\n" });
+    host.ok(&agent("w"), "file.edit", edit);
+    assert_eq!(host.text("a.txt"), twenty().replace("line 19\n", "ours\n"));
+    // It has still seen only its first version as a whole: a file written from that gives nothing back.
+    let mine = twenty().replace("line 2\n", "two\n");
+    host.ok(&agent("w"), "file.write", json!({ "path": "a.txt", "content": mine }));
+    assert_eq!(host.text("a.txt"), mine.replace("line 19\n", "ours\n"));
+}
+
+#[test]
+fn who_wrote_a_file_as_a_whole_knows_it_also_if_it_had_seen_only_some_lines() {
+    let mut host = Host::new();
+    host.put("a.txt", &twenty());
+    let part = host.ok(&agent("w"), "file.read", json!({ "path": "a.txt", "limit": 2 }));
+    let named = json!({ "path": "a.txt", "content": "one\n", "base_blob": part["blob"] });
+    host.ok(&agent("w"), "file.write", named);
+    host.ok(&agent("w"), "file.write", json!({ "path": "a.txt", "content": "two\n" }));
+    assert_eq!(host.text("a.txt"), "two\n");
+}
+
+#[test]
 fn close_changes_are_handed_back_with_a_token_that_works_once() {
     let mut host = stale("line 10\n", "ten\n");
     let mine = twenty().replace("line 12\n", "twelve\n");
