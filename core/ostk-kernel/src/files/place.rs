@@ -101,13 +101,15 @@ impl Kernel {
         let Rollback { intent, attempt, problem, .. } = rollback;
         let text = problem.clone().unwrap_or_else(|| "the file changed before it was placed".to_owned());
         let receipt = Event::WriteReceipt { intent, done: false, problem: Some(text.clone()) };
-        self.record_with(&job.caller.clone(), &receipt, Vec::new(), Awaited::Nothing);
+        // Unlike a write that was done, this one is not safe with its intent alone: a start that does not find the
+        // receipt carries the intent out, after its caller was told that nothing was changed.
+        let seq = self.record_with(&job.caller.clone(), &receipt, Vec::new(), Awaited::Durable);
         if problem.is_none() && attempt < MAX_ATTEMPTS {
             return self.observe_again(job, attempt + 1);
         }
         let error =
             CallError::new(Code::Failed, format!("{}: {text}; nothing was changed", job.paths.join(", ")));
-        self.finish(job, Err(error), None);
+        self.finish(job, Err(error), After::Durable(seq + 1));
     }
 
     /// Records a conflict and hands the decision to the caller.

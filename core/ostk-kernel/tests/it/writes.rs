@@ -112,6 +112,33 @@ fn a_batch_is_placed_whole_or_put_back() {
 }
 
 #[test]
+fn that_nothing_was_changed_is_said_when_no_crash_can_make_it_untrue() {
+    let mut host = Host::new();
+    host.put("a.txt", "one\n");
+    host.read_only.push("a.txt".to_owned());
+    (host.syncs, host.writes) = (false, false);
+    let edit = json!({ "path": "a.txt", "old": "one", "new": "two" });
+    let call = host.submit(&agent("w"), "file.edit", edit);
+    host.run();
+    host.sync_to(host.log.len());
+    host.run();
+    assert_eq!(host.last("file.write.receipt").body["done"], false);
+    assert!(!host.replies.contains_key(&call), "a start without the receipt would do what the intent says");
+    host.writes = true;
+    host.sync_to(host.durable);
+    assert!(!host.replies.contains_key(&call), "a power cut can still take the receipt");
+    host.sync_to(host.log.len());
+    let error = host.replies[&call].clone().unwrap_err();
+    assert!(error.message.contains("nothing was changed"), "{error:?}");
+    host.read_only.clear();
+    host.syncs = true;
+    host.crash();
+    host.run();
+    assert_eq!(host.text("a.txt"), "one\n");
+    host.files_match_the_fold();
+}
+
+#[test]
 fn a_batch_lists_every_problem_and_changes_nothing() {
     let mut host = Host::new();
     host.put("a.txt", "a\n");
