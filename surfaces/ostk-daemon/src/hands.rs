@@ -130,15 +130,15 @@ impl Hands {
         }
     }
 
-    /// Kills what runs under an operation.
+    /// Ends what runs under an operation; a command that waits for its turn does not begin.
     pub(crate) fn abort(&self, id: OpId) {
-        self.processes.kill(id);
-        if let Some(task) = lock(&self.tasks).remove(&id) {
-            task.abort();
+        match lock(&self.tasks).remove(&id) {
+            Some(task) => task.abort(),
+            None => self.processes.kill(id),
         }
     }
 
-    /// Kills everything that runs.
+    /// Kills everything that runs; no process begins any more.
     pub(crate) fn stop_all(&self) {
         self.processes.kill_all();
         for (_, task) in std::mem::take(&mut *lock(&self.tasks)) {

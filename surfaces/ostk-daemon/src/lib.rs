@@ -7,6 +7,7 @@
 mod anchor;
 mod documents;
 mod follow;
+mod handles;
 mod hands;
 pub mod hooks;
 mod host;

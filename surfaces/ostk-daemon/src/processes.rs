@@ -20,7 +20,7 @@ use ostk_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::hands::lock;
+use crate::{handles::Handles, hands::lock};
 
 /// Variables that a command inherits; everything else of the daemon's environment stays out.
 const INHERITED: &[&str] =
@@ -78,9 +78,9 @@ pub(crate) struct Processes {
     hidden: Vec<PathBuf>,
     settings: Settings,
     /// Commands under way, by their operation.
-    running: Mutex<BTreeMap<OpId, Arc<Process>>>,
+    running: Mutex<Handles<OpId, Process>>,
     /// Background processes, by alias.
-    background: Mutex<BTreeMap<String, Arc<Process>>>,
+    background: Mutex<Handles<String, Process>>,
 }
 
 impl Processes {
@@ -113,9 +113,12 @@ impl Processes {
         let mut spec = self.spec(&format!("{id}"), command, cwd, bounds);
         spec.limits.wall = Duration::from_millis(timeout_ms);
         spec.stdin = Some(Vec::new());
+        if lock(&self.running).was_ended(&id) {
+            return Err("it was ended before it began".to_owned());
+        }
         let patience = spec.limits.wall + spec.limits.grace + Duration::from_secs(10);
         let process = Arc::new(ostk_sandbox::start(&spec).map_err(|error| error.to_string())?);
-        lock(&self.running).insert(id, Arc::clone(&process));
+        self.under_way(id, &process);
         let ended = process.wait(patience);
         lock(&self.running).remove(&id);
         let _ = fs::remove_dir_all(&spec.scratch);
@@ -131,6 +134,15 @@ impl Processes {
             dropped_bytes: outcome.stdout.omitted() + outcome.stderr.omitted(),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
         })
+    }
+
+    /// Keeps a handle on a command that has just begun; one that was ended meanwhile is killed.
+    fn under_way(&self, id: OpId, process: &Arc<Process>) {
+        let mut running = lock(&self.running);
+        if running.was_ended(&id) {
+            process.kill();
+        }
+        running.insert(id, Arc::clone(process));
     }
 
     fn spec(&self, name: &str, command: &str, cwd: &str, bounds: &Bounds) -> Spec {
@@ -179,6 +191,14 @@ impl Processes {
             )
             .hint("end one: process.interact with action kill"));
         }
+        let stopped = || {
+            let message = format!("the background process {alias:?} was ended before it began");
+            CallError::new(Code::Stopped, message).hint("start it again: process.start")
+        };
+        let name = alias.to_owned();
+        if lock(&self.background).was_ended(&name) {
+            return Err(stopped());
+        }
         let mut spec = self.spec(&format!("bg-{alias}"), command, "", bounds);
         // It may run for hours: these are kept from being made, not cleared away at its end.
         let is_kept = |path: &mut PathBuf| GUARDED_NAMES.iter().any(|name| *path == self.root.join(name));
@@ -187,7 +207,14 @@ impl Processes {
         let process =
             ostk_sandbox::start(&spec).map_err(|error| CallError::new(Code::Failed, error.to_string()))?;
         let process = Arc::new(process);
-        lock(&self.background).insert(alias.to_owned(), Arc::clone(&process));
+        {
+            let mut background = lock(&self.background);
+            if background.was_ended(&name) {
+                process.kill();
+                return Err(stopped());
+            }
+            background.insert(name, Arc::clone(&process));
+        }
         let found = wait_for.map(|text| process.wait_for(text.as_bytes(), wait) == Waited::Found);
         Ok(json!({ "alias": alias, "pid": process.pid(), "output": tail(&process, 50), "found": found }))
     }
@@ -201,10 +228,16 @@ impl Processes {
         lines: u64,
         wait: Duration,
     ) -> Result<Value, CallError> {
-        let process = lock(&self.background).get(alias).cloned();
+        let name = alias.to_owned();
+        let process = {
+            let mut background = lock(&self.background);
+            // The one that is to be ended may still wait for its start.
+            if action == "kill" { background.end(&name) } else { background.get(&name) }
+        };
         let process = process.ok_or_else(|| {
-            CallError::new(Code::NotFound, format!("no background process {alias:?} runs"))
-                .hint("it ended with the daemon that started it; start it again: process.start")
+            let begins = if action == "kill" { "; if its start is under way, it will not begin" } else { "" };
+            CallError::new(Code::NotFound, format!("no background process {alias:?} runs{begins}"))
+                .hint("look again when its start has been answered, or start it: process.start")
         })?;
         let failed = |error: ostk_sandbox::SandboxError| CallError::new(Code::Failed, error.to_string());
         let mut found = None;
@@ -225,23 +258,23 @@ impl Processes {
         }
         let end = process.try_wait().map_err(failed)?;
         if end.is_some() {
-            lock(&self.background).remove(alias);
+            lock(&self.background).remove(&name);
         }
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
         Ok(json!({ "output": tail(&process, lines), "alive": end.is_none(), "found": found,
             "exit": end.map(|end| code(end.exit)) }))
     }
 
-    /// Kills the command of an operation; its end is still reported.
+    /// Kills the command of an operation, also one that has not begun; its end is still reported.
     pub(crate) fn kill(&self, id: OpId) {
-        if let Some(process) = lock(&self.running).get(&id) {
+        if let Some(process) = lock(&self.running).end(&id) {
             process.kill();
         }
     }
 
-    /// Kills everything that runs.
+    /// Kills everything that runs; nothing begins any more.
     pub(crate) fn kill_all(&self) {
-        for process in lock(&self.running).values().chain(lock(&self.background).values()) {
+        for process in lock(&self.running).close().into_iter().chain(lock(&self.background).close()) {
             process.kill();
         }
     }
@@ -402,6 +435,60 @@ mod tests {
         let end = processes.run(1, command, "", 60_000, &bounds).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (end.exit, text(end.stdout), text(end.stderr))
+    }
+
+    fn anywhere() -> Bounds {
+        Bounds { writable: vec![String::new()], network: true, ..Bounds::default() }
+    }
+
+    #[test]
+    fn a_command_that_is_ended_before_it_begins_does_nothing() {
+        let (_place, processes) = workspace();
+        processes.kill(7);
+        let refused = processes.run(7, "touch src/made", "", 60_000, &anywhere()).unwrap_err();
+        assert!(refused.contains("before it began"), "{refused}");
+        assert!(!processes.root.join("src/made").exists());
+        assert_eq!(processes.run(8, "touch src/made", "", 60_000, &anywhere()).unwrap().exit, 0);
+    }
+
+    #[test]
+    fn a_command_that_is_ended_while_it_is_being_started_is_killed() {
+        let (_place, processes) = workspace();
+        let spec = processes.spec("7", "sleep 600", "", &anywhere());
+        let process = Arc::new(ostk_sandbox::start(&spec).unwrap());
+        processes.kill(7);
+        processes.under_way(7, &process);
+        let end = process.wait(Duration::from_secs(60)).unwrap().expect("it was killed");
+        assert_eq!(end.exit, Exit::Signal(9));
+    }
+
+    fn start(processes: &Processes, alias: &str, command: &str) -> Result<Value, CallError> {
+        processes.start(alias, command, &anywhere(), None, Duration::ZERO)
+    }
+
+    fn interact(processes: &Processes, alias: &str, action: &str) -> Result<Value, CallError> {
+        processes.interact(alias, action, None, 10, Duration::from_secs(60))
+    }
+
+    #[test]
+    fn a_background_process_that_is_ended_before_it_begins_does_not_begin() {
+        let (_place, processes) = workspace();
+        assert_eq!(interact(&processes, "web", "kill").unwrap_err().code, Code::NotFound);
+        assert_eq!(start(&processes, "web", "touch src/made; sleep 600").unwrap_err().code, Code::Stopped);
+        assert_eq!(interact(&processes, "web", "read_tail").unwrap_err().code, Code::NotFound);
+        assert!(!processes.root.join("src/made").exists());
+        start(&processes, "web", "sleep 600").unwrap();
+        assert_eq!(interact(&processes, "web", "kill").unwrap()["alive"], false);
+    }
+
+    #[test]
+    fn nothing_begins_when_the_daemon_ends() {
+        let (_place, processes) = workspace();
+        start(&processes, "web", "sleep 600").unwrap();
+        processes.kill_all();
+        assert!(processes.run(1, "true", "", 60_000, &anywhere()).is_err());
+        assert!(start(&processes, "again", "true").is_err());
+        assert_eq!(interact(&processes, "web", "kill").unwrap()["exit"], 128 + 9);
     }
 
     #[test]
