@@ -17,6 +17,8 @@ const MAX_PATH: usize = 4_096;
 const MAX_COMMAND: usize = 24 * 1024;
 /// Longest of the short texts: names, reasons, keys.
 const MAX_SHORT: usize = 1_024;
+/// Most bytes of a file, and of any text in a call: what the packs take as one blob.
+const MAX_BYTES: usize = 64 << 20;
 /// Longest name of a caller in bytes.
 const MAX_CALLER: usize = 200;
 /// Texts that become blobs or are compared only, and may be long.
@@ -41,6 +43,9 @@ pub(crate) fn check_size(
     if key.is_some_and(|key| key.len() > MAX_SHORT) {
         return Err(too_large("the idempotency key", MAX_SHORT));
     }
+    if longest_text(args) > MAX_BYTES {
+        return Err(too_large("a text of the call", MAX_BYTES));
+    }
     for (name, value) in args.as_object().into_iter().flatten() {
         let Some(text) = value.as_str() else { continue };
         let kind = syscall.args.iter().find(|arg| arg.name == name).map(|arg| arg.kind);
@@ -55,6 +60,21 @@ pub(crate) fn check_size(
         }
     }
     Ok(())
+}
+
+/// Refuses what no pack takes.
+pub(crate) fn check_bytes(path: &str, bytes: &[u8]) -> Result<(), CallError> {
+    if bytes.len() <= MAX_BYTES { Ok(()) } else { Err(too_large(path, MAX_BYTES)) }
+}
+
+/// Bytes of the longest text anywhere in the arguments.
+fn longest_text(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(longest_text).max().unwrap_or(0),
+        Value::Object(members) => members.values().map(longest_text).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn too_large(what: &str, most: usize) -> CallError {

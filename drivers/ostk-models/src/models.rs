@@ -216,7 +216,10 @@ fn headers(route: &Route, endpoint: &Endpoint, uri: &Uri) -> Result<HeaderMap, M
 }
 
 fn missing_key(env: &'static str) -> ModelError {
-    ModelError::MissingKey { env, hint: format!("export {env}=… or store it with: ostk secret set {env}") }
+    ModelError::MissingKey {
+        env,
+        hint: format!("export {env}=… and run: ostk shutdown (the next call starts a daemon that has it)"),
+    }
 }
 
 fn authorization(provider: Provider, key: &str) -> Result<(HeaderName, HeaderValue), ModelError> {

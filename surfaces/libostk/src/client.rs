@@ -51,6 +51,8 @@ pub struct CallOptions {
     pub idempotency: Option<String>,
     /// How long the daemon may take; two minutes if absent.
     pub timeout: Option<Duration>,
+    /// The call is withdrawn, and its command ended, when this connection ends first. Needs an idempotency key.
+    pub tied: bool,
 }
 
 /// A record as it was appended.
@@ -139,7 +141,8 @@ impl Client {
     pub fn call(&mut self, verb: &str, args: &Value, options: &CallOptions) -> Result<Value, ClientError> {
         let timeout = options.timeout.unwrap_or(Duration::from_secs(120));
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let params = json!({ "verb": verb, "args": args, "idempotency": options.idempotency, "timeout_ms": timeout_ms });
+        let params = json!({ "verb": verb, "args": args, "idempotency": options.idempotency, "timeout_ms": timeout_ms,
+            "tied": options.tied });
         self.request("call", &params, timeout + GRACE)
     }
 
@@ -329,7 +332,7 @@ mod tests {
             say(stream, &answer(&call, 4));
         });
         assert_eq!(client.attach(&Identity::Agent("w".to_owned()), "test", Some("narrow")).unwrap(), "w-1");
-        let options = CallOptions { idempotency: Some("k".to_owned()), timeout: Some(SOON) };
+        let options = CallOptions { idempotency: Some("k".to_owned()), timeout: Some(SOON), tied: false };
         assert_eq!(client.call("ps", &json!({}), &options).unwrap()["ok"], true);
         assert_eq!(client.epoch(), 4);
         served.join().unwrap();

@@ -45,8 +45,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: UnixStream) {
     let (read, write) = stream.into_split();
     let (outbox, writing) = Outbox::new(write, MAX_OPEN);
     let writer = tokio::spawn(writing);
-    let mut connection = Connection { shared, peer, outbox: Arc::new(outbox), caller: None, follower: None };
+    let mut connection =
+        Connection { shared, peer, outbox: Arc::new(outbox), caller: None, follower: None, tied: Vec::new() };
     connection.read_all(read).await;
+    connection.withdraw_tied();
     drop(connection);
     // The writer ends when the outbox is gone; open calls hold it until they are answered.
     let _ = writer.await;
@@ -58,6 +60,8 @@ struct Connection {
     outbox: Arc<Outbox>,
     caller: Option<Caller>,
     follower: Option<Follower>,
+    /// Keys of calls that are withdrawn when the connection ends.
+    tied: Vec<(Caller, String)>,
 }
 
 impl Connection {
@@ -208,7 +212,8 @@ impl Connection {
     }
 
     /// Makes a call; its answer is sent when it comes, and other frames are read meanwhile.
-    fn start_call(&self, id: Value, params: Value, permit: OwnedSemaphorePermit) {
+    fn start_call(&mut self, id: Value, params: Value, permit: OwnedSemaphorePermit) {
+        self.tie(&params);
         let (outbox, runtime) = (Arc::clone(&self.outbox), Handle::current());
         let (host, epoch) = (&self.shared.host, self.shared.host.epoch);
         let send = move |result: Answer| {
@@ -223,6 +228,24 @@ impl Connection {
         match self.attached().and_then(|caller| new_call(caller.clone(), params)) {
             Ok(call) => host.submit(call, Reply::new(send)),
             Err(error) => send(Err(error)),
+        }
+    }
+
+    /// Remembers a call that shall not outlive the connection.
+    fn tie(&mut self, params: &Value) {
+        let key = params.get("idempotency").and_then(Value::as_str);
+        if let (Some(true), Some(key), Some(caller)) =
+            (params.get("tied").and_then(Value::as_bool), key, &self.caller)
+            && self.tied.len() < MAX_OPEN
+        {
+            self.tied.push((caller.clone(), key.to_owned()));
+        }
+    }
+
+    /// What has ended already has nothing to withdraw.
+    fn withdraw_tied(&mut self) {
+        for (caller, key) in self.tied.drain(..) {
+            self.shared.host.offer(Message::Withdraw { caller, key });
         }
     }
 

@@ -133,7 +133,7 @@ pub(crate) struct Listen {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// An Agentfile.
-    #[arg(value_name = "AGENTFILE", required_unless_present = "command")]
+    #[arg(value_name = "AGENTFILE", required_unless_present = "command", conflicts_with = "command")]
     pub(crate) agentfile: Option<PathBuf>,
     /// A command to run in the sandbox.
     #[arg(last = true)]

@@ -81,8 +81,11 @@ impl Link {
                 none.insert(client)
             }
         };
-        let options =
-            CallOptions { idempotency: key.map(str::to_owned), timeout: Some(Duration::from_secs(60)) };
+        let options = CallOptions {
+            idempotency: key.map(str::to_owned),
+            timeout: Some(Duration::from_secs(60)),
+            tied: false,
+        };
         client.call(verb, args, &options)
     }
 }

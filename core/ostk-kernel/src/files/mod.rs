@@ -226,7 +226,9 @@ impl Kernel {
             Some(_) => Class::FileWrite,
             None => class,
         };
-        let of_path = |(at, path): (usize, &String)| (class_at(at), Resource::Path(path.clone()));
+        // The gate's name for the root is the empty one.
+        let judged = |path: &String| if path == "." { String::new() } else { path.clone() };
+        let of_path = |(at, path): (usize, &String)| (class_at(at), Resource::Path(judged(path)));
         let mut resources: Vec<(Class, Resource)> = paths.iter().enumerate().map(of_path).collect();
         if let Some(command) = job.text("command") {
             resources.push((Class::ShellExec, Resource::Command(command.to_owned())));

@@ -42,7 +42,10 @@ impl Kernel {
             key: job.key.clone(),
             requests: job.requests.clone(),
         };
-        if let Err(error) = limits::check_record(&event) {
+        let fits = |plan: &Plan| {
+            plan.after.as_ref().map_or(Ok(()), |after| limits::check_bytes(&plan.path, &after.bytes))
+        };
+        if let Err(error) = plans.iter().try_for_each(fits).and_then(|()| limits::check_record(&event)) {
             return self.finish(job, Err(error), None);
         }
         let blobs = plans.iter().flat_map(Plan::blobs).collect();

@@ -184,7 +184,7 @@ async fn a_missing_key_is_named_with_the_way_to_provide_it() {
     config.anthropic.key = None;
     let error = ask(&Models::new(config).unwrap(), &hello(WIRES[0])).await.unwrap_err();
     assert!(matches!(error, ModelError::MissingKey { env: "ANTHROPIC_API_KEY", .. }), "{error:?}");
-    assert!(error.to_string().contains("ostk secret set ANTHROPIC_API_KEY"), "{error}");
+    assert!(error.to_string().contains("export ANTHROPIC_API_KEY=…"), "{error}");
 }
 
 #[tokio::test]

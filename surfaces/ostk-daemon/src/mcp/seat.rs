@@ -91,7 +91,7 @@ impl Seat {
 
     /// Makes a system call under an idempotency key of its own.
     pub(super) fn call(&self, verb: &str, args: &Value, key: String) -> Result<Value, CallError> {
-        let options = CallOptions { idempotency: Some(key), timeout: Some(deadline(args)) };
+        let options = CallOptions { idempotency: Some(key), timeout: Some(deadline(args)), tied: false };
         let mut client = self.take()?;
         let first = client.call(verb, args, &options);
         if !broke(&first) {
@@ -122,7 +122,8 @@ impl Seat {
         if self.options.name.is_none()
             && let Some(mut client) = idle.into_iter().next()
         {
-            let options = CallOptions { idempotency: None, timeout: Some(Duration::from_secs(1)) };
+            let options =
+                CallOptions { idempotency: None, timeout: Some(Duration::from_secs(1)), tied: false };
             // The daemon may have gone first; then the session ended with it.
             let _ = client.call("session.end", &json!({}), &options);
         }

@@ -70,6 +70,7 @@ pub(crate) fn call(args: &Call, output: &Output) -> Done {
     let options = CallOptions {
         idempotency: args.idempotency.clone(),
         timeout: Some(Duration::from_millis(args.timeout_ms)),
+        tied: false,
     };
     let project = connect::project()?;
     let result = connect::attach(&project, &identity, None)?.call(&args.verb, &call, &options)?;

@@ -50,11 +50,16 @@ fn listing(output: &Output, lines: &[Value]) -> String {
     let row = |(number, line): (usize, &Value)| {
         let seq = format!("{:>6}", line["seq"].to_string());
         let who = format!("{:<width$}", writer(line));
-        let text = line["text"].as_str().unwrap_or("");
+        let text = printable(line["text"].as_str().unwrap_or(""));
         let (seq, who) = (output.paint(Paint::Yellow, &seq), output.paint(Paint::Cyan, &who));
         format!("{seq} {who} {:>5}  {text}", number + 1)
     };
     lines.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
+}
+
+/// A line without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// What the records with these numbers say: `{writer, call, turn, reason}`, each but the first null if it is not known.

@@ -205,5 +205,5 @@ fn place(input: &Input, once: bool) -> Place {
 }
 
 const fn options() -> CallOptions {
-    CallOptions { idempotency: None, timeout: Some(CALL_DEADLINE) }
+    CallOptions { idempotency: None, timeout: Some(CALL_DEADLINE), tied: false }
 }

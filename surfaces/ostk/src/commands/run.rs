@@ -2,7 +2,7 @@
 
 mod compose;
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 use libostk::{CallOptions, Client, Identity};
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn agent(args: &Run, path: &Path, output: &Output) -> Done {
 }
 
 fn wait(client: &mut Client, name: &str) -> Result<Value, Failure> {
-    let options = CallOptions { idempotency: None, timeout: Some(DAY) };
+    let options = CallOptions { idempotency: None, timeout: Some(DAY), tied: false };
     Ok(client.call("agent.wait", &json!({ "lineage": name }), &options)?)
 }
 
@@ -74,11 +74,20 @@ fn command(args: &Run, output: &Output) -> Done {
     let mut client = connect::attach(&project, &Identity::Agent(name), args.pin.as_deref())?;
     let line = args.command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
     let call = json!({ "command": line, "cwd": cwd()?, "timeout_ms": 3_600_000 });
-    let options = CallOptions { idempotency: None, timeout: Some(Duration::from_secs(3_600)) };
+    let options = CallOptions {
+        // Whoever interrupts this program ends the command with it.
+        idempotency: Some("run".to_owned()),
+        timeout: Some(Duration::from_secs(3_600)),
+        tied: true,
+    };
     let result = client.call("shell.run", &call, &options)?;
-    output.show(&result, |_| {
-        format!("{}{}", result["stdout"].as_str().unwrap_or(""), result["stderr"].as_str().unwrap_or(""))
-    });
+    if output.is_json() {
+        output.show(&result, |_| String::new());
+    } else {
+        let text = |name: &str| result[name].as_str().unwrap_or_default().as_bytes();
+        std::io::stdout().write_all(text("stdout"))?;
+        std::io::stderr().write_all(text("stderr"))?;
+    }
     let exit = result["exit"].as_i64().and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1);
     Ok(ExitCode::from(exit))
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::fixture::{Fixture, eventually};
+use crate::fixture::{Fixture, eventually, ran};
 
 #[test]
 fn init_makes_a_project_once() {
@@ -117,6 +117,54 @@ fn shutdown_stops_the_daemon_and_says_when_there_is_none() {
     assert_eq!(fixture.run(&["shutdown", "--json"]).good().json()["stopped"], true);
     eventually("the socket is removed", || !fixture.state().join("run/ostk.sock").exists());
     assert_eq!(fixture.run(&["shutdown", "--json"]).good().json()["stopped"], false);
+}
+
+#[test]
+fn a_text_that_is_too_large_is_refused_and_stops_nobody_else() {
+    let fixture = Fixture::new();
+    let large = fixture.home().join("large.json");
+    let content = "x".repeat(65 << 20);
+    fs::write(&large, format!(r#"{{"path":"big","content":"{content}"}}"#)).unwrap();
+    let mut call = fixture.command(&["call", "file.write", "-", "--as", "evil", "--json"]);
+    let refused = ran(call.stdin(fs::File::open(&large).unwrap()).output().unwrap());
+    assert_eq!(
+        refused.json()["error"]["code"],
+        "too_large",
+        "{}",
+        &refused.out[..200.min(refused.out.len())]
+    );
+    fixture.call("file.write", r#"{"path":"small","content":"a\n"}"#).good();
+}
+
+#[test]
+fn the_root_can_be_listed() {
+    let fixture = Fixture::with_sources();
+    fixture.run(&["init"]).good();
+    for args in ["{}", r#"{"path":"."}"#, r#"{"path":"src/.."}"#] {
+        let listed = fixture.call("dir.list", args).good().json();
+        assert!(listed["entries"].as_array().unwrap().contains(&"src/".into()), "{args}: {listed}");
+    }
+}
+
+#[test]
+fn a_commands_streams_stay_apart_and_nothing_is_added_to_them() {
+    let fixture = Fixture::new();
+    let ran = fixture.run(&["run", "--", "sh", "-c", "printf out; printf err >&2; exit 7"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (7, "out", "err"));
+    let both = fixture.run(&["run", "worker.af", "--", "true"]);
+    assert_eq!(both.code, 2, "{both:?}");
+}
+
+#[test]
+fn who_interrupts_a_command_ends_it() {
+    let fixture = Fixture::new();
+    let mut child = fixture.spawn(&["run", "--", "sh", "-c", "echo > started.txt; sleep 600"]);
+    eventually("the command runs", || fixture.root().join("started.txt").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("the command's end is recorded", || {
+        !fixture.run(&["audit", "query", "--event", "shell.receipt", "--json"]).good().lines().is_empty()
+    });
 }
 
 #[test]
