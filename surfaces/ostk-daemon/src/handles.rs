@@ -52,6 +52,14 @@ impl<K: Clone + Ord, T> Handles<K, T> {
         self.live.remove(name);
     }
 
+    /// Takes out what has ended, with what `ended` says of it.
+    pub(crate) fn take_ended<E>(&mut self, ended: impl Fn(&T) -> Option<E>) -> Vec<(K, E)> {
+        let found: Vec<_> =
+            self.live.iter().filter_map(|(name, handle)| Some((name.clone(), ended(handle)?))).collect();
+        self.live.retain(|name, _| !found.iter().any(|(ended, _)| ended == name));
+        found
+    }
+
     /// What runs under a name, to be ended; if nothing does, what is about to begin under it will not.
     pub(crate) fn end(&mut self, name: &K) -> Option<Arc<T>> {
         let found = self.get(name);

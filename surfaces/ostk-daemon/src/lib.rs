@@ -17,6 +17,7 @@ mod outbox;
 mod peer;
 mod processes;
 mod rpc;
+mod settings;
 mod setup;
 mod snapshot;
 

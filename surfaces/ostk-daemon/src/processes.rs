@@ -4,7 +4,7 @@
 //! directory and a clean environment, and keeps a handle on whatever runs so that it can be ended.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     env,
     ffi::OsString,
     fs,
@@ -15,12 +15,14 @@ use std::{
 
 use ostk_kernel::{CallError, Code, OpId, ShellEnd};
 use ostk_policy::Bounds;
-use ostk_sandbox::{
-    Exit, Guarantee, Limits, LocalSockets, Network, Process, Readable, Refused, Spec, Stream, Waited,
-};
+use ostk_sandbox::{Exit, Network, Process, Readable, Refused, Spec, Stream, Waited};
 use serde_json::{Value, json};
 
-use crate::{handles::Handles, hands::lock};
+use crate::{
+    handles::Handles,
+    hands::lock,
+    settings::{Credentials, Settings},
+};
 
 /// Variables that a command inherits; everything else of the daemon's environment stays out.
 const INHERITED: &[&str] =
@@ -68,8 +70,10 @@ const GUARDED_AT_THE_TOP: [&str; 8] = [
 ];
 /// A background process may run this long.
 const BACKGROUND: Duration = Duration::from_secs(24 * 3600);
-/// Background processes at once.
+/// Background processes at once; those that have ended keep their output until the place is needed.
 const MAX_BACKGROUND: usize = 256;
+/// Ends of background processes whose place was needed, kept for whoever asks; then the first in the alphabet is forgotten.
+const MAX_EXITS: usize = 4096;
 
 /// Starts and ends processes.
 pub(crate) struct Processes {
@@ -81,6 +85,8 @@ pub(crate) struct Processes {
     running: Mutex<Handles<OpId, Process>>,
     /// Background processes, by alias.
     background: Mutex<Handles<String, Process>>,
+    /// Exit codes of background processes that ended and whose place was needed, by alias.
+    exits: Mutex<BTreeMap<String, i32>>,
 }
 
 impl Processes {
@@ -98,6 +104,7 @@ impl Processes {
             settings,
             running: Mutex::default(),
             background: Mutex::default(),
+            exits: Mutex::default(),
         })
     }
 
@@ -184,13 +191,7 @@ impl Processes {
         wait_for: Option<&str>,
         wait: Duration,
     ) -> Result<Value, CallError> {
-        if lock(&self.background).len() >= MAX_BACKGROUND {
-            return Err(CallError::new(
-                Code::Busy,
-                format!("{MAX_BACKGROUND} background processes run already"),
-            )
-            .hint("end one: process.interact with action kill"));
-        }
+        self.make_room()?;
         let stopped = || {
             let message = format!("the background process {alias:?} was ended before it began");
             CallError::new(Code::Stopped, message).hint("start it again: process.start")
@@ -219,6 +220,25 @@ impl Processes {
         Ok(json!({ "alias": alias, "pid": process.pid(), "output": tail(&process, 50), "found": found }))
     }
 
+    /// Gives up the output of ended background processes where all places are taken; refuses where all of them run.
+    fn make_room(&self) -> Result<(), CallError> {
+        let mut background = lock(&self.background);
+        if background.len() < MAX_BACKGROUND {
+            return Ok(());
+        }
+        let ended = |process: &Process| Some(code(process.try_wait().ok()??.exit));
+        let mut exits = lock(&self.exits);
+        exits.extend(background.take_ended(ended));
+        while exits.len() > MAX_EXITS {
+            exits.pop_first();
+        }
+        if background.len() < MAX_BACKGROUND {
+            return Ok(());
+        }
+        let message = format!("{MAX_BACKGROUND} background processes run already");
+        Err(CallError::new(Code::Busy, message).hint("end one: process.interact with action kill"))
+    }
+
     /// Talks to a background process.
     pub(crate) fn interact(
         &self,
@@ -229,6 +249,10 @@ impl Processes {
         wait: Duration,
     ) -> Result<Value, CallError> {
         let name = alias.to_owned();
+        if let Some(exit) = lock(&self.exits).remove(alias) {
+            let output = "ostk: it ended, and its output was given up for other processes\n";
+            return Ok(json!({ "output": output, "alive": false, "found": null, "exit": exit }));
+        }
         let process = {
             let mut background = lock(&self.background);
             // The one that is to be ended may still wait for its start.
@@ -317,87 +341,6 @@ fn hidden(state_dir: &Path, keys: &Path, credentials: Credentials) -> Vec<PathBu
     hidden
 }
 
-/// The names in the section `[sandbox]`. One that is mistyped must not be taken for one that is not given.
-const SETTINGS: [&str; 7] =
-    ["network", "local_sockets", "credentials", "memory_mib", "processes", "cpu_percent", "accept_missing"];
-
-/// What the operator says about commands, in the section `[sandbox]` of `ostk.toml`.
-struct Settings {
-    network: Network,
-    local_sockets: LocalSockets,
-    credentials: Credentials,
-    limits: Limits,
-    /// Guarantees that a machine need not give.
-    accepted: BTreeSet<Guarantee>,
-}
-
-impl Settings {
-    fn load(state_dir: &Path) -> Result<Self, String> {
-        let file = state_dir.join("ostk.toml");
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(format!("{}: {error}", file.display())),
-        };
-        Self::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let settings: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
-        let sandbox = settings.get("sandbox");
-        let given = sandbox.and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
-        if let Some(unknown) = given.into_iter().find(|name| !SETTINGS.contains(&name.as_str())) {
-            let known = SETTINGS.join(", ");
-            return Err(format!("sandbox.{unknown} is no setting; there are: {known}"));
-        }
-        let word = |name, first: &'static str, second: &'static str| match sandbox
-            .and_then(|sandbox| sandbox.get(name))
-            .map(toml::Value::as_str)
-        {
-            None => Ok(true),
-            Some(Some(word)) if word == first => Ok(true),
-            Some(Some(word)) if word == second => Ok(false),
-            Some(_) => Err(format!("sandbox.{name} must be {first:?} or {second:?}")),
-        };
-        let host = word("network", "host", "none")?;
-        let own = word("local_sockets", "own", "all")?;
-        let hidden = word("credentials", "hidden", "visible")?;
-        let number = |name| match sandbox.and_then(|sandbox| sandbox.get(name)) {
-            None => Ok(None),
-            Some(value) => match value.as_integer().and_then(|number| u32::try_from(number).ok()) {
-                Some(number) if number > 0 => Ok(Some(number)),
-                _ => Err(format!("sandbox.{name} must be a number above zero")),
-            },
-        };
-        let limits = Limits {
-            total_memory_bytes: number("memory_mib")?.map(|mib| u64::from(mib) << 20),
-            total_processes: number("processes")?.map(u64::from),
-            cpu_percent: number("cpu_percent")?,
-            ..Limits::default()
-        };
-        let listed = sandbox.and_then(|sandbox| sandbox.get("accept_missing"));
-        let names = match listed {
-            None => &Vec::new(),
-            Some(listed) => listed.as_array().ok_or("sandbox.accept_missing must be a list of names")?,
-        };
-        let accepted = names.iter().map(|name| name.as_str().unwrap_or_default().parse());
-        Ok(Self {
-            network: if host { Network::Host } else { Network::None },
-            local_sockets: if own { LocalSockets::Own } else { LocalSockets::All },
-            credentials: if hidden { Credentials::Hidden } else { Credentials::Visible },
-            limits,
-            accepted: accepted.collect::<Result<_, String>>()?,
-        })
-    }
-}
-
-/// Whether commands see what lets them act in the person's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Credentials {
-    Hidden,
-    Visible,
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -482,6 +425,20 @@ mod tests {
     }
 
     #[test]
+    fn background_processes_that_have_ended_make_room_for_others() {
+        let (_place, processes) = workspace();
+        start(&processes, "long", "sleep 600").unwrap();
+        for number in 0..=MAX_BACKGROUND {
+            let (alias, until) = (format!("short{number}"), Duration::from_secs(60));
+            processes.start(&alias, "exit 3", &anywhere(), Some("never said"), until).unwrap();
+        }
+        assert_eq!(interact(&processes, "long", "read_tail").unwrap()["alive"], true);
+        let first = interact(&processes, "short0", "read_tail").unwrap();
+        assert_eq!((&first["alive"], &first["exit"]), (&json!(false), &json!(3)));
+        assert_eq!(interact(&processes, "short0", "read_tail").unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
     fn nothing_begins_when_the_daemon_ends() {
         let (_place, processes) = workspace();
         start(&processes, "web", "sleep 600").unwrap();
@@ -545,26 +502,5 @@ mod tests {
             bounds.writable = Vec::new();
         });
         assert_eq!(listed.1, "a");
-    }
-
-    #[test]
-    fn an_operator_accepts_missing_guarantees_by_name_and_no_others() {
-        let settings =
-            Settings::parse("[sandbox]\nnetwork = \"none\"\naccept_missing = [\"files\"]").unwrap();
-        assert_eq!(
-            (settings.network, settings.accepted),
-            (Network::None, BTreeSet::from([Guarantee::Files]))
-        );
-        let nothing = Settings::parse("").unwrap();
-        assert_eq!((nothing.network, nothing.accepted), (Network::Host, BTreeSet::new()));
-        assert_eq!((nothing.credentials, nothing.limits), (Credentials::Hidden, Limits::default()));
-        let limited = Settings::parse("[sandbox]\nmemory_mib = 2048\nprocesses = 500").unwrap().limits;
-        assert_eq!((limited.total_memory_bytes, limited.total_processes), (Some(2 << 30), Some(500)));
-        assert!(Settings::parse("[sandbox]\nmemory_mib = 0").is_err());
-        let wrong = Settings::parse("[sandbox]\naccept_missing = [\"everything\"]").err().unwrap();
-        assert!(wrong.contains("everything") && wrong.contains("files"), "{wrong}");
-        assert!(Settings::parse("[sandbox]\nnetwork = true").is_err());
-        let unknown = Settings::parse("[sandbox]\nnetwrk = \"none\"").err().unwrap();
-        assert!(unknown.contains("netwrk") && unknown.contains("network"), "{unknown}");
     }
 }

@@ -1,0 +1,114 @@
+//! What the operator says about commands: the section `[sandbox]` of `ostk.toml`.
+//!
+//! Read once, when the daemon starts; `processes.rs` obeys it.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use ostk_sandbox::{Guarantee, Limits, LocalSockets, Network};
+
+/// The names in the section `[sandbox]`. One that is mistyped must not be taken for one that is not given.
+const SETTINGS: [&str; 7] =
+    ["network", "local_sockets", "credentials", "memory_mib", "processes", "cpu_percent", "accept_missing"];
+
+/// What the operator says about commands, in the section `[sandbox]` of `ostk.toml`.
+pub(crate) struct Settings {
+    pub(crate) network: Network,
+    pub(crate) local_sockets: LocalSockets,
+    pub(crate) credentials: Credentials,
+    pub(crate) limits: Limits,
+    /// Guarantees that a machine need not give.
+    pub(crate) accepted: BTreeSet<Guarantee>,
+}
+
+impl Settings {
+    pub(crate) fn load(state_dir: &Path) -> Result<Self, String> {
+        let file = state_dir.join("ostk.toml");
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(format!("{}: {error}", file.display())),
+        };
+        Self::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let settings: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
+        let sandbox = settings.get("sandbox");
+        let given = sandbox.and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
+        if let Some(unknown) = given.into_iter().find(|name| !SETTINGS.contains(&name.as_str())) {
+            let known = SETTINGS.join(", ");
+            return Err(format!("sandbox.{unknown} is no setting; there are: {known}"));
+        }
+        let word = |name, first: &'static str, second: &'static str| match sandbox
+            .and_then(|sandbox| sandbox.get(name))
+            .map(toml::Value::as_str)
+        {
+            None => Ok(true),
+            Some(Some(word)) if word == first => Ok(true),
+            Some(Some(word)) if word == second => Ok(false),
+            Some(_) => Err(format!("sandbox.{name} must be {first:?} or {second:?}")),
+        };
+        let host = word("network", "host", "none")?;
+        let own = word("local_sockets", "own", "all")?;
+        let hidden = word("credentials", "hidden", "visible")?;
+        let number = |name| match sandbox.and_then(|sandbox| sandbox.get(name)) {
+            None => Ok(None),
+            Some(value) => match value.as_integer().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) if number > 0 => Ok(Some(number)),
+                _ => Err(format!("sandbox.{name} must be a number above zero")),
+            },
+        };
+        let limits = Limits {
+            total_memory_bytes: number("memory_mib")?.map(|mib| u64::from(mib) << 20),
+            total_processes: number("processes")?.map(u64::from),
+            cpu_percent: number("cpu_percent")?,
+            ..Limits::default()
+        };
+        let listed = sandbox.and_then(|sandbox| sandbox.get("accept_missing"));
+        let names = match listed {
+            None => &Vec::new(),
+            Some(listed) => listed.as_array().ok_or("sandbox.accept_missing must be a list of names")?,
+        };
+        let accepted = names.iter().map(|name| name.as_str().unwrap_or_default().parse());
+        Ok(Self {
+            network: if host { Network::Host } else { Network::None },
+            local_sockets: if own { LocalSockets::Own } else { LocalSockets::All },
+            credentials: if hidden { Credentials::Hidden } else { Credentials::Visible },
+            limits,
+            accepted: accepted.collect::<Result<_, String>>()?,
+        })
+    }
+}
+
+/// Whether commands see what lets them act in the person's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    Hidden,
+    Visible,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_accepts_missing_guarantees_by_name_and_no_others() {
+        let settings =
+            Settings::parse("[sandbox]\nnetwork = \"none\"\naccept_missing = [\"files\"]").unwrap();
+        assert_eq!(
+            (settings.network, settings.accepted),
+            (Network::None, BTreeSet::from([Guarantee::Files]))
+        );
+        let nothing = Settings::parse("").unwrap();
+        assert_eq!((nothing.network, nothing.accepted), (Network::Host, BTreeSet::new()));
+        assert_eq!((nothing.credentials, nothing.limits), (Credentials::Hidden, Limits::default()));
+        let limited = Settings::parse("[sandbox]\nmemory_mib = 2048\nprocesses = 500").unwrap().limits;
+        assert_eq!((limited.total_memory_bytes, limited.total_processes), (Some(2 << 30), Some(500)));
+        assert!(Settings::parse("[sandbox]\nmemory_mib = 0").is_err());
+        let wrong = Settings::parse("[sandbox]\naccept_missing = [\"everything\"]").err().unwrap();
+        assert!(wrong.contains("everything") && wrong.contains("files"), "{wrong}");
+        assert!(Settings::parse("[sandbox]\nnetwork = true").is_err());
+        let unknown = Settings::parse("[sandbox]\nnetwrk = \"none\"").err().unwrap();
+        assert!(unknown.contains("netwrk") && unknown.contains("network"), "{unknown}");
+    }
+}
