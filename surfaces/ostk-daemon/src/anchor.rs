@@ -31,7 +31,7 @@ use tokio::net::UnixListener;
 use crate::{
     documents,
     hands::{Hands, Scans},
-    host::{Host, HostHandle, MAX_MESSAGES, Message},
+    host::{Host, HostHandle, MAX_MESSAGES, Message, Progress},
     processes::Processes,
     rpc::{self, Shared},
     snapshot::{self, Snapshots},
@@ -168,13 +168,15 @@ fn start(
 ) -> Result<(), AnchorError> {
     let (sender, inbox) = mpsc::sync_channel(MAX_MESSAGES);
     let signer = signer()?;
-    let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), sender.clone())?;
+    let progress: Arc<Progress> = Arc::default();
+    let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), &progress, sender.clone())?;
     let (state, snapshots) = fold(state_dir, signer, recovery.next_seq)?;
     let documents = documents::load(state_dir);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         AnchorError::Part(format!("the governance documents are malformed:\n{}", lines.join("\n")))
     })?;
+    progress.begin(recovery.next_seq);
     let epoch = recovery.last_epoch + 1;
     let config =
         Config { version: env!("CARGO_PKG_VERSION").to_owned(), epoch, recovered: recovered(&recovery) };
@@ -185,7 +187,7 @@ fn start(
     let workspace = hands.workspace.clone();
     let handle = HostHandle::new(sender, epoch);
     let kernel = Kernel::new(config, state, gate);
-    let host = Host::new(kernel, journal, hands, handle.clone(), inbox, recovery.next_seq, snapshots);
+    let host = Host::new(kernel, journal, hands, handle.clone(), inbox, snapshots, progress);
     let builder = thread::Builder::new().name("ostk-kernel".to_owned());
     let host = builder.spawn(move || host.run(&documents)).map_err(AnchorError::io(root))?;
     let _watcher = watch(workspace, handle.clone());
@@ -203,21 +205,20 @@ fn signer() -> Result<Arc<dyn Signer>, AnchorError> {
 fn open_journal(
     state_dir: &Path,
     signer: Arc<dyn Signer>,
+    progress: &Arc<Progress>,
     sender: mpsc::SyncSender<Message>,
 ) -> Result<(Journal, Recovery), AnchorError> {
-    let written = sender.clone();
-    let on_durable = Box::new(move |progress: Result<u64, Arc<ostk_journal::PoisonError>>| {
-        let message = match progress {
-            Ok(count) => Message::Durable(count),
-            Err(error) => Message::Poisoned(error.to_string()),
-        };
-        // A host that is gone has nobody left to tell.
-        let _ = sender.send(message);
+    // What cannot be told because the host has much to do, it finds when it looks.
+    let (told, teller) = (Arc::clone(progress), sender.clone());
+    let on_durable = Box::new(move |news: Result<u64, Arc<ostk_journal::PoisonError>>| {
+        told.durable(news.map_err(|error| error.to_string()));
+        let _ = teller.try_send(Message::Progress);
     });
     let mut options = ostk_journal::Options::new(signer, origin(state_dir), on_durable);
+    let told = Arc::clone(progress);
     options.on_written = Some(Box::new(move |count| {
-        // As above; and what is written is durable soon, which is told too.
-        let _ = written.try_send(Message::Written(count));
+        told.written(count);
+        let _ = sender.try_send(Message::Progress);
     }));
     Journal::open(state_dir, options).map_err(|error| AnchorError::Part(error.to_string()))
 }

@@ -7,8 +7,8 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -20,7 +20,11 @@ use ostk_log::Timestamp;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::{hands::Hands, hooks::OpenTools, snapshot::Snapshots};
+use crate::{
+    hands::{Hands, lock},
+    hooks::OpenTools,
+    snapshot::Snapshots,
+};
 
 /// Messages that may wait for the host: every open call, its operation, and the watcher.
 pub(crate) const MAX_MESSAGES: usize = 16_384;
@@ -31,14 +35,54 @@ const BURST: usize = 256;
 
 /// What the host can be told.
 pub(crate) enum Message {
-    Call { call: NewCall, reply: Reply },
-    Withdraw { caller: Caller, key: String },
-    Done { op: OpId, outcome: Outcome },
-    Written(u64),
-    Durable(u64),
-    Poisoned(String),
+    Call {
+        call: NewCall,
+        reply: Reply,
+    },
+    Withdraw {
+        caller: Caller,
+        key: String,
+    },
+    Done {
+        op: OpId,
+        outcome: Outcome,
+    },
+    /// The journal has come further: see [`Progress`].
+    Progress,
     Noticed(Vec<String>),
-    Stop { reason: String },
+    Stop {
+        reason: String,
+    },
+}
+
+/// How far the journal is. Its writer notes it here and never waits for the host, who may be waiting for the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    written: AtomicU64,
+    durable: AtomicU64,
+    poison: Mutex<Option<String>>,
+}
+
+impl Progress {
+    /// So many records were found durable.
+    pub(crate) fn begin(&self, count: u64) {
+        self.written(count);
+        self.durable(Ok(count));
+    }
+
+    pub(crate) fn written(&self, count: u64) {
+        self.written.fetch_max(count, Ordering::SeqCst);
+    }
+
+    /// So many records are durable, or why no more will be.
+    pub(crate) fn durable(&self, news: Result<u64, String>) {
+        match news {
+            Ok(count) => {
+                self.durable.fetch_max(count, Ordering::SeqCst);
+            }
+            Err(reason) => *lock(&self.poison) = Some(reason),
+        }
+    }
 }
 
 /// A call without the number that the host gives it.
@@ -157,6 +201,7 @@ pub(crate) struct Host {
     wake: Option<Timestamp>,
     tools: OpenTools,
     snapshots: Snapshots,
+    progress: Arc<Progress>,
 }
 
 impl Host {
@@ -166,9 +211,10 @@ impl Host {
         hands: Arc<Hands>,
         handle: HostHandle,
         inbox: Receiver<Message>,
-        durable: u64,
         snapshots: Snapshots,
+        progress: Arc<Progress>,
     ) -> Self {
+        let durable = progress.durable.load(Ordering::SeqCst);
         Self {
             kernel,
             journal,
@@ -185,6 +231,7 @@ impl Host {
             wake: None,
             tools: OpenTools::default(),
             snapshots,
+            progress,
         }
     }
 
@@ -202,6 +249,7 @@ impl Host {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.stop("every client is gone"),
             }
+            self.look_at_progress();
             let (acts, wake) = self.kernel.tick(now());
             self.wake = wake;
             self.carry_out(acts);
@@ -243,9 +291,7 @@ impl Host {
                 let Some(paths) = self.tools.noticed(paths, Instant::now()) else { return };
                 self.kernel.notice(now(), &paths)
             }
-            Message::Written(count) => return self.became_written(count),
-            Message::Durable(count) => return self.became_durable(count),
-            Message::Poisoned(reason) => return self.poison(reason),
+            Message::Progress => return self.look_at_progress(),
             Message::Stop { .. } => return,
         };
         self.carry_out(acts);
@@ -322,6 +368,21 @@ impl Host {
                 Arc::clone(&self.hands).start(id, op, self.handle.clone());
                 Vec::new()
             }
+        }
+    }
+
+    fn look_at_progress(&mut self) {
+        let (written, durable) = (&self.progress.written, &self.progress.durable);
+        let (written, durable) = (written.load(Ordering::SeqCst), durable.load(Ordering::SeqCst));
+        if written > self.written {
+            self.became_written(written);
+        }
+        if durable > self.durable {
+            self.became_durable(durable);
+        }
+        let poison = lock(&self.progress.poison).take();
+        if let Some(reason) = poison {
+            self.poison(reason);
         }
     }
 
