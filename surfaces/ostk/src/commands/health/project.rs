@@ -92,7 +92,7 @@ pub(crate) fn documents(dir: &Path, loaded: Option<Hash>) -> Check {
             }
         },
     };
-    check.guarantees("the gate decides every call by the documents on disk")
+    check.guarantees("the gate decides every call by the documents that it loaded")
 }
 
 /// The last record of the log.
