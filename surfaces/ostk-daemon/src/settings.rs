@@ -10,6 +10,9 @@ use ostk_sandbox::{Guarantee, Limits, LocalSockets, Network};
 const SETTINGS: [&str; 7] =
     ["network", "local_sockets", "credentials", "memory_mib", "processes", "cpu_percent", "accept_missing"];
 
+/// What `ostk init` once wrote for `accept_missing`: `"waived"` accepts that `files` are not held, `"required"` nothing.
+const LANDLOCK: &str = "landlock";
+
 /// What the operator says about commands, in the section `[sandbox]` of `ostk.toml`.
 pub(crate) struct Settings {
     pub(crate) network: Network,
@@ -35,7 +38,9 @@ impl Settings {
         let settings: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
         let sandbox = settings.get("sandbox");
         let given = sandbox.and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
-        if let Some(unknown) = given.into_iter().find(|name| !SETTINGS.contains(&name.as_str())) {
+        if let Some(unknown) =
+            given.into_iter().find(|name| *name != LANDLOCK && !SETTINGS.contains(&name.as_str()))
+        {
             let known = SETTINGS.join(", ");
             return Err(format!("sandbox.{unknown} is no setting; there are: {known}"));
         }
@@ -69,7 +74,9 @@ impl Settings {
             None => &Vec::new(),
             Some(listed) => listed.as_array().ok_or("sandbox.accept_missing must be a list of names")?,
         };
-        let accepted = names.iter().map(|name| name.as_str().unwrap_or_default().parse());
+        let held = word(LANDLOCK, "required", "waived")?;
+        let waived = (!held).then_some(Ok(Guarantee::Files));
+        let accepted = names.iter().map(|name| name.as_str().unwrap_or_default().parse()).chain(waived);
         Ok(Self {
             network: if host { Network::Host } else { Network::None },
             local_sockets: if own { LocalSockets::Own } else { LocalSockets::All },
@@ -108,6 +115,9 @@ mod tests {
         let wrong = Settings::parse("[sandbox]\naccept_missing = [\"everything\"]").err().unwrap();
         assert!(wrong.contains("everything") && wrong.contains("files"), "{wrong}");
         assert!(Settings::parse("[sandbox]\nnetwork = true").is_err());
+        let earlier = |word| Settings::parse(&format!("[sandbox]\nlandlock = \"{word}\"")).unwrap().accepted;
+        assert_eq!(earlier("required"), BTreeSet::new());
+        assert_eq!(earlier("waived"), BTreeSet::from([Guarantee::Files]));
         let unknown = Settings::parse("[sandbox]\nnetwrk = \"none\"").err().unwrap();
         assert!(unknown.contains("netwrk") && unknown.contains("network"), "{unknown}");
     }
