@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ostk_kernel::{LineageState, State};
-use ostk_log::{Draft, Hash};
+use ostk_log::Hash;
 use serde_json::{Value, json};
 
 use crate::record;
@@ -26,13 +26,12 @@ impl Past {
         }
         let (mut state, mut version) = (State::default(), None);
         for entry in libostk::records(state_dir).ok()? {
-            let record = record::parse(&entry.ok()?).ok()?;
-            if record.event == "anchor.started" {
-                version = record.body.get("version").and_then(Value::as_str).map(str::to_owned);
+            let entry = entry.ok()?;
+            if record::header(&entry).ok()?.event == "anchor.started" {
+                let started = record::parse(&entry).ok()?;
+                version = started.body.get("version").and_then(Value::as_str).map(str::to_owned);
             }
-            let (seq, ts, epoch) = (record.seq, record.ts, record.epoch);
-            let draft = Draft { seq, ts, epoch, actor: record.actor, event: record.event, body: record.body };
-            ostk_kernel::fold(&mut state, &draft).ok()?;
+            ostk_kernel::fold_line(&mut state, &entry.line).ok()?;
         }
         Some(Self { state, version })
     }
