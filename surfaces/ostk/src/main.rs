@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod connect;
 mod failure;
+mod git;
 mod output;
 mod record;
 

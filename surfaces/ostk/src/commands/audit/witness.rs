@@ -9,7 +9,7 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
 use libostk::{KeyId, Problem, VerifierKey};
@@ -17,7 +17,7 @@ use ostk_log::{Frontier, SignedCheckpoint, leaf_hash};
 use serde_json::json;
 
 use super::super::Done;
-use crate::{connect, failure::Failure, output::Output};
+use crate::{connect, failure::Failure, git::git, output::Output};
 
 const TRAILER: &str = "Ostk-Checkpoint";
 const HOOK: &str = "#!/bin/sh\n\
@@ -142,13 +142,4 @@ fn disagreement(tree: &Frontier, signed: &SignedCheckpoint, keys: &[KeyId]) -> O
 fn problem(root: &Path, commit: &str, what: &str) -> Problem {
     let what = format!("commit {commit} bears witness: {what}");
     Problem { seq: None, file: PathBuf::from(root).join(".git"), offset: 0, what }
-}
-
-fn git(root: &Path, args: &[&str]) -> Result<String, Failure> {
-    let output = Command::new("git").args(args).current_dir(root).output()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Failure::check(format!("git {}: {said}", args.first().unwrap_or(&""))));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

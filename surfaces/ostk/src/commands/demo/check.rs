@@ -13,6 +13,11 @@ use serde_json::Value;
 use super::fleet::{Authored, Blame};
 use crate::failure::Failure;
 
+/// `worker-1` of `agent:worker-1`; a word without a kind is itself.
+pub(super) fn name_of(actor: &str) -> &str {
+    actor.split_once(':').map_or(actor, |(_, name)| name)
+}
+
 /// What the log says happened.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
@@ -67,7 +72,7 @@ struct Added {
 
 impl Walk {
     fn record(&mut self, seq: u64, actor: &str, event: &str, body: &Value) {
-        let lineage = actor.split_once(':').map_or(actor, |(_, name)| name).to_owned();
+        let lineage = name_of(actor).to_owned();
         match event {
             "file.write.intent" => {
                 self.open.insert(seq, (lineage, body["changes"].clone()));
@@ -149,8 +154,7 @@ impl Walk {
         for (path, lines) in blame {
             for Authored { writer, text } in lines {
                 let expected = authors.get(&(path.as_str(), text.as_str()));
-                let name = writer.split_once(':').map_or(writer.as_str(), |(_, name)| name);
-                if expected.is_some_and(|authors| !authors.contains(name)) {
+                if expected.is_some_and(|authors| !authors.contains(name_of(writer))) {
                     self.verdict.problems.push(format!("{path}: {text:?} is blamed on {writer}"));
                 }
             }

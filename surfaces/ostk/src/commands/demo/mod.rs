@@ -19,7 +19,7 @@ use scripted_model::ScriptedModel;
 use serde_json::{Value, json};
 
 use super::Done;
-use crate::{args::Demo, failure::Failure, output::Output};
+use crate::{args::Demo, failure::Failure, git::git, output::Output};
 
 pub(crate) fn demo(args: &Demo, output: &Output) -> Done {
     let started = Instant::now();
@@ -122,16 +122,4 @@ fn clone(source: &Path, target: &Path) -> Result<(), Failure> {
     let said = String::from_utf8_lossy(&status.stderr).trim().to_owned();
     Err(Failure::check(format!("{} cannot be cloned: {said}", source.display()))
         .hint("ostk demo --repo PATH names a git repository"))
-}
-
-fn git(root: &Path, args: &[&str]) -> Result<String, Failure> {
-    let output = Command::new("git").args(args).current_dir(root).output()?;
-    if !output.status.success() {
-        return Err(Failure::check(format!(
-            "git {}: {}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        )));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

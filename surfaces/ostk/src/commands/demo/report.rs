@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    check::Verdict,
+    check::{Verdict, name_of},
     fleet::{Authored, Blame},
 };
 use crate::output::{Output, Paint};
@@ -70,7 +70,7 @@ fn authors(output: &Output, blame: &Blame) -> String {
             std::iter::once(path.clone()).chain(counts).collect()
         })
         .collect();
-    let name = |writer: &&str| writer.split_once(':').map_or(*writer, |(_, name)| name).to_uppercase();
+    let name = |writer: &&str| name_of(writer).to_uppercase();
     let names: Vec<String> = std::iter::once("LINES OF".to_owned()).chain(writers.iter().map(name)).collect();
     output.table(&names.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
 }
