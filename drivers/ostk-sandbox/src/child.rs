@@ -22,12 +22,17 @@ use rustix::{
 };
 use seccompiler::BpfProgram;
 
-use crate::namespace::{self, View};
+use crate::{
+    namespace::{self, View},
+    relay::Relays,
+};
 
 /// Everything the child does to itself.
 pub(crate) struct ChildPlan {
     /// `None` when it sees the machine as the daemon does.
     pub(crate) view: Option<View>,
+    /// Only with a view that has a network of its own.
+    pub(crate) relays: Option<Relays>,
     /// Files of control groups that it joins.
     pub(crate) joins: Vec<CString>,
     pub(crate) cwd: CString,
@@ -56,6 +61,7 @@ pub(crate) enum Step {
     Session,
     Group,
     Namespace,
+    Relays,
     Mounts,
     WorkingDirectory,
     Limits,
@@ -68,12 +74,13 @@ pub(crate) enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 15] = [
+const STEPS: [(Step, &str); 16] = [
     (Step::Pipes, "pipes for its input and output"),
     (Step::Process, "a process"),
     (Step::Session, "a session of its own"),
     (Step::Group, "its control groups"),
     (Step::Namespace, "private namespaces"),
+    (Step::Relays, "relays on the loopback interface"),
     (Step::Mounts, "mounts in a private namespace"),
     (Step::WorkingDirectory, "the working directory"),
     (Step::Limits, "resource limits"),
@@ -101,12 +108,14 @@ impl Step {
 }
 
 impl ChildPlan {
-    /// Joins the groups of the command, enters its view and makes its mounts.
+    /// Joins the groups of the command, enters its view, opens its relays and makes its mounts.
     pub(crate) fn enter(&self) -> Result<(), Failed> {
         let mut joins = self.joins.iter();
         joins.try_for_each(|file| namespace::write_file(file, b"0")).map_err(Step::Group.failed())?;
         let Some(view) = &self.view else { return Ok(()) };
         view.enter().map_err(Step::Namespace.failed())?;
+        // While it still has the right to take the ports that ordinary users may not.
+        self.relays.iter().try_for_each(Relays::open).map_err(Step::Relays.failed())?;
         view.mounts.iter().try_for_each(|mount| mount.make()).map_err(Step::Mounts.failed())
     }
 

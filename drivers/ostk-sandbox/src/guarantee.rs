@@ -27,6 +27,8 @@ pub enum Guarantee {
     Signals,
     /// Without network, it reaches none (network namespace, or a filter).
     Network,
+    /// Where it reaches the network through relays, it reaches it in no other way (network namespace).
+    Relays,
     /// It connects to no local socket outside its writable trees (Landlock, mount namespace, or a filter).
     LocalSockets,
     /// Limits on all its processes together hold (control groups).
@@ -46,7 +48,7 @@ pub struct Missing {
 
 impl Guarantee {
     /// Every guarantee.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Files,
         Self::Protected,
         Self::Hidden,
@@ -54,6 +56,7 @@ impl Guarantee {
         Self::Processes,
         Self::Signals,
         Self::Network,
+        Self::Relays,
         Self::LocalSockets,
         Self::Totals,
     ];
@@ -68,6 +71,7 @@ impl Guarantee {
             Self::Processes => "processes",
             Self::Signals => "signals",
             Self::Network => "network",
+            Self::Relays => "relays",
             Self::LocalSockets => "local_sockets",
             Self::Totals => "totals",
         }
@@ -83,6 +87,7 @@ impl Guarantee {
             Self::Processes => "leave no process behind",
             Self::Signals => "cannot signal processes outside",
             Self::Network => "reach no network when they may not",
+            Self::Relays => "reach the network through the daemon's relays only",
             Self::LocalSockets => "cannot connect to the sockets of other programs",
             Self::Totals => "stay within limits on memory, processes and processor time as a whole",
         }
@@ -141,6 +146,7 @@ impl Probe {
                 let lack = "neither network namespaces nor filters of system calls";
                 (self.own_network() || self.filters, lack.to_owned(), NAMESPACES)
             }
+            Guarantee::Relays => (self.own_network(), "no network namespaces".to_owned(), NAMESPACES),
             Guarantee::LocalSockets => {
                 let lack = "neither namespaces nor filters of system calls";
                 (namespaces || self.filters || landlock >= 9, lack.to_owned(), NAMESPACES)

@@ -12,6 +12,7 @@
 use std::{
     ffi::{CString, c_char, c_int, c_void},
     mem::MaybeUninit,
+    net::TcpListener,
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
     ptr,
     sync::{
@@ -29,6 +30,7 @@ use rustix::{
 use crate::{
     child::{ChildPlan, Failed, Step},
     init,
+    relay::Relays,
 };
 
 /// Stack of a child: far more than its few nested calls take.
@@ -53,6 +55,7 @@ pub(crate) struct Started {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
+    pub(crate) relays: Vec<TcpListener>,
 }
 
 /// What the daemon and the children see at the same time.
@@ -96,7 +99,11 @@ pub(crate) fn launch(plan: &ChildPlan, program: &Program) -> Result<Started, Fai
         errno: AtomicI32::new(0),
     };
     let (pid, init) = launch.run()?;
-    Ok(Started { pid, init, stdin, stdout, stderr })
+    let relays = plan.relays.as_ref().map_or(Ok(Vec::new()), Relays::collect).map_err(|errno| {
+        end(Some(pid), init);
+        Failed { step: Step::Relays, errno }
+    })?;
+    Ok(Started { pid, init, stdin, stdout, stderr, relays })
 }
 
 /// A pipe whose descriptors are none of the three that a child puts its own on.

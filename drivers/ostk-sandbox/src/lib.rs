@@ -27,6 +27,7 @@ mod placeholder;
 mod plan;
 mod probe;
 mod process;
+mod relay;
 mod ruleset;
 mod sockets;
 mod spec;

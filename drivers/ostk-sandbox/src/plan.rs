@@ -21,6 +21,7 @@ use crate::{
     namespace::{IdMaps, View},
     paths,
     placeholder::Placeholder,
+    relay::Relays,
     ruleset,
     sweep::Sweep,
     trees::{Trees, c_path},
@@ -59,7 +60,7 @@ pub struct Containment {
     pub protection: Protection,
     /// It has a process namespace, so that nothing of it is left when it ends.
     pub own_processes: bool,
-    /// It has a network namespace with nothing but a loopback interface.
+    /// It has a network namespace with nothing but a loopback interface, on which there may be relays.
     pub own_network: bool,
     /// What it asked for and does not have; the operator accepted each by name.
     pub missing: Vec<Guarantee>,
@@ -103,8 +104,10 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         matches!(&spec.readable, Readable::Only(paths) if paths.iter().any(|path| path == "/proc"));
     let ioctls_are_ruled = probe.landlock_abi >= Some(5);
     let group = if probe.totals { Group::new(&spec.limits)? } else { Group::default() };
+    let relays = if means.own_network { relays(&spec.network)? } else { None };
     let child = ChildPlan {
         view,
+        relays,
         joins: group.joins()?,
         cwd,
         limits: limits(&spec.limits),
@@ -136,7 +139,7 @@ struct Means {
 impl Means {
     fn of(probe: &Probe, spec: &Spec, trees: &Trees) -> Self {
         let view = probe.namespaces != Namespaces::Unavailable;
-        let own_network = spec.network == Network::None && probe.own_network();
+        let own_network = spec.network != Network::Host && probe.own_network();
         let landlock_holds_sockets = probe.landlock_abi >= Some(LANDLOCK_WITH_SOCKETS);
         Self {
             view,
@@ -144,7 +147,7 @@ impl Means {
             own_processes: probe.own_processes(),
             own_network,
             extra: Extra {
-                no_network: spec.network == Network::None && !own_network,
+                no_network: spec.network != Network::Host && !own_network,
                 no_local_sockets: spec.local_sockets == LocalSockets::Own && !view && !landlock_holds_sockets,
                 shared_processes: !probe.own_processes(),
             },
@@ -161,7 +164,8 @@ fn missing(probe: &Probe, spec: &Spec, trees: &Trees) -> Result<Vec<Guarantee>, 
         Guarantee::Files | Guarantee::SystemCalls | Guarantee::Processes | Guarantee::Signals => true,
         Guarantee::Protected => trees.needs_protection(),
         Guarantee::Hidden => trees.hides(),
-        Guarantee::Network => spec.network == Network::None,
+        Guarantee::Network => spec.network != Network::Host,
+        Guarantee::Relays => matches!(spec.network, Network::Relayed { .. }),
         Guarantee::LocalSockets => spec.local_sockets == LocalSockets::Own,
         Guarantee::Totals => spec.limits.have_totals(),
     };
@@ -174,6 +178,13 @@ fn missing(probe: &Probe, spec: &Spec, trees: &Trees) -> Result<Vec<Guarantee>, 
         accepted.push(missing.guarantee);
     }
     Ok(accepted)
+}
+
+fn relays(network: &Network) -> Result<Option<Relays>, SandboxError> {
+    match network {
+        Network::Host | Network::None => Ok(None),
+        Network::Relayed { ports } => Relays::new(ports).map(Some),
+    }
 }
 
 fn view(probe: &Probe, spec: &Spec, trees: &Trees, means: &Means) -> Result<View, SandboxError> {

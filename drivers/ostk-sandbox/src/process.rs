@@ -5,8 +5,9 @@
 
 use std::{
     io,
+    net::TcpListener,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    Containment, Exit, Limits, Output, Probe, Refused, SandboxError, Spec,
+    Containment, Exit, Limits, Network, Output, Probe, Refused, SandboxError, Spec,
     child::{Failed, Step},
     launch::{self, Started},
     plan::{self, Plan},
@@ -68,6 +69,7 @@ pub struct Process {
     pid: i32,
     shared: Arc<Shared>,
     containment: Containment,
+    relays: Mutex<Vec<TcpListener>>,
 }
 
 /// What the supervisor thread is given.
@@ -77,12 +79,21 @@ struct Job {
     shared: Arc<Shared>,
 }
 
+/// What a caller holds of a command that has just been started.
+struct Begun {
+    pid: i32,
+    relays: Vec<TcpListener>,
+}
+
 /// On the calling thread: it has nothing else to do.
 pub(crate) fn run(probe: &Probe, spec: &Spec) -> Result<Outcome, SandboxError> {
+    if matches!(spec.network, Network::Relayed { .. }) {
+        return Err(SandboxError::InvalidSpec("nobody would serve its relays: start it instead".into()));
+    }
     let plan = plan::plan(probe, spec)?;
     let containment = plan.containment.clone();
     let shared = Shared::new(spec.limits.output_bytes, spec.stdin.as_deref(), true)?;
-    let (pid, supervisor) = begin(plan, &shared, &spec.limits)?;
+    let (Begun { pid, .. }, supervisor) = begin(plan, &shared, &spec.limits)?;
     supervisor.supervise();
     let state = shared.lock();
     let end = state.end.as_ref().ok_or(SandboxError::Unkillable { pid })?;
@@ -102,26 +113,32 @@ fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, Sandb
     let (tell, told) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("sandbox".into()).spawn(move || supervise(job, &tell));
     thread.map_err(SandboxError::io("start a thread"))?;
-    let pid = told.recv().map_err(|_| SandboxError::io("start a thread")(io::Error::other("it ended")))??;
-    Ok(Process { pid, shared, containment })
+    let Begun { pid, relays } =
+        told.recv().map_err(|_| SandboxError::io("start a thread")(io::Error::other("it ended")))??;
+    Ok(Process { pid, shared, containment, relays: Mutex::new(relays) })
 }
 
 /// The supervisor thread: tells whether the command was started, then sees it through.
-fn supervise(job: Job, tell: &mpsc::SyncSender<Result<i32, SandboxError>>) {
+fn supervise(job: Job, tell: &mpsc::SyncSender<Result<Begun, SandboxError>>) {
     // `launch` waits for the answer, so it can always be given.
     match begin(job.plan, &job.shared, &job.limits) {
-        Ok((pid, supervisor)) => {
-            let _ = tell.send(Ok(pid));
+        Ok((begun, supervisor)) => {
+            let _ = tell.send(Ok(begun));
             supervisor.supervise();
         }
         Err(error) => drop(tell.send(Err(error))),
     }
 }
 
-fn begin<'a>(plan: Plan, shared: &'a Shared, limits: &Limits) -> Result<(i32, Supervisor<'a>), SandboxError> {
-    let started = start_it(&plan)?;
+fn begin<'a>(
+    plan: Plan,
+    shared: &'a Shared,
+    limits: &Limits,
+) -> Result<(Begun, Supervisor<'a>), SandboxError> {
+    let mut started = start_it(&plan)?;
     let pid = started.pid.as_raw_nonzero().get();
-    Ok((pid, Supervisor::new(shared, started, limits, plan.after)?))
+    let relays = std::mem::take(&mut started.relays);
+    Ok((Begun { pid, relays }, Supervisor::new(shared, started, limits, plan.after)?))
 }
 
 /// Tells a failed step of containment from a program that cannot be executed.
@@ -147,6 +164,14 @@ impl Process {
     /// What holds it.
     pub fn containment(&self) -> &Containment {
         &self.containment
+    }
+
+    /// The listeners of its relays, in the order of the ports; none the second time, or without relays.
+    ///
+    /// Connections that were made before wait there. The listeners block and outlive the process: whoever serves them
+    /// stops when it has ended, for nobody will connect then.
+    pub fn take_relays(&self) -> Vec<TcpListener> {
+        std::mem::take(&mut *self.relays.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Queues input. Returns at once; at most 1 MiB may wait to be read.

@@ -98,13 +98,22 @@ pub enum Readable {
 }
 
 /// What a command reaches over the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
     /// What the daemon reaches.
     Host,
     /// Nothing. It has a loopback interface of its own where there are network namespaces; elsewhere it cannot make
     /// internet sockets at all.
     None,
+    /// Nothing but what the daemon relays: in a network of its own, 127.0.0.1 listens on these ports, and whoever holds
+    /// [`Process::take_relays`](crate::Process::take_relays) accepts the connections. For [`start`](crate::start) only.
+    ///
+    /// A machine without network namespaces cannot do this ([`Guarantee::Relays`]): where that is accepted, there is
+    /// no relay and no network. Rules on ports cannot stand in, for they would hold for these ports of every host.
+    Relayed {
+        /// At most 16 different ones, none of them 0. In a network of its own a command finds every port free.
+        ports: Vec<u16>,
+    },
 }
 
 /// The sockets in the file system that a command may connect to: those of container engines, key agents and desktops

@@ -211,7 +211,7 @@ impl<'a> Supervisor<'a> {
         limits: &Limits,
         after: After,
     ) -> Result<Self, SandboxError> {
-        let Started { pid, init, stdin, stdout, stderr } = child;
+        let Started { pid, init, stdin, stdout, stderr, relays: _ } = child;
         let ours = [&stdin, &stdout, &stderr];
         let watched = ours
             .into_iter()

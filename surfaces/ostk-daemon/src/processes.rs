@@ -165,7 +165,7 @@ impl Processes {
         if let Some(readable) = &bounds.readable {
             spec.readable = Readable::AllBut { tree: self.root.clone(), within: real(readable) };
         }
-        spec.network = if bounds.network { self.settings.network } else { Network::None };
+        spec.network = if bounds.network { self.settings.network.clone() } else { Network::None };
         spec.local_sockets = self.settings.local_sockets;
         spec.accepted = self.settings.accepted.clone();
         spec.limits = self.settings.limits.clone();

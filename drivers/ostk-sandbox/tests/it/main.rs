@@ -6,6 +6,7 @@ mod files;
 mod hostile;
 mod limits;
 mod ordinary_user;
+mod relays;
 mod running;
 mod start;
 mod workday;

@@ -22,7 +22,7 @@ fn succeeds(script: &str) {
     for (protection, sandbox) in every_way() {
         for network in [Network::Host, Network::None] {
             let yard = Yard::new();
-            let outcome = run(&sandbox, &yard, script, network);
+            let outcome = run(&sandbox, &yard, script, network.clone());
             assert_eq!(outcome.exit, Exit::Code(0), "{protection:?} {network:?}: {}", said(&outcome));
         }
     }

@@ -31,6 +31,11 @@ fn lacking(missing: &Missing) -> Check {
         let detail = format!("{why}: memory_mib, processes and cpu_percent cannot be limited");
         return Check::warn("sandbox", detail, remedy.as_str());
     }
+    if *guarantee == Guarantee::Relays {
+        // Asked for by programs that reach the network through the daemon only.
+        let detail = format!("{why}: programs that may reach chosen hosts only are refused");
+        return Check::warn("sandbox", detail, remedy.as_str()).guarantees(guarantee.promise());
+    }
     let detail =
         format!("{why}: commands are refused, for they are to be held to this: they {}", guarantee.promise());
     let remedy =
