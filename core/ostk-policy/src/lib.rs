@@ -6,6 +6,7 @@
 //!
 //! Reading the documents from disk, asking a person, and enforcing a verdict on a process are done elsewhere.
 
+mod address;
 mod bounds;
 mod cedar;
 mod command;
@@ -23,6 +24,7 @@ mod request;
 mod suggest;
 mod verdict;
 
+pub use address::is_public;
 pub use bounds::Bounds;
 pub use defaults::{DEFAULT_DOCUMENT, DEFAULT_POLICY};
 pub use documents::{
