@@ -15,6 +15,7 @@ mod documents;
 mod facts;
 mod gate;
 mod grant;
+mod humanfile;
 mod index;
 mod path;
 mod pin;
@@ -23,6 +24,7 @@ mod policy;
 mod request;
 mod suggest;
 mod verdict;
+mod words;
 
 pub use address::is_public;
 pub use bounds::Bounds;
@@ -33,6 +35,9 @@ pub use documents::{
 };
 pub use gate::Gate;
 pub use grant::{GrantError, ToolGrant};
+pub use humanfile::{
+    GLOBAL_HUMANFILE_DOCUMENT, HUMANFILE_DOCUMENT, HostError, HostPattern, Humanfile, HumanfileKey, Mode,
+};
 pub use path::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use pin::{DenyToken, Execute, Pin, scaffold};
 pub use policy::{Policy, SEMANTICS_VERSION};

@@ -10,18 +10,13 @@ use crate::{
     path::PathPattern,
     pin::{At, DenyToken, Execute, PathList, Pin},
     suggest::nearest,
+    words::{Value, values},
 };
 
 const KEYS: [&str; 7] = ["read", "write", "execute", "deny", "deny-path", "deny-verb", "allow"];
 
 /// The value that takes a capability away altogether. A path of that name is written `./none`.
 const NONE: &str = "none";
-
-/// A value with its place.
-struct Value {
-    text: String,
-    column: usize,
-}
 
 impl Pin {
     /// Reads a pin. `text` is at most [`MAX_TEXT_BYTES`] bytes and [`MAX_LINES`] lines.
@@ -235,39 +230,4 @@ fn push_new<T: PartialEq>(list: &mut Vec<At<T>>, new: At<T>) {
     if !list.contains(&new) {
         list.push(new);
     }
-}
-
-/// Splits the part after the colon. An error is a column and what is wrong there.
-fn values(rest: &str, first_column: usize) -> Result<Vec<Value>, (usize, &'static str)> {
-    let mut values = Vec::new();
-    let mut chars = (first_column..).zip(rest.chars()).peekable();
-    while let Some((column, c)) = chars.next() {
-        match c {
-            '#' => break,
-            '"' => {
-                let mut text = String::new();
-                loop {
-                    match chars.next() {
-                        Some((_, '"')) => break,
-                        Some((_, '\\')) => text.extend(chars.next().map(|(_, escaped)| escaped)),
-                        Some((_, plain)) => text.push(plain),
-                        None => return Err((column, "the quotation mark is not closed")),
-                    }
-                }
-                if chars.peek().is_some_and(|(_, next)| !next.is_whitespace()) {
-                    return Err((column, "a space must follow a quoted value"));
-                }
-                values.push(Value { text, column });
-            }
-            space if space.is_whitespace() => {}
-            first => {
-                let mut text = String::from(first);
-                while let Some((_, next)) = chars.next_if(|(_, next)| !next.is_whitespace()) {
-                    text.push(next);
-                }
-                values.push(Value { text, column });
-            }
-        }
-    }
-    Ok(values)
 }

@@ -13,6 +13,7 @@ mod custom;
 mod defaults;
 mod gate;
 mod grants;
+mod humanfile;
 mod oracle;
 mod paths;
 mod pins;
