@@ -41,11 +41,6 @@ fn resources(pin: &str) -> Vec<(Class, Resource)> {
 }
 
 fn request(class: Class, resource: Resource) -> Request {
-    let actor = Actor {
-        kind: ActorKind::Agent,
-        lineage: "worker".to_owned(),
-        pin: Some("fuzzed".to_owned()),
-        tools: None,
-    };
-    Request { actor, call: "fuzz".to_owned(), class, resource, labels: Vec::new(), stack: None }
+    let actor = Actor { pin: Some("fuzzed".to_owned()), ..Actor::new(ActorKind::Agent, "worker") };
+    Request::new(actor, "fuzz", class, resource)
 }

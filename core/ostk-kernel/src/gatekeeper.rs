@@ -45,12 +45,11 @@ impl Kernel {
             Caller::Kernel => ActorKind::Kernel,
         };
         let actor = Actor {
-            kind,
-            lineage: lineage.to_owned(),
             pin: self.state.lineages.get(lineage).and_then(|known| known.pin.clone()),
             tools: self.agent_tools(lineage),
+            ..Actor::new(kind, lineage)
         };
-        Request { actor, call: verb.to_owned(), class, resource, labels: Vec::new(), stack: None }
+        Request::new(actor, verb, class, resource)
     }
 
     /// Asks the gate. A refusal is recorded; the error comes with the number of records it must wait for.

@@ -6,6 +6,7 @@
 
 use crate::{
     grant::ToolGrant,
+    host::HostPattern,
     index::NOT_SOURCE,
     path::{PathPattern, ancestors},
     pin::{DenyToken, Execute, Pin},
@@ -24,8 +25,10 @@ pub struct Bounds {
     pub protected: Vec<String>,
     /// What it may neither read nor write.
     pub denied: Vec<String>,
-    /// Whether it may reach the network.
+    /// Whether no document takes the network away from it.
     pub network: bool,
+    /// Whether there are hosts that it may reach; which, is decided for each connection.
+    pub hosts: bool,
 }
 
 /// What no process but the kernel writes; git's configuration and hooks because they name programs that people run.
@@ -36,7 +39,7 @@ const PROTECTED_FROM_AGENTS: [&str; 7] =
     ["HUMANFILE", "ENTITYFILE", ".primefile", "Agentfile", "Agentfile.self.sig", "ostk.toml", "pins"];
 
 /// `pin` is `None` without one, and `Some(None)` when it does not exist: then nothing may be written.
-pub(crate) fn bounds(actor: &Actor, pin: Option<Option<&Pin>>) -> Bounds {
+pub(crate) fn bounds(actor: &Actor, pin: Option<Option<&Pin>>, hosts: &[HostPattern]) -> Bounds {
     let mut protected: Vec<String> = PROTECTED.map(str::to_owned).to_vec();
     if actor.kind != ActorKind::Human {
         protected.extend(PROTECTED_FROM_AGENTS.map(str::to_owned));
@@ -47,6 +50,7 @@ pub(crate) fn bounds(actor: &Actor, pin: Option<Option<&Pin>>) -> Bounds {
         protected,
         denied: Vec::new(),
         network: true,
+        hosts: !hosts.is_empty(),
     };
     match pin {
         None => {}
@@ -54,6 +58,7 @@ pub(crate) fn bounds(actor: &Actor, pin: Option<Option<&Pin>>) -> Bounds {
             limits.writable.clear();
             limits.readable = Some(Vec::new());
             limits.network = false;
+            limits.hosts = false;
         }
         Some(Some(pin)) => narrow_by_pin(&mut limits, pin),
     }
@@ -75,6 +80,7 @@ fn narrow_by_pin(limits: &mut Bounds, pin: &Pin) {
     }
     limits.readable = pin.readable().map(literals);
     limits.network = !pin.denies(DenyToken::Network);
+    limits.hosts &= limits.network && pin.hosts().is_none_or(|hosts| !hosts.is_empty());
     // A glob such as `**/*.pem` stays within no directory; `Pin::parse` says so in a lint.
     let bases = pin.denied().map(PathPattern::base);
     limits.denied = pin

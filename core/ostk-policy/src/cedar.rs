@@ -4,7 +4,11 @@
 //! policy's id is its [`RuleRef`] as text, so that Cedar's diagnostics lead back to a line of a document. This is the
 //! meaning of the documents: the index in `index` and `defaults` is only a faster way to the same answer.
 
-use std::{collections::HashMap, str::FromStr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    str::FromStr,
+    sync::Arc,
+};
 
 use cedar_policy::{
     AuthorizationError, Authorizer, Context, Decision, Effect as CedarEffect, Entities, EntityId,
@@ -22,7 +26,7 @@ use crate::{
     index::{MORE_GOVERNANCE, NOT_SOURCE},
     path::{PathPattern, components, fold},
     pin::{At, DenyToken, Execute, PathList, Pin},
-    request::{ActorKind, Class, Resource},
+    request::{ActorKind, Argument, Class, Resource},
     verdict::RuleRef,
 };
 
@@ -63,7 +67,8 @@ pub(crate) struct Engine {
     entities: Entities,
 }
 
-const TYPES: [&str; 9] = ["Human", "Agent", "World", "Kernel", "Action", "Path", "Command", "Model", "Tool"];
+const TYPES: [&str; 10] =
+    ["Human", "Agent", "World", "Kernel", "Action", "Path", "Command", "Model", "Tool", "Host"];
 const NOTHING: &str = "Nothing";
 
 impl Engine {
@@ -131,6 +136,7 @@ impl Engine {
             Resource::Model(model) => ("Model", model.as_str()),
             Resource::Agent(agent) => ("Agent", agent.as_str()),
             Resource::Tool(tool) => ("Tool", tool.as_str()),
+            Resource::Host(host) => ("Host", host.as_str()),
         };
         let context = Context::from_pairs(context(facts, pin)).map_err(|e| e.to_string())?;
         CedarRequest::new(
@@ -184,11 +190,30 @@ fn context(facts: &Facts<'_>, pin: Option<&Pin>) -> Vec<(String, RestrictedExpre
     pairs.extend(facts.folded.as_deref().map(|path| ("folded", text(path))));
     pairs.extend(request.actor.pin.as_deref().map(|pin| ("pin", text(pin))));
     pairs.extend(request.stack.as_deref().map(|stack| ("stack", text(stack))));
+    pairs.extend(request.task.as_deref().map(|task| ("task", text(task))));
+    pairs.push(("host_granted", flag(facts.host_granted)));
+    pairs.push(("private_address", flag(facts.private_address)));
+    pairs.push(("beyond_arguments", flag(facts.beyond_arguments())));
+    pairs.push(("args", arguments(&request.args)));
     if let Some(tools) = &request.actor.tools {
         let granted = Class::ALL.into_iter().filter(|class| grant::grants(tools, *class, facts.path));
         pairs.push(("tools", set(granted.map(Class::as_str))));
     }
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The arguments as a record. One that is withheld is left out, so that a rule which names it fails, and so denies.
+fn arguments(args: &BTreeMap<String, Argument>) -> RestrictedExpression {
+    let value = |argument: &Argument| match argument {
+        Argument::Flag(flag) => Some(RestrictedExpression::new_bool(*flag)),
+        Argument::Number(number) => Some(RestrictedExpression::new_long(*number)),
+        Argument::Text(value) => Some(text(value)),
+        Argument::Texts(values) => Some(set(values.iter().map(String::as_str))),
+        Argument::Withheld { .. } => None,
+    };
+    let pairs = args.iter().filter_map(|(name, argument)| Some((name.clone(), value(argument)?)));
+    // Names of a map occur once, which is all that a record asks for.
+    RestrictedExpression::new_record(pairs).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
 }
 
 /// The permitting globs of the pin that match the path. Cedar's `like` knows no components, so a glob is a fact.
@@ -290,7 +315,7 @@ fn token_conditions(at: &At<DenyToken>) -> Vec<(String, String)> {
             (r#"Action::"shell_secret", Action::"kernel_secret""#.to_owned(), String::new()),
         ],
         DenyToken::SpawnAgent => vec![(r#"Action::"kernel_spawn""#.to_owned(), String::new())],
-        DenyToken::Network => Vec::new(),
+        DenyToken::Network => vec![(r#"Action::"net_connect""#.to_owned(), String::new())],
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) const GOVERNANCE: [&str; 10] = [
 ];
 
 /// Calls that change who may do what.
-const GOVERNING_CALLS: [&str; 3] = ["policy.", "pin.", "trust."];
+const GOVERNING_CALLS: [&str; 5] = ["policy.", "pin.", "trust.", "approval.", "label.clear"];
 
 /// The rules of `default.cedar` by their `@id`, with the lines they stand on.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Defaults {
             (facts.malformed, "a-resource-must-be-well-formed"),
             (facts.pin_missing && facts.request.class != Class::KernelRead, "a-pin-must-exist"),
             (facts.ungranted(), "a-tool-must-be-granted"),
-            (facts.beyond_limits(), "stay-within-the-agentfile-limits"),
+            (facts.beyond_limits() || facts.beyond_arguments(), "stay-within-the-agentfile-limits"),
         ];
         found.extend(checks.into_iter().filter(|(matches, _)| *matches).filter_map(|(_, id)| self.rule(id)));
         match facts.request.actor.kind {
@@ -96,6 +96,12 @@ impl Defaults {
             && facts.under_folded().any(|path| matches!(path, ".ostk/keys" | ".ostk/run"))
         {
             found.extend(self.rule("agents-do-not-read-keys-and-sockets"));
+        }
+        if class == Class::NetConnect && !facts.host_granted {
+            found.extend(self.rule("a-host-must-be-granted"));
+        }
+        if class == Class::NetConnect && facts.private_address {
+            found.extend(self.rule("a-name-must-lead-to-the-public-internet"));
         }
         if !class.is_file_write() {
             return;

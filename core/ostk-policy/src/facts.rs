@@ -3,13 +3,18 @@
 //! Both the index and Cedar see a request only through these facts, so they agree on what `..` or `TOOL` means and
 //! can only disagree on rules. Computed once per decision.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
-    grant,
+    address::is_public,
+    grant, host,
+    host::HostPattern,
     path::{ancestors, components, fold, is_normal},
-    request::Request,
+    request::{Argument, Class, Request, Resource},
 };
+
+/// The argument of a connection that holds the address about to be dialled.
+const ADDRESS: &str = "address";
 
 /// A request with what is derived from it.
 #[derive(Debug)]
@@ -23,20 +28,44 @@ pub(crate) struct Facts<'a> {
     pub(crate) malformed: bool,
     /// The actor is bound by a pin that is not among the documents.
     pub(crate) pin_missing: bool,
+    /// The documents and the Agentfile let it reach the host.
+    pub(crate) host_granted: bool,
+    /// The address behind the host is not one of the public internet, and no grant names it.
+    pub(crate) private_address: bool,
+}
+
+/// What the documents say besides rules.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'a> {
+    /// Hosts that agents may reach, by HUMANFILE.
+    pub(crate) hosts: &'a [HostPattern],
+    /// Hosts to which the pin narrows them; `None` leaves them.
+    pub(crate) pin_hosts: Option<&'a [HostPattern]>,
+    pub(crate) pin_missing: bool,
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(request: &'a Request, pin_missing: bool) -> Self {
+    pub(crate) fn new(request: &'a Request, given: Given<'_>) -> Self {
         let path = request.path();
         let folded = path.map(|path| {
             let lower = path.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
             if lower { Cow::Borrowed(path) } else { Cow::Owned(fold(path)) }
         });
-        let malformed = match path {
-            Some(path) => !is_normal(path),
-            None => request.class.is_file(),
+        let malformed = match (path, &request.resource) {
+            (Some(path), _) => !is_normal(path),
+            (None, Resource::Host(target)) => !host::is_target(target),
+            (None, _) => request.class.is_file() || request.class == Class::NetConnect,
         };
-        Self { request, path, folded, malformed, pin_missing }
+        let host_granted = request.host().is_some_and(|target| granted(request, given, target));
+        Self {
+            request,
+            path,
+            folded,
+            malformed,
+            pin_missing: given.pin_missing,
+            host_granted,
+            private_address: is_private(request),
+        }
     }
 
     /// The path and the directories above it.
@@ -76,9 +105,39 @@ impl<'a> Facts<'a> {
         grant::needs_grant(request.class) && !grant::grants(tools, request.class, self.path)
     }
 
+    /// What is destructive about the command it asks to run.
+    pub(crate) fn danger(&self) -> Option<String> {
+        None
+    }
+
+    /// An argument lies outside what the Agentfile limits it to, or cannot be judged.
+    pub(crate) fn beyond_arguments(&self) -> bool {
+        grant::beyond_arguments(self.request.actor.tools.as_deref().unwrap_or_default(), &self.request.args)
+    }
+
     /// The limits of the actor's Agentfile do not reach this path.
     pub(crate) fn beyond_limits(&self) -> bool {
         let tools = self.request.actor.tools.as_deref().unwrap_or_default();
         grant::beyond_limits(tools, self.request.class, self.path)
     }
+}
+
+/// The argument `address` of a connection is what its name came to. One that a grant writes out is granted as it is: no
+/// pattern of names covers an address.
+fn is_private(request: &Request) -> bool {
+    if !request.host().is_some_and(|target| host::literal(target).is_none()) {
+        return false;
+    }
+    match request.args.get(ADDRESS) {
+        None => false,
+        Some(Argument::Text(text)) => text.parse::<IpAddr>().map_or(true, |address| !is_public(address)),
+        Some(_) => true,
+    }
+}
+
+/// HUMANFILE lets agents reach the host, and neither the pin nor the Agentfile narrows it away.
+fn granted(request: &Request, given: Given<'_>, target: &str) -> bool {
+    let covers = |hosts: &[HostPattern]| hosts.iter().any(|pattern| pattern.covers_target(target));
+    let tools = request.actor.tools.as_deref().unwrap_or_default();
+    covers(given.hosts) && given.pin_hosts.is_none_or(covers) && grant::reaches_host(tools, target)
 }

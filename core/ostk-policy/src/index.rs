@@ -180,6 +180,6 @@ fn token_denies(token: DenyToken, facts: &Facts<'_>) -> bool {
             _ => false,
         },
         DenyToken::SpawnAgent => class == Class::KernelSpawn,
-        DenyToken::Network => false,
+        DenyToken::Network => class == Class::NetConnect,
     }
 }

@@ -10,11 +10,13 @@ mod address;
 mod bounds;
 mod cedar;
 mod command;
+mod consent;
 mod defaults;
 mod documents;
 mod facts;
 mod gate;
 mod grant;
+mod host;
 mod humanfile;
 mod index;
 mod path;
@@ -28,6 +30,7 @@ mod words;
 
 pub use address::is_public;
 pub use bounds::Bounds;
+pub use consent::{DestructiveOps, Mode};
 pub use defaults::{DEFAULT_DOCUMENT, DEFAULT_POLICY};
 pub use documents::{
     CUSTOM_DOCUMENT, Documents, Lint, LoadError, LoadErrors, MAX_LINES, MAX_PINS, MAX_TEXT_BYTES,
@@ -35,11 +38,10 @@ pub use documents::{
 };
 pub use gate::Gate;
 pub use grant::{GrantError, ToolGrant};
-pub use humanfile::{
-    GLOBAL_HUMANFILE_DOCUMENT, HUMANFILE_DOCUMENT, HostError, HostPattern, Humanfile, HumanfileKey, Mode,
-};
+pub use host::{HostError, HostPattern};
+pub use humanfile::{GLOBAL_HUMANFILE_DOCUMENT, HUMANFILE_DOCUMENT, Humanfile, HumanfileKey};
 pub use path::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use pin::{DenyToken, Execute, Pin, scaffold};
 pub use policy::{Policy, SEMANTICS_VERSION};
-pub use request::{Actor, ActorKind, Class, Request, Resource};
+pub use request::{Actor, ActorKind, Argument, Class, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, Request, Resource};
 pub use verdict::{Effect, RuleRef, Verdict};

@@ -9,6 +9,7 @@
 //! deny: modify-governance write-kernel
 //! deny-path: deploy/ .env **/*.pem
 //! deny-verb: "git push"
+//! connect: crates.io *.example.org:8443     # of the hosts that HUMANFILE grants, only these; `connect: none`
 //! ```
 //!
 //! Here are the parsed form and what it says about paths, for the sandbox; `pin_parse` reads the text, `index` and
@@ -16,6 +17,7 @@
 
 use crate::{
     documents::{Lint, pin_document},
+    host::HostPattern,
     path::PathPattern,
     verdict::RuleRef,
 };
@@ -33,7 +35,7 @@ pub enum DenyToken {
     ReadSecrets,
     /// Starting or signalling an agent.
     SpawnAgent,
-    /// Reaching the network from a command. The sandbox enforces it: no system call of its own stands for it.
+    /// Reaching the network.
     Network,
 }
 
@@ -100,6 +102,7 @@ pub struct Pin {
     pub(crate) deny: Vec<At<DenyToken>>,
     pub(crate) deny_paths: Vec<At<PathPattern>>,
     pub(crate) deny_verbs: Vec<At<String>>,
+    pub(crate) connect: Option<Vec<HostPattern>>,
     pub(crate) lints: Vec<Lint>,
 }
 
@@ -120,6 +123,11 @@ impl Pin {
     /// What may be written; `None` when the pin does not say.
     pub fn writable(&self) -> Option<&[PathPattern]> {
         self.write.as_ref().map(|list| list.paths.as_slice())
+    }
+
+    /// The hosts to which it narrows those of HUMANFILE; `None` when it does not say.
+    pub fn hosts(&self) -> Option<&[HostPattern]> {
+        self.connect.as_deref()
     }
 
     /// What may be neither read nor written, whatever else says so.

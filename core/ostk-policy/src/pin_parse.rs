@@ -7,13 +7,14 @@
 use crate::{
     command::{MAX_VERB_WORDS, normalise},
     documents::{Lint, LoadError, LoadErrors, MAX_LINES, MAX_PROBLEMS, MAX_TEXT_BYTES, pin_document},
+    host::HostPattern,
     path::PathPattern,
     pin::{At, DenyToken, Execute, PathList, Pin},
     suggest::nearest,
     words::{Value, values},
 };
 
-const KEYS: [&str; 7] = ["read", "write", "execute", "deny", "deny-path", "deny-verb", "allow"];
+const KEYS: [&str; 8] = ["read", "write", "execute", "deny", "deny-path", "deny-verb", "connect", "allow"];
 
 /// The value that takes a capability away altogether. A path of that name is written `./none`.
 const NONE: &str = "none";
@@ -60,6 +61,7 @@ impl Parser {
             deny: Vec::new(),
             deny_paths: Vec::new(),
             deny_verbs: Vec::new(),
+            connect: None,
             lints: Vec::new(),
         };
         Self { pin, document: pin_document(name), errors: Vec::new() }
@@ -113,6 +115,7 @@ impl Parser {
             "deny" => values.iter().for_each(|value| self.deny(line, value)),
             "deny-path" => values.iter().for_each(|value| self.deny_path(line, value)),
             "deny-verb" => values.iter().for_each(|value| self.deny_verb(line, value)),
+            "connect" => self.connect(line, &values),
             _ => {
                 self.lint(line, "`allow:` gives nothing: a pin only takes rights away, and no deny is lifted")
             }
@@ -206,6 +209,20 @@ impl Parser {
             1..=MAX_VERB_WORDS => push_new(&mut self.pin.deny_verbs, At { line, value: verb }),
             _ => self.error(line, value.column, format!("a verb has at most {MAX_VERB_WORDS} words"), None),
         }
+    }
+
+    fn connect(&mut self, line: usize, values: &[Value]) {
+        let mut hosts = Vec::new();
+        for value in values.iter().filter(|value| value.text != NONE) {
+            match HostPattern::parse(&value.text) {
+                Ok(pattern) => hosts.push(pattern),
+                Err(problem) => self.error(line, value.column, problem.to_string(), None),
+            }
+        }
+        if values.len() > 1 && values.iter().any(|value| value.text == NONE) {
+            self.error(line, 1, format!("`connect: {NONE}` stands alone"), None);
+        }
+        self.pin.connect.get_or_insert_default().append(&mut hosts);
     }
 
     fn lint_lists(&mut self) {

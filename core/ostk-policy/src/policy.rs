@@ -11,12 +11,14 @@ use ostk_log::Hash;
 use crate::{
     bounds::{Bounds, bounds},
     cedar::{self, Engine, Evaluation},
+    consent::{self, Approvals, Consent},
     defaults::{DEFAULT_DOCUMENT, DEFAULT_POLICY, Defaults},
     documents::{
         CUSTOM_DOCUMENT, Documents, Lint, LoadError, LoadErrors, MAX_LINES, MAX_PINS, MAX_TEXT_BYTES,
         pin_document,
     },
-    facts::Facts,
+    facts::{Facts, Given},
+    host::HostPattern,
     index::PinIndex,
     pin::Pin,
     request::{Actor, Request},
@@ -25,7 +27,7 @@ use crate::{
 
 /// Version of what the rules mean. Part of the fingerprint; raised whenever equal texts and an equal request could get
 /// another verdict.
-pub const SEMANTICS_VERSION: u32 = 1;
+pub const SEMANTICS_VERSION: u32 = 2;
 
 /// A pin in both forms.
 #[derive(Debug)]
@@ -41,6 +43,10 @@ pub struct Policy {
     pins: HashMap<String, LoadedPin>,
     /// The operator's own rules, when there are any.
     custom: Option<Engine>,
+    /// Hosts that agents may reach.
+    hosts: Vec<HostPattern>,
+    /// What agents do without asking.
+    approvals: Approvals,
     /// Every rule.
     all: Engine,
     fingerprint: Hash,
@@ -95,7 +101,16 @@ impl Policy {
         let all = engine(&rules, &mut errors);
         match (LoadErrors::from_list(errors), all) {
             (None, Some(all)) => {
-                Ok(Self { defaults, pins, custom, all, fingerprint: fingerprint(documents) })
+                let (hosts, approvals) = (Vec::new(), Approvals::default());
+                Ok(Self {
+                    defaults,
+                    pins,
+                    custom,
+                    hosts,
+                    approvals,
+                    all,
+                    fingerprint: fingerprint(documents),
+                })
             }
             (Some(errors), _) => Err(errors),
             (None, None) => Err(whole(CUSTOM_DOCUMENT, "bug: no policy set".to_owned()).into()),
@@ -120,7 +135,7 @@ impl Policy {
         if let Some(custom) = &self.custom {
             findings.add(custom.evaluate(&facts, pin.map(|pin| &pin.pin)));
         }
-        conclude(request, findings)
+        self.conclude(&facts, findings)
     }
 
     /// The same verdict from Cedar alone: the oracle of the index, and the slow and independent way to replay a log.
@@ -128,7 +143,39 @@ impl Policy {
         let (facts, pin) = self.facts(request);
         let mut findings = Findings::default();
         findings.add(self.all.evaluate(&facts, pin.map(|pin| &pin.pin)));
-        conclude(request, findings)
+        self.conclude(&facts, findings)
+    }
+
+    /// A rule that failed denies; then a forbid; then a permit, after which the chain of consent is walked; otherwise
+    /// the default is to deny.
+    fn conclude(&self, facts: &Facts<'_>, mut findings: Findings) -> Verdict {
+        let request = facts.request;
+        // Cedar names rules in no order; the reason must not depend on it.
+        findings.forbids.sort_unstable();
+        if let Some((rule, problem)) = findings.error {
+            let because = format!("a rule could not be evaluated: {problem}");
+            return Verdict::word(request, Effect::Deny, vec![rule], Some(&because));
+        }
+        if !findings.forbids.is_empty() {
+            let because = because(request, &findings.forbids);
+            return Verdict::word(request, Effect::Deny, plain(findings.forbids), because.as_deref());
+        }
+        if findings.permits.is_empty() {
+            return Verdict::word(request, Effect::Deny, Vec::new(), Some("no rule permits it"));
+        }
+        let (rule, why) = match consent::chain(facts, self.approvals) {
+            Consent::Refused(rule, why) => {
+                return Verdict::word(request, Effect::Deny, plain(vec![rule]), Some(&why));
+            }
+            Consent::Needed(rule, why) => (Some(rule), Some(why)),
+            Consent::Given => (None, None),
+        };
+        let asks = rule.is_some() || findings.ask;
+        if !asks || request.approved.is_some() {
+            return Verdict::word(request, Effect::Allow, plain(findings.permits), None);
+        }
+        let rules = rule.map_or(findings.permits, |rule| vec![rule]);
+        Verdict::word(request, Effect::Ask, plain(rules), why.as_deref())
     }
 
     /// Whether every verdict needs Cedar, so that keeping verdicts pays.
@@ -139,7 +186,7 @@ impl Policy {
     /// What the sandbox of a process of this actor must keep to: the same documents, the other enforcement point.
     pub fn bounds(&self, actor: &Actor) -> Bounds {
         let pin = actor.pin.as_ref().map(|name| self.pins.get(name).map(|loaded| &loaded.pin));
-        bounds(actor, pin)
+        bounds(actor, pin, &self.hosts)
     }
 
     /// A pin, for display.
@@ -157,44 +204,38 @@ impl Policy {
 
     fn facts<'a>(&'a self, request: &'a Request) -> (Facts<'a>, Option<&'a LoadedPin>) {
         let pin = request.actor.pin.as_ref().and_then(|name| self.pins.get(name));
-        (Facts::new(request, request.actor.pin.is_some() && pin.is_none()), pin)
+        let given = Given {
+            hosts: &self.hosts,
+            pin_hosts: pin.and_then(|pin| pin.pin.hosts()),
+            pin_missing: request.actor.pin.is_some() && pin.is_none(),
+        };
+        (Facts::new(request, given), pin)
     }
 }
 
-/// A rule that failed denies; then a forbid; then a permit allows or asks; otherwise the default is to deny.
-fn conclude(request: &Request, mut findings: Findings) -> Verdict {
-    // Cedar names rules in no order; the reason must not depend on it.
-    findings.forbids.sort_unstable();
-    let plain = |rules: Vec<Arc<RuleRef>>| rules.into_iter().map(Arc::unwrap_or_clone).collect::<Vec<_>>();
-    if let Some((rule, problem)) = findings.error {
-        let because = format!("a rule could not be evaluated: {problem}");
-        return Verdict::word(request, Effect::Deny, vec![rule], Some(&because));
-    }
-    if !findings.forbids.is_empty() {
-        let because = because(request, &findings.forbids);
-        return Verdict::word(request, Effect::Deny, plain(findings.forbids), because.as_deref());
-    }
-    if findings.permits.is_empty() {
-        return Verdict::word(request, Effect::Deny, Vec::new(), Some("no rule permits it"));
-    }
-    let effect = if findings.ask { Effect::Ask } else { Effect::Allow };
-    Verdict::word(request, effect, plain(findings.permits), None)
+fn plain(rules: Vec<Arc<RuleRef>>) -> Vec<RuleRef> {
+    rules.into_iter().map(Arc::unwrap_or_clone).collect()
 }
 
-/// Words for the built-in rules whose name does not say it all.
+/// Words for the built-in rules whose name does not say it all, the weightiest first.
 fn because(request: &Request, forbids: &[Arc<RuleRef>]) -> Option<String> {
-    let mut built_in = forbids.iter().filter(|rule| rule.document == DEFAULT_DOCUMENT);
-    built_in.find_map(|rule| match rule.text.as_str() {
-        "a-resource-must-be-well-formed" => {
-            Some("a path is relative to the workspace and has no `..`".to_owned())
-        }
-        "a-pin-must-exist" => {
-            Some(format!("there is no pin {:?} in force", request.actor.pin.as_deref().unwrap_or_default()))
-        }
-        "a-tool-must-be-granted" => Some("no TOOL of its Agentfile grants it".to_owned()),
-        "stay-within-the-agentfile-limits" => Some("it lies beyond the LIMITs of its Agentfile".to_owned()),
-        _ => None,
-    })
+    let pin = request.actor.pin.as_deref().unwrap_or_default();
+    let words = [
+        ("a-resource-must-be-well-formed", "a path is relative to the workspace and has no `..`"),
+        ("a-pin-must-exist", &format!("there is no pin {pin:?} in force")),
+        ("a-tool-must-be-granted", "no TOOL of its Agentfile grants it"),
+        ("stay-within-the-agentfile-limits", "it lies beyond the LIMITs of its Agentfile"),
+        (
+            "a-host-must-be-granted",
+            "HUMANFILE has no CONNECT for it, or the pin or the Agentfile leaves it out",
+        ),
+        (
+            "a-name-must-lead-to-the-public-internet",
+            "its name leads to an address that is not public; grant the address itself",
+        ),
+    ];
+    let holds = |id: &str| forbids.iter().any(|rule| rule.document == DEFAULT_DOCUMENT && rule.text == id);
+    words.into_iter().find(|(id, _)| holds(id)).map(|(_, words)| words.to_owned())
 }
 
 fn fingerprint(documents: &Documents) -> Hash {

@@ -89,9 +89,11 @@ fn deed(request: &Request) -> String {
         Resource::None => format!("call {}", request.call),
         Resource::Path(path) if path.is_empty() => format!("{verb} the workspace root"),
         Resource::Command(text) => format!("{verb} `{}`", clip(text)),
-        Resource::Path(text) | Resource::Model(text) | Resource::Agent(text) | Resource::Tool(text) => {
-            format!("{verb} {}", clip(text))
-        }
+        Resource::Path(text)
+        | Resource::Model(text)
+        | Resource::Agent(text)
+        | Resource::Tool(text)
+        | Resource::Host(text) => format!("{verb} {}", clip(text)),
     }
 }
 
@@ -105,6 +107,7 @@ const fn verb(class: Class) -> &'static str {
         Class::KernelSpawn => "start or signal",
         Class::KernelSecret => "read the secret",
         Class::ModelCall => "call",
+        Class::NetConnect => "reach",
     }
 }
 
@@ -125,7 +128,8 @@ fn remedy(request: &Request) -> String {
         | Resource::Command(text)
         | Resource::Model(text)
         | Resource::Agent(text)
-        | Resource::Tool(text) => text,
+        | Resource::Tool(text)
+        | Resource::Host(text) => text,
     };
     let mut command = format!("ostk why {} {}", quote(&request.actor.lineage), quote(&request.call));
     if !resource.is_empty() {

@@ -54,13 +54,8 @@ fn request(n: usize, rules: usize) -> Request {
         1 => (Class::FileWrite, "file.write", Resource::Path(path)),
         _ => (Class::ShellExec, "shell.run", Resource::Command(command(n, rules))),
     };
-    let actor = Actor {
-        kind: ActorKind::Agent,
-        lineage: "worker-b".to_owned(),
-        pin: Some("bench".to_owned()),
-        tools: None,
-    };
-    Request { actor, call: call.to_owned(), class, resource, labels: Vec::new(), stack: None }
+    let actor = Actor { pin: Some("bench".to_owned()), ..Actor::new(ActorKind::Agent, "worker-b") };
+    Request::new(actor, call, class, resource)
 }
 
 fn command(n: usize, rules: usize) -> String {

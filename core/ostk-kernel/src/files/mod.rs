@@ -355,6 +355,7 @@ pub(crate) const fn verb_of(class: Class) -> &'static str {
         Class::ShellRead | Class::ShellWrite | Class::ShellExec | Class::ShellSecret => "run",
         Class::KernelSpawn => "start or signal",
         Class::ModelCall => "call",
+        Class::NetConnect => "reach",
         Class::KernelRead | Class::KernelWrite | Class::KernelSecret => "use",
     }
 }

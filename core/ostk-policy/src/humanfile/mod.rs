@@ -13,7 +13,6 @@
 //! `parse` reads a text, `print` writes it back, `table` knows the directives, `host` what a host is. It grants nothing to
 //! an agent by itself: the gate, the egress proxy and the keeper of secrets ask it.
 
-mod host;
 mod layers;
 mod parse;
 mod print;
@@ -21,9 +20,8 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use crate::{documents::Lint, pin::At};
+use crate::{consent::Mode, documents::Lint, host::HostPattern, pin::At};
 
-pub use host::{HostError, HostPattern};
 pub use table::HumanfileKey;
 
 /// Document name of the project's file.
@@ -31,34 +29,6 @@ pub const HUMANFILE_DOCUMENT: &str = "HUMANFILE";
 
 /// Document name of the operator's own file.
 pub const GLOBAL_HUMANFILE_DOCUMENT: &str = "~/.HUMANFILE";
-
-/// What agents may do without a person's consent, the strictest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// Look at the kernel's state, no more.
-    Plan,
-    /// Everything else is asked.
-    Governed,
-    /// Files may be read and written, commands that only read may run.
-    Auto,
-    /// Everything but what destroys.
-    Autonomous,
-}
-
-impl Mode {
-    /// Every mode, the strictest first.
-    pub const ALL: [Self; 4] = [Self::Plan, Self::Governed, Self::Auto, Self::Autonomous];
-
-    /// As written: `governed`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Plan => "plan",
-            Self::Governed => "governed",
-            Self::Auto => "auto",
-            Self::Autonomous => "autonomous",
-        }
-    }
-}
 
 /// The words of one entry, with the line they stand on.
 type Entry = At<Vec<String>>;
@@ -88,8 +58,7 @@ impl Humanfile {
 
     /// What agents may do without consent; `None` when it does not say.
     pub fn mode(&self) -> Option<Mode> {
-        let word = self.first(HumanfileKey::Mode)?;
-        Mode::ALL.into_iter().find(|mode| mode.as_str() == word)
+        self.first(HumanfileKey::Mode).and_then(Mode::parse)
     }
 
     /// The default model.

@@ -5,7 +5,7 @@
 
 use crate::suggest::nearest;
 
-use super::{HostPattern, Mode};
+use crate::{consent::Mode, host::HostPattern};
 
 /// Longest name of anything: a person, a model, a key, a driver.
 const MAX_NAME_CHARS: usize = 128;

@@ -9,6 +9,7 @@
     reason = "a test stops where it fails"
 )]
 
+mod consent;
 mod custom;
 mod defaults;
 mod gate;
@@ -25,7 +26,7 @@ use ostk_policy::{
 
 /// A request of the agent `worker-b`.
 fn ask(class: Class, resource: Resource) -> Request {
-    let actor = Actor { kind: ActorKind::Agent, lineage: "worker-b".to_owned(), pin: None, tools: None };
+    let actor = Actor::new(ActorKind::Agent, "worker-b");
     let call = match class {
         Class::FileRead => "file.read",
         Class::FileEdit => "file.edit",
@@ -36,8 +37,9 @@ fn ask(class: Class, resource: Resource) -> Request {
         Class::KernelSpawn => "agent.spawn",
         Class::KernelSecret => "secret.get",
         Class::ModelCall => "model.call",
+        Class::NetConnect => "net.connect",
     };
-    Request { actor, call: call.to_owned(), class, resource, labels: Vec::new(), stack: None }
+    Request::new(actor, call, class, resource)
 }
 
 fn path(path: &str) -> Resource {

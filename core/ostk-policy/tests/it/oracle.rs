@@ -1,6 +1,8 @@
 //! The index says what Cedar says, and a pin only narrows: on thousands of random documents and requests.
 
-use ostk_policy::{Actor, ActorKind, Class, Documents, Effect, Policy, Request, Resource};
+use ostk_policy::{
+    Actor, ActorKind, Argument, Class, DestructiveOps, Documents, Effect, Mode, Policy, Request, Resource,
+};
 use proptest::{prelude::*, sample::select, test_runner::Config};
 
 use crate::tool;
@@ -79,6 +81,7 @@ fn a_line() -> impl Strategy<Value = String> {
         1 => select(&TOKENS[..]).prop_map(|token| format!("deny: {token}")),
         1 => select(&VERBS[..]).prop_map(|verb| format!("deny-verb: \"{verb}\"")),
         1 => Just("allow: .".to_owned()),
+        1 => Just("connect: example.org".to_owned()),
     ]
 }
 
@@ -98,6 +101,7 @@ fn a_resource() -> impl Strategy<Value = Resource> {
         1 => Just(Resource::Model("opus".to_owned())),
         1 => Just(Resource::Agent("worker-a".to_owned())),
         1 => Just(Resource::Tool("server".to_owned())),
+        1 => select(vec!["example.org:443", "10.0.0.5:80", "a b"]).prop_map(|host| Resource::Host(host.to_owned())),
     ]
 }
 
@@ -114,9 +118,22 @@ fn an_actor() -> impl Strategy<Value = Actor> {
             "limit:read",
             "limit:write",
             "kernel:secret",
+            "limit:connect",
+            "limit:arg.to",
+            "limit:arg.amount",
             "frob",
         ]),
-        select(vec![None, None, Some("readonly"), Some("src"), Some("src/**/*.rs"), Some("../x"), Some(".")]),
+        select(vec![
+            None,
+            None,
+            Some("readonly"),
+            Some("src"),
+            Some("src/**/*.rs"),
+            Some("../x"),
+            Some("."),
+            Some("*@example.org"),
+            Some("100"),
+        ]),
     );
     let tools = prop::option::weighted(
         0.3,
@@ -124,14 +141,36 @@ fn an_actor() -> impl Strategy<Value = Actor> {
     );
     let pin =
         prop_oneof![3 => Just(None), 6 => Just(Some("p".to_owned())), 1 => Just(Some("gone".to_owned()))];
-    (kind, pin, tools).prop_map(|(kind, pin, tools)| Actor { kind, lineage: "w".to_owned(), pin, tools })
+    let mode = prop::option::weighted(0.4, select(Mode::ALL.to_vec()));
+    let destructive = prop::option::weighted(0.4, select(DestructiveOps::ALL.to_vec()));
+    (kind, pin, tools, mode, destructive).prop_map(|(kind, pin, tools, mode, destructive_ops)| Actor {
+        pin,
+        tools,
+        mode,
+        destructive_ops,
+        ..Actor::new(kind, "w")
+    })
+}
+
+fn an_argument() -> impl Strategy<Value = Argument> {
+    prop_oneof![
+        select(vec!["ada@example.org", "eve@evil.net", ""]).prop_map(|text| Argument::Text(text.to_owned())),
+        (0_i64..300).prop_map(Argument::Number),
+        any::<bool>().prop_map(Argument::Flag),
+        Just(Argument::Texts(vec!["ada@example.org".to_owned(), "eve@evil.net".to_owned()])),
+        Just(Argument::Withheld { withheld_bytes: 5_000 }),
+    ]
 }
 
 fn a_request() -> impl Strategy<Value = Request> {
     let call = select(vec!["file.write", "file.read", "policy.reload", "pin.issue", "note", "files"]);
-    (an_actor(), call, select(&Class::ALL[..]), a_resource()).prop_map(|(actor, call, class, resource)| {
-        Request { actor, call: call.to_owned(), class, resource, labels: Vec::new(), stack: None }
-    })
+    let request = (an_actor(), call, select(&Class::ALL[..]), a_resource())
+        .prop_map(|(actor, call, class, resource)| Request::new(actor, call, class, resource));
+    let args =
+        prop::collection::btree_map(select(vec!["to".to_owned(), "amount".to_owned()]), an_argument(), 0..3);
+    let labels = select(vec![vec![], vec!["web".to_owned()]]);
+    (request, args, labels, prop::option::weighted(0.2, Just(7)))
+        .prop_map(|(request, args, labels, approved)| Request { args, labels, approved, ..request })
 }
 
 const CUSTOM: &str = r#"

@@ -82,21 +82,10 @@ fn gate(rules: usize) -> Result<Vec<f64>, Failure> {
     }
     let documents = Documents { pins: BTreeMap::from([("bench".to_owned(), text)]), ..Documents::default() };
     let policy = Policy::load(&documents).map_err(Failure::check)?;
-    let actor = Actor {
-        kind: ActorKind::Agent,
-        lineage: "bench".to_owned(),
-        pin: Some("bench".to_owned()),
-        tools: None,
-    };
+    let actor = Actor { pin: Some("bench".to_owned()), ..Actor::new(ActorKind::Agent, "bench") };
     time(ROUNDS, |round| {
-        let request = Request {
-            actor: actor.clone(),
-            call: "file.write".to_owned(),
-            class: Class::FileWrite,
-            resource: Resource::Path(format!("src/module{round}/file.rs")),
-            labels: Vec::new(),
-            stack: None,
-        };
+        let path = Resource::Path(format!("src/module{round}/file.rs"));
+        let request = Request::new(actor.clone(), "file.write", Class::FileWrite, path);
         black_box(policy.decide(&request));
         Ok(())
     })

@@ -81,14 +81,9 @@ impl HostPattern {
         }
     }
 
-    /// The port, when one is given.
-    pub const fn port(&self) -> Option<u16> {
-        self.port
-    }
-
-    /// The address, when it is one and no name.
-    pub const fn address(&self) -> Option<IpAddr> {
-        self.address
+    /// Whether a connection to this `host:port` is meant, written as in [`crate::Resource::Host`].
+    pub(crate) fn covers_target(&self, target: &str) -> bool {
+        parts(target).is_some_and(|(host, port)| self.covers(host, port))
     }
 }
 
@@ -101,6 +96,23 @@ impl fmt::Display for HostPattern {
         }
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
+}
+
+/// Host without brackets, and port, of a `host:port`; `None` if it is not one.
+fn parts(target: &str) -> Option<(&str, u16)> {
+    let (host, port) = split_port(target).ok()?;
+    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    Some((host, port?)).filter(|_| HostPattern::parse(target).is_ok_and(|pattern| !pattern.below))
+}
+
+/// Whether a text is a `host:port`.
+pub(crate) fn is_target(target: &str) -> bool {
+    parts(target).is_some()
+}
+
+/// The address that a target names, if it names one.
+pub(crate) fn literal(target: &str) -> Option<IpAddr> {
+    parts(target)?.0.parse().ok()
 }
 
 /// The host and the port. An IPv6 address without brackets has no port.
