@@ -13,6 +13,7 @@ mod command;
 mod consent;
 mod defaults;
 mod documents;
+mod entityfile;
 mod facts;
 mod gate;
 mod grant;
@@ -23,10 +24,12 @@ mod path;
 mod pin;
 mod pin_parse;
 mod policy;
+mod primefile;
 mod request;
 mod suggest;
 mod verdict;
 mod words;
+mod yaml;
 
 pub use address::is_public;
 pub use bounds::Bounds;
@@ -36,6 +39,7 @@ pub use documents::{
     CUSTOM_DOCUMENT, Documents, Lint, LoadError, LoadErrors, MAX_LINES, MAX_PINS, MAX_TEXT_BYTES,
     pin_document,
 };
+pub use entityfile::{ENTITYFILE_DOCUMENT, Entityfile};
 pub use gate::Gate;
 pub use grant::{GrantError, ToolGrant};
 pub use host::{HostError, HostPattern};
@@ -43,5 +47,6 @@ pub use humanfile::{GLOBAL_HUMANFILE_DOCUMENT, HUMANFILE_DOCUMENT, Humanfile, Hu
 pub use path::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use pin::{DenyToken, Execute, Pin, scaffold};
 pub use policy::{Policy, SEMANTICS_VERSION};
+pub use primefile::{PRIMEFILE_DOCUMENT, Primefile};
 pub use request::{Actor, ActorKind, Argument, Class, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, Request, Resource};
 pub use verdict::{Effect, RuleRef, Verdict};

@@ -11,6 +11,7 @@
 
 mod consent;
 mod custom;
+mod declarations;
 mod defaults;
 mod gate;
 mod grants;
