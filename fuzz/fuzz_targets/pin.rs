@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let parsed = Pin::parse("fuzzed", pin);
     let alone = custom.is_none();
-    let documents = Documents { pins: BTreeMap::from([("fuzzed".to_owned(), pin.to_owned())]), custom };
+    let documents = Documents { pins: BTreeMap::from([("fuzzed".to_owned(), pin.to_owned())]), custom, ..Documents::default() };
     match Policy::load(&documents) {
         Ok(policy) => {
             for (class, resource) in resources(pin) {

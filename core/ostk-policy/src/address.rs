@@ -4,7 +4,7 @@
 //! machine, its network or a cloud's metadata service. A pure table of the IANA special-purpose address registries
 //! (RFC 6890 and its updates, as of 2025); nothing is looked up here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 block: network, prefix length.
 type Block4 = ([u8; 4], u32);

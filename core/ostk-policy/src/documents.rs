@@ -7,6 +7,12 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    entityfile::ENTITYFILE_DOCUMENT,
+    humanfile::{GLOBAL_HUMANFILE_DOCUMENT, HUMANFILE_DOCUMENT},
+    primefile::PRIMEFILE_DOCUMENT,
+};
+
 /// Document name of the operator's own Cedar rules.
 pub const CUSTOM_DOCUMENT: &str = "policy.cedar";
 
@@ -31,6 +37,33 @@ pub struct Documents {
     /// The operator's own rules, in Cedar: `.ostk/policy.cedar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<String>,
+    /// The project's `.ostk/HUMANFILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub humanfile: Option<String>,
+    /// The operator's own `~/.HUMANFILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_humanfile: Option<String>,
+    /// The kernel's declaration, `.ostk/.primefile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primefile: Option<String>,
+    /// The trust constitution, `.ostk/ENTITYFILE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entityfile: Option<String>,
+}
+
+impl Documents {
+    /// Every text with its document name, in the order of their fingerprint.
+    pub fn texts(&self) -> impl Iterator<Item = (String, &str)> {
+        fn named<'a>(name: &str, text: &'a Option<String>) -> Option<(String, &'a str)> {
+            text.as_deref().map(|text| (name.to_owned(), text))
+        }
+        let pins = self.pins.iter().map(|(name, text)| (pin_document(name), text.as_str()));
+        pins.chain(named(CUSTOM_DOCUMENT, &self.custom))
+            .chain(named(GLOBAL_HUMANFILE_DOCUMENT, &self.global_humanfile))
+            .chain(named(HUMANFILE_DOCUMENT, &self.humanfile))
+            .chain(named(PRIMEFILE_DOCUMENT, &self.primefile))
+            .chain(named(ENTITYFILE_DOCUMENT, &self.entityfile))
+    }
 }
 
 /// The document name of a pin: `pins/fix-bug/pin.caps`.

@@ -15,12 +15,14 @@ use crate::{
     defaults::{DEFAULT_DOCUMENT, DEFAULT_POLICY, Defaults},
     documents::{
         CUSTOM_DOCUMENT, Documents, Lint, LoadError, LoadErrors, MAX_LINES, MAX_PINS, MAX_TEXT_BYTES,
-        pin_document,
     },
+    entityfile::Entityfile,
     facts::{Facts, Given},
     host::HostPattern,
+    humanfile::Humanfile,
     index::PinIndex,
     pin::Pin,
+    primefile::Primefile,
     request::{Actor, Request},
     verdict::{Effect, RuleRef, Verdict},
 };
@@ -43,6 +45,8 @@ pub struct Policy {
     pins: HashMap<String, LoadedPin>,
     /// The operator's own rules, when there are any.
     custom: Option<Engine>,
+    /// Both layers of HUMANFILE.
+    humanfile: Humanfile,
     /// Hosts that agents may reach.
     hosts: Vec<HostPattern>,
     /// What agents do without asking.
@@ -93,6 +97,7 @@ impl Policy {
         }
         let own =
             documents.custom.as_deref().map(|text| keep(load_custom(text), &mut errors)).unwrap_or_default();
+        let humanfile = load_others(documents, &mut errors);
         let engine = |rules: &[cedar::Rule], errors: &mut Vec<LoadError>| {
             Engine::new(rules).map_err(|problem| errors.push(whole(CUSTOM_DOCUMENT, problem))).ok()
         };
@@ -101,11 +106,13 @@ impl Policy {
         let all = engine(&rules, &mut errors);
         match (LoadErrors::from_list(errors), all) {
             (None, Some(all)) => {
-                let (hosts, approvals) = (Vec::new(), Approvals::default());
+                let hosts = humanfile.connect().collect();
+                let approvals = approvals(&humanfile);
                 Ok(Self {
                     defaults,
                     pins,
                     custom,
+                    humanfile,
                     hosts,
                     approvals,
                     all,
@@ -189,6 +196,11 @@ impl Policy {
         bounds(actor, pin, &self.hosts)
     }
 
+    /// Both layers of HUMANFILE as one.
+    pub const fn humanfile(&self) -> &Humanfile {
+        &self.humanfile
+    }
+
     /// A pin, for display.
     pub fn pin(&self, name: &str) -> Option<&Pin> {
         self.pins.get(name).map(|loaded| &loaded.pin)
@@ -196,8 +208,8 @@ impl Policy {
 
     /// What was accepted and probably means something else than its author thinks, by document and line.
     pub fn lints(&self) -> Vec<Lint> {
-        let mut lints: Vec<Lint> =
-            self.pins.values().flat_map(|loaded| loaded.pin.lints()).cloned().collect();
+        let pins = self.pins.values().flat_map(|loaded| loaded.pin.lints());
+        let mut lints: Vec<Lint> = pins.chain(self.humanfile.lints()).cloned().collect();
         lints.sort_by(|a, b| (&a.document, a.line).cmp(&(&b.document, b.line)));
         lints
     }
@@ -240,11 +252,7 @@ fn because(request: &Request, forbids: &[Arc<RuleRef>]) -> Option<String> {
 
 fn fingerprint(documents: &Documents) -> Hash {
     let mut text = format!("ostk-policy/{SEMANTICS_VERSION}\0");
-    for (name, body) in [(DEFAULT_DOCUMENT.to_owned(), DEFAULT_POLICY)]
-        .into_iter()
-        .chain(documents.pins.iter().map(|(name, text)| (pin_document(name), text.as_str())))
-        .chain(documents.custom.as_deref().map(|text| (CUSTOM_DOCUMENT.to_owned(), text)))
-    {
+    for (name, body) in [(DEFAULT_DOCUMENT.to_owned(), DEFAULT_POLICY)].into_iter().chain(documents.texts()) {
         // The length goes before each text, so that no text can look like two.
         text.push_str(&format!("{name}\0{}\0{body}", body.len()));
     }
@@ -267,6 +275,24 @@ fn load_pin(name: &str, text: &str, errors: &mut Vec<LoadError>) -> Option<Pin> 
         return None;
     }
     Pin::parse(name, text).map_err(|found| errors.extend(found.into_list())).ok()
+}
+
+/// Reads what holds no rules: HUMANFILE, which is returned, `.primefile` and ENTITYFILE.
+fn load_others(documents: &Documents, errors: &mut Vec<LoadError>) -> Humanfile {
+    let layers = (documents.global_humanfile.as_deref(), documents.humanfile.as_deref());
+    let humanfile = Humanfile::layered(layers.0, layers.1);
+    let prime = documents.primefile.as_deref().map(Primefile::parse).and_then(Result::err);
+    let entity = documents.entityfile.as_deref().map(Entityfile::parse).and_then(Result::err);
+    errors.extend(prime.into_iter().chain(entity).flat_map(LoadErrors::into_list));
+    humanfile.unwrap_or_else(|found| {
+        errors.extend(found.into_list());
+        Humanfile::default()
+    })
+}
+
+fn approvals(humanfile: &Humanfile) -> Approvals {
+    let default = Approvals::default();
+    Approvals { mode: humanfile.mode().unwrap_or(default.mode), ..default }
 }
 
 fn load_custom(text: &str) -> Result<Vec<cedar::Rule>, Vec<LoadError>> {

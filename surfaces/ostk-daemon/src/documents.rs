@@ -7,13 +7,19 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ostk_files::{Entry, EntryKind};
-use ostk_policy::{CUSTOM_DOCUMENT, Documents, MAX_PINS, MAX_TEXT_BYTES};
+use ostk_policy::{
+    CUSTOM_DOCUMENT, Documents, ENTITYFILE_DOCUMENT, HUMANFILE_DOCUMENT, MAX_PINS, MAX_TEXT_BYTES,
+    PRIMEFILE_DOCUMENT,
+};
 
-/// Every document under `state_dir`, the project's `.ostk/`. One that is too long or no text is passed on as a text that
+/// The operator's own HUMANFILE, in the home directory.
+const GLOBAL_HUMANFILE: &str = ".HUMANFILE";
+
+/// Every document under `state_dir`, the project's `.ostk/`, and the operator's own HUMANFILE. One that is too long or no text is passed on as a text that
 /// does not parse, and one pin too many is kept, so that the gate refuses each by name.
 pub fn load(state_dir: &Path) -> Documents {
     let mut pins = BTreeMap::new();
@@ -26,8 +32,21 @@ pub fn load(state_dir: &Path) -> Documents {
             pins.insert(name, text(&file));
         }
     }
-    let custom = state_dir.join(CUSTOM_DOCUMENT);
-    Documents { pins, custom: custom.is_file().then(|| text(&custom)) }
+    let own = |name: &str| optional(&state_dir.join(name));
+    // HOME as it was when the daemon started, or of whoever reads without one.
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    Documents {
+        pins,
+        custom: own(CUSTOM_DOCUMENT),
+        humanfile: own(HUMANFILE_DOCUMENT),
+        global_humanfile: home.and_then(|home| optional(&home.join(GLOBAL_HUMANFILE))),
+        primefile: own(PRIMEFILE_DOCUMENT),
+        entityfile: own(ENTITYFILE_DOCUMENT),
+    }
+}
+
+fn optional(file: &Path) -> Option<String> {
+    file.is_file().then(|| text(file))
 }
 
 fn text(file: &Path) -> String {

@@ -40,7 +40,7 @@ fn documents(rules: usize) -> Documents {
             _ => format!("deny-path: secret/area{n}/\n"),
         });
     }
-    Documents { pins: [("bench".to_owned(), text)].into(), custom: None }
+    Documents { pins: [("bench".to_owned(), text)].into(), ..Documents::default() }
 }
 
 fn request(n: usize, rules: usize) -> Request {

@@ -1,7 +1,12 @@
 //! The HUMANFILE: what its lines mean, what is wrong with one that is not accepted, and how two layers meet.
 
-use ostk_policy::{HostPattern, Humanfile, HumanfileKey, MAX_LINES, MAX_TEXT_BYTES, Mode};
+use ostk_policy::{
+    Class, Documents, Effect, Gate, HostPattern, Humanfile, HumanfileKey, MAX_LINES, MAX_TEXT_BYTES, Mode,
+    Policy, Resource,
+};
 use proptest::{prelude::*, sample::select};
+
+use crate::{allows, ask, both, load, path};
 
 const WHOLE: &str = r#"# who governs here
 IDENTITY ada   # myself
@@ -296,5 +301,31 @@ proptest! {
             prop_assert_eq!((both.model(), both.sign(), both.trusts_unsigned()), (alone.model(), alone.sign(), alone.trusts_unsigned()));
             prop_assert!(both.mode() <= alone.mode());
         }
+    }
+}
+
+#[test]
+fn the_gate_takes_hosts_and_mode_from_both_layers_and_refuses_effects_while_one_is_malformed() {
+    let layers = |global: Option<&str>, project: &str| Documents {
+        global_humanfile: global.map(str::to_owned),
+        humanfile: Some(project.to_owned()),
+        ..Documents::default()
+    };
+    let connect = ask(Class::NetConnect, Resource::Host("crates.io:443".to_owned()));
+    let write = ask(Class::FileWrite, path("a"));
+    let policy = load(&layers(Some("IDENTITY ada\nMODEL m\n"), "CONNECT crates.io\n"));
+    assert!(allows(&both(&policy, &connect)) && allows(&both(&policy, &write)));
+    assert!(!allows(&both(&load(&Documents::default()), &connect)));
+    let governed = load(&layers(Some("IDENTITY ada\nMODEL m\nMODE governed"), ""));
+    assert_eq!(both(&governed, &write).effect, Effect::Ask);
+    assert_ne!(policy.fingerprint(), governed.fingerprint());
+
+    let gate = Gate::open(&layers(None, "IDENTITY ada\nMODLE m\n")).expect("opens");
+    assert!(allows(&gate.decide(&ask(Class::FileRead, path("a")))));
+    let refused = gate.decide(&write);
+    assert!(refused.reason.contains("HUMANFILE:2:1: unknown directive"), "{}", refused.reason);
+    for (prime, entity) in [(Some("x"), None), (None, Some("x"))] {
+        let [primefile, entityfile] = [prime, entity].map(|text: Option<&str>| text.map(str::to_owned));
+        assert!(Policy::load(&Documents { primefile, entityfile, ..Documents::default() }).is_err());
     }
 }

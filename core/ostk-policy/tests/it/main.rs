@@ -57,7 +57,7 @@ fn tool(class: &str, pattern: Option<&str>) -> ToolGrant {
 
 /// Documents with the one pin `fix-bug`.
 fn pinned(text: &str) -> Documents {
-    Documents { pins: [("fix-bug".to_owned(), text.to_owned())].into(), custom: None }
+    Documents { pins: [("fix-bug".to_owned(), text.to_owned())].into(), ..Documents::default() }
 }
 
 fn load(documents: &Documents) -> Policy {

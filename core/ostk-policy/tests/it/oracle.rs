@@ -189,7 +189,7 @@ proptest! {
         requests in prop::collection::vec(a_request(), 30),
     ) {
         let pins = [("p".to_owned(), pin), ("q".to_owned(), "deny-path: .".to_owned())].into();
-        let documents = Documents { pins, custom: custom.then(|| CUSTOM.to_owned()) };
+        let documents = Documents { pins, custom: custom.then(|| CUSTOM.to_owned()), ..Documents::default() };
         let policy = Policy::load(&documents).map_err(|errors| TestCaseError::fail(errors.to_string()))?;
         for request in &requests {
             prop_assert_eq!(policy.decide(request), policy.decide_by_cedar(request), "{:?}", request);
@@ -202,7 +202,7 @@ proptest! {
 
     #[test]
     fn a_pin_only_narrows(pin in a_pin(), requests in prop::collection::vec(a_request(), 30)) {
-        let documents = Documents { pins: [("p".to_owned(), pin)].into(), custom: None };
+        let documents = Documents { pins: [("p".to_owned(), pin)].into(), ..Documents::default() };
         let policy = Policy::load(&documents).map_err(|errors| TestCaseError::fail(errors.to_string()))?;
         for mut request in requests {
             if policy.decide(&request).effect == Effect::Allow {

@@ -47,16 +47,17 @@ fn the_fingerprint_follows_every_text_and_nothing_else() {
     assert_eq!(one, load(&pinned("read: a\n")).fingerprint());
     assert_ne!(one, load(&pinned("read: a\n\n")).fingerprint());
     assert_ne!(one, load(&Documents::default()).fingerprint());
-    let renamed = Documents { pins: [("other".to_owned(), "read: a\n".to_owned())].into(), custom: None };
+    let renamed =
+        Documents { pins: [("other".to_owned(), "read: a\n".to_owned())].into(), ..Documents::default() };
     assert_ne!(one, load(&renamed).fingerprint());
 }
 
 #[test]
 fn a_name_that_is_no_name_and_too_many_pins_are_refused() {
     for name in ["", "../x", "a/b", ".hidden", "a b", "a\"b"] {
-        let documents = Documents { pins: [(name.to_owned(), String::new())].into(), custom: None };
+        let documents = Documents { pins: [(name.to_owned(), String::new())].into(), ..Documents::default() };
         assert!(Policy::load(&documents).is_err(), "{name:?}");
     }
     let pins = (0..=MAX_PINS).map(|n| (format!("p{n}"), String::new())).collect();
-    assert!(Policy::load(&Documents { pins, custom: None }).is_err());
+    assert!(Policy::load(&Documents { pins, ..Documents::default() }).is_err());
 }

@@ -94,7 +94,7 @@ fn reload(project: &Project) -> Result<bool, Failure> {
 /// A pin's text, parsed alone: the others' mistakes are not its own.
 fn parse(documents: &Documents, name: &str) -> Option<(String, Result<Policy, String>)> {
     let text = documents.pins.get(name)?.clone();
-    let alone = Documents { pins: [(name.to_owned(), text.clone())].into(), custom: None };
+    let alone = Documents { pins: [(name.to_owned(), text.clone())].into(), ..Documents::default() };
     Some((text, Policy::load(&alone).map_err(|errors| errors.to_string())))
 }
 
