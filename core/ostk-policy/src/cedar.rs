@@ -18,7 +18,6 @@ use cedar_policy::{
 use miette::Diagnostic;
 
 use crate::{
-    command,
     defaults::GOVERNANCE,
     documents::LoadError,
     facts::Facts,
@@ -27,6 +26,7 @@ use crate::{
     path::{PathPattern, components, fold},
     pin::{At, DenyToken, Execute, PathList, Pin},
     request::{ActorKind, Argument, Class, Resource},
+    shell,
     verdict::RuleRef,
 };
 
@@ -168,7 +168,7 @@ fn set<'a>(values: impl IntoIterator<Item = &'a str>) -> RestrictedExpression {
 /// The context of a request, as the head of `default.cedar` describes it.
 fn context(facts: &Facts<'_>, pin: Option<&Pin>) -> Vec<(String, RestrictedExpression)> {
     let request = facts.request;
-    let verbs = request.command().map(command::verbs).unwrap_or_default();
+    let verbs = request.command().map(shell::verbs).unwrap_or_default();
     let flag = RestrictedExpression::new_bool;
     let mut pairs = vec![
         ("call", text(&request.call)),

@@ -125,7 +125,7 @@ impl<'a> Facts<'a> {
 /// The argument `address` of a connection is what its name came to. One that a grant writes out is granted as it is: no
 /// pattern of names covers an address.
 fn is_private(request: &Request) -> bool {
-    if !request.host().is_some_and(|target| host::literal(target).is_none()) {
+    if request.host().is_none_or(|target| host::literal(target).is_some()) {
         return false;
     }
     match request.args.get(ADDRESS) {

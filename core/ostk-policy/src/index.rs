@@ -10,12 +10,12 @@ use std::{
 };
 
 use crate::{
-    command::each_verb,
     defaults::GOVERNANCE,
     facts::Facts,
     path::{Glob, PathPattern, components, fold},
     pin::{At, DenyToken, Execute, PathList, Pin},
     request::{Class, Request},
+    shell::each_verb,
     verdict::RuleRef,
 };
 

@@ -5,11 +5,11 @@
 //! nearest known word. All problems of a text are reported, up to a limit. The result is a [`Pin`].
 
 use crate::{
-    command::{MAX_VERB_WORDS, normalise},
     documents::{Lint, LoadError, LoadErrors, MAX_LINES, MAX_PROBLEMS, MAX_TEXT_BYTES, pin_document},
     host::HostPattern,
     path::PathPattern,
     pin::{At, DenyToken, Execute, PathList, Pin},
+    shell::{MAX_VERB_WORDS, normalise},
     suggest::nearest,
     words::{Value, values},
 };

@@ -29,7 +29,7 @@ use crate::{
 
 /// Version of what the rules mean. Part of the fingerprint; raised whenever equal texts and an equal request could get
 /// another verdict.
-pub const SEMANTICS_VERSION: u32 = 2;
+pub const SEMANTICS_VERSION: u32 = 3;
 
 /// A pin in both forms.
 #[derive(Debug)]

@@ -11,6 +11,7 @@
 
 mod consent;
 mod custom;
+mod dangers;
 mod declarations;
 mod defaults;
 mod gate;
@@ -20,6 +21,7 @@ mod oracle;
 mod paths;
 mod pins;
 mod record;
+mod shell;
 
 use ostk_policy::{
     Actor, ActorKind, Class, Documents, Effect, Policy, Request, Resource, ToolGrant, Verdict,
