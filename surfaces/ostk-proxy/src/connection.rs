@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::desk::{ConnectionEnd, Desk};
+use crate::listen::Permit;
 
 /// Bytes that went each way.
 #[derive(Debug, Default)]
@@ -38,12 +38,12 @@ pub(crate) struct Opened<D: Desk> {
     counts: Arc<Counts>,
     problem: Option<String>,
     /// Held until the desk knows the end, so that whoever waits for all connections waits for that too.
-    permit: Option<Arc<OwnedSemaphorePermit>>,
+    permit: Option<Permit>,
     runtime: Handle,
 }
 
 impl<D: Desk> Opened<D> {
-    pub(crate) fn new(desk: Arc<D>, intent: u64, permit: Arc<OwnedSemaphorePermit>) -> Self {
+    pub(crate) fn new(desk: Arc<D>, intent: u64, permit: Permit) -> Self {
         let problem = Some("broken off by the client".to_owned());
         let (counts, runtime) = (Arc::default(), Handle::current());
         Self { desk, intent, counts, problem, permit: Some(permit), runtime }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connection::{Counted, Opened};
 use crate::desk::{Desk, Refusal};
 use crate::egress::Limits;
+use crate::listen::Permit;
 use crate::resolve::Resolve;
 use crate::target::{Host, Target};
 
@@ -44,7 +44,7 @@ impl<D: Desk> Dialer<D> {
     pub(crate) async fn open(
         &self,
         target: &Target,
-        permit: &Arc<OwnedSemaphorePermit>,
+        permit: &Permit,
     ) -> Result<(Opened<D>, Counted), Failure> {
         self.desk.resolve(target).await.map_err(Failure::Refused)?;
         let mut failure = Failure::Unreachable(format!("{} has no address", target.host));
@@ -76,7 +76,7 @@ impl<D: Desk> Dialer<D> {
         &self,
         target: &Target,
         address: SocketAddr,
-        permit: &Arc<OwnedSemaphorePermit>,
+        permit: &Permit,
     ) -> Result<(Opened<D>, Counted), Failure> {
         let address = SocketAddr::new(plain(address.ip()), address.port());
         let opened = self.allowed(target, address, permit).await?;
@@ -100,7 +100,7 @@ impl<D: Desk> Dialer<D> {
         &self,
         target: &Target,
         address: SocketAddr,
-        permit: &Arc<OwnedSemaphorePermit>,
+        permit: &Permit,
     ) -> Result<Opened<D>, Failure> {
         let (desk, target, permit) = (Arc::clone(&self.desk), target.clone(), Arc::clone(permit));
         let asking = tokio::spawn(async move {

@@ -9,27 +9,17 @@ use std::io::{self, Cursor};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::connection::{Counted, Opened, is_idle};
 use crate::desk::{Desk, Refusal};
 use crate::dial::{Dialer, Failure};
 use crate::head::{self, Head, HeadError};
+use crate::listen::{self, Permit, answer, linger};
 use crate::plain;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::socks;
-
-/// Clients that are told at the same time that there are too many; more are just closed.
-const MAX_TURNED_AWAY: usize = 32;
-/// How long to read what a refused client still sends, so that it sees the answer instead of a reset.
-const LINGER: Duration = Duration::from_secs(1);
-/// How long to wait at the end until the desk knows of all connections.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Rest after a failed accept: out of descriptors, most likely, and the next connection that ends frees one.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// How much and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,34 +78,8 @@ impl<D: Desk> Egress<D> {
         listener: std::net::TcpListener,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let limit = self.dialer.limits.connections;
-        let (open, away) = (Arc::new(Semaphore::new(limit)), Arc::new(Semaphore::new(MAX_TURNED_AWAY)));
-        let mut clients = JoinSet::new();
-        tokio::pin!(stop);
-        loop {
-            let stream = tokio::select! {
-                () = &mut stop => break,
-                Some(_) = clients.join_next() => continue,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((stream, _)) = stream else {
-                tokio::time::sleep(ACCEPT_REST).await;
-                continue;
-            };
-            if let Ok(permit) = Arc::clone(&open).try_acquire_owned() {
-                let client = Client { stream, dialer: Arc::clone(&self.dialer), permit: Arc::new(permit) };
-                clients.spawn(client.serve());
-            } else if let Ok(permit) = Arc::clone(&away).try_acquire_owned() {
-                clients.spawn(turn_away(stream, limit, permit));
-            }
-        }
-        clients.shutdown().await;
-        let all = open.acquire_many(u32::try_from(limit).unwrap_or(u32::MAX));
-        // A desk that does not answer must not keep the daemon from ending.
-        let _ = tokio::time::timeout(LAST_WORDS, all).await;
-        Ok(())
+        let client = |stream, permit| Client { stream, dialer: Arc::clone(&self.dialer), permit }.serve();
+        listen::serve(listener, self.dialer.limits.connections, stop, client).await
     }
 }
 
@@ -123,12 +87,11 @@ impl<D: Desk> Egress<D> {
 struct Client<D> {
     stream: TcpStream,
     dialer: Arc<Dialer<D>>,
-    permit: Arc<OwnedSemaphorePermit>,
+    permit: Permit,
 }
 
 impl<D: Desk> Client<D> {
     async fn serve(self) {
-        let _ = self.stream.set_nodelay(true);
         let mut first = [0];
         let peeked = tokio::time::timeout(self.dialer.limits.head, self.stream.peek(&mut first)).await;
         if !matches!(peeked, Ok(Ok(1))) {
@@ -241,32 +204,4 @@ fn told(failure: &Failure) -> (u16, String) {
         Failure::Unreachable(text) => (502, format!("Error: {text}")),
         Failure::TooSlow(text) => (504, format!("Error: {text}")),
     }
-}
-
-async fn turn_away(mut stream: TcpStream, limit: usize, _permit: OwnedSemaphorePermit) {
-    let text =
-        format!("Error: {limit} connections are open, which is the limit\nHint: end some, then try again");
-    // It may have left already.
-    let _ = answer(&mut stream, 503, &text).await;
-}
-
-async fn answer(stream: &mut TcpStream, status: u16, text: &str) -> io::Result<()> {
-    let reason =
-        hyper::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n",
-        text.len() + 1
-    );
-    stream.write_all(format!("{head}{text}\n").as_bytes()).await?;
-    linger(stream).await
-}
-
-/// Ends the conversation so that the client reads the last answer: a socket closed with bytes unread is reset.
-async fn linger<S: tokio::io::AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
-    stream.shutdown().await?;
-    let mut rest = [0; 4 << 10];
-    let drain = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
-    let _ = tokio::time::timeout(LINGER, drain).await;
-    Ok(())
 }

@@ -38,6 +38,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["ostk-keys", "ostk-log"]),
     ("landlock", &["ostk-sandbox"]),
     ("cedar-policy", &["ostk-policy"]),
+    ("hyper-rustls", &["ostk-models", "ostk-proxy"]),
 ];
 
 /// What a driver would need to decide.

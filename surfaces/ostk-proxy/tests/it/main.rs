@@ -3,3 +3,6 @@
 mod desk;
 mod egress;
 mod hostile;
+mod relay;
+mod relay_hostile;
+mod vendor;
