@@ -1,7 +1,8 @@
 //! What a command must not leave behind: paths that were not there when it started and that others would act on.
 //!
 //! For a path that nothing may stand in for while the command runs. It is moved into the command's scratch directory
-//! when the command and all its processes have ended, before anybody learns of the end.
+//! when the command and all its processes have ended, before anybody learns of the end. The command could write there,
+//! so what it left in the way of the move is not followed.
 
 use std::{
     fs, io,
@@ -34,22 +35,17 @@ impl Sweep {
 
     /// Removes what is there now.
     pub(crate) fn run(&self) -> Vec<Refused> {
-        let there = self.absent.iter().filter(|path| fs::symlink_metadata(path).is_ok());
-        let removed = there.enumerate().map(|(number, path)| {
-            let removed = self.remove(path, number).is_ok();
-            Refused { path: path.clone(), removed }
+        let there: Vec<_> = self.absent.iter().filter(|path| fs::symlink_metadata(path).is_ok()).collect();
+        // Only a directory that is new is used: one that the command left in its place may be a link to anywhere.
+        let keep = !there.is_empty() && fs::create_dir(&self.into).is_ok();
+        let removed = there.into_iter().enumerate().map(|(number, path)| {
+            let kept = keep && fs::rename(path, self.into.join(number.to_string())).is_ok();
+            Refused { path: path.clone(), removed: kept || remove(path).is_ok() }
         });
         removed.collect()
     }
+}
 
-    fn remove(&self, path: &Path, number: usize) -> io::Result<()> {
-        fs::create_dir_all(&self.into)?;
-        fs::rename(path, self.into.join(number.to_string())).or_else(|_| {
-            if fs::symlink_metadata(path)?.is_dir() {
-                fs::remove_dir_all(path)
-            } else {
-                fs::remove_file(path)
-            }
-        })
-    }
+fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }

@@ -320,3 +320,17 @@ fn what_a_command_leaves_at_a_refused_path_is_gone_when_its_end_is_known() {
         }
     }
 }
+
+#[test]
+fn what_is_cleared_away_does_not_go_where_a_link_of_the_command_leads() {
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        let mut spec = yard.shell("ln -s \"$OUTSIDE\" \"$TMPDIR/refused\"; echo planted > Agentfile");
+        spec.env.insert("OUTSIDE".into(), yard.outside.clone().into());
+        spec.refused = vec![yard.workspace.join("Agentfile")];
+        let before = yard.guarded();
+        let outcome = sandbox.run(&spec).unwrap();
+        assert_eq!(yard.guarded(), before, "{protection:?}: {}", said(&outcome));
+        assert!(!yard.workspace.join("Agentfile").exists(), "{protection:?}");
+    }
+}
