@@ -21,6 +21,7 @@ mod filter;
 mod guarantee;
 mod init;
 mod launch;
+mod mounted;
 mod namespace;
 mod paths;
 mod placeholder;

@@ -45,14 +45,18 @@ pub(crate) enum MountKind {
     Pinned,
     /// Itself, read-only with everything below.
     ReadOnly,
-    /// Itself, writable inside something read-only.
+    /// Itself, writable inside something read-only; what is mounted below it stays as it is.
     Writable,
+    /// A mount below a writable one, which is writable as well.
+    WritableBelow,
     /// An empty read-only directory.
     EmptyDirectory,
     /// Nothing to read, and nothing to connect to.
     EmptyFile,
     /// Another directory in its place.
     Other(CString),
+    /// Another directory in its place, writable.
+    WritableOther(CString),
 }
 
 /// The lines that map this user and group to themselves in a user namespace, so that files keep their owners.
@@ -85,6 +89,8 @@ impl View {
             raise_loopback()?;
         }
         rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        // Landlock says nothing about modes, owners, times and extended attributes; a read-only mount does.
+        set_read_only(c"/")?;
         restrict_devices()
     }
 
@@ -172,12 +178,13 @@ impl Mount {
             MountKind::Pinned => rustix::mount::mount_bind_recursive(target, target),
             MountKind::ReadOnly => {
                 rustix::mount::mount_bind_recursive(target, target)?;
-                set_read_only(target, true)
+                set_read_only(target)
             }
             MountKind::Writable => {
                 rustix::mount::mount_bind_recursive(target, target)?;
-                set_read_only(target, false)
+                set_writable(target)
             }
+            MountKind::WritableBelow => set_writable(target),
             MountKind::EmptyDirectory => {
                 let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
                 rustix::mount::mount(c"none", target, c"tmpfs", flags, c"size=4k,mode=0555")
@@ -188,15 +195,22 @@ impl Mount {
                 made => made,
             },
             MountKind::Other(source) => rustix::mount::mount_bind(source.as_c_str(), target),
+            MountKind::WritableOther(source) => {
+                rustix::mount::mount_bind(source.as_c_str(), target)?;
+                set_writable(target)
+            }
         }
     }
 }
 
-/// Makes a mount and all below it read-only or writable.
-fn set_read_only(target: &CStr, read_only: bool) -> Result<(), Errno> {
-    let flag = libc::MOUNT_ATTR_RDONLY;
-    let (set, clear) = if read_only { (flag, 0) } else { (0, flag) };
-    set_attributes(target, set, clear, libc::AT_RECURSIVE)
+/// Makes a mount and all below it read-only.
+fn set_read_only(target: &CStr) -> Result<(), Errno> {
+    set_attributes(target, libc::MOUNT_ATTR_RDONLY, 0, libc::AT_RECURSIVE)
+}
+
+/// Makes a mount writable, and none below it: one of those may have been read-only before.
+fn set_writable(target: &CStr) -> Result<(), Errno> {
+    set_attributes(target, 0, libc::MOUNT_ATTR_RDONLY, 0)
 }
 
 /// `mount_setattr(2)` and not a remount: a remount in a user namespace would have to repeat every other flag.

@@ -45,8 +45,8 @@ pub enum Protection {
 /// What holds a command, for the record of its run.
 ///
 /// What this layer does not hold:
-/// * mode, owner, times and extended attributes of files outside the writable trees, which Landlock does not cover
-///   (protected paths under [`Protection::Namespace`] are covered by their mounts);
+/// * without namespaces, mode, owner, times and extended attributes of files outside the writable trees, which Landlock
+///   does not cover (in a namespace everything else is mounted read-only);
 /// * before Landlock ABI 9, a local socket that another program creates while a command runs;
 /// * a protected *file* that somebody outside replaces by rename while a command runs: the mount goes with the old
 ///   file, and the command can write the new one. What lies inside a protected directory is not affected;
@@ -234,7 +234,8 @@ fn environment(spec: &Spec) -> BTreeMap<OsString, OsString> {
     env
 }
 
-/// The resource limits, none above what the daemon itself may have; never a core file.
+/// The resource limits, none above what the daemon itself may have. Never a core: a limit of one byte is too small for
+/// a file, and unlike zero it also keeps the kernel from handing a crash to a program outside (core(5)).
 fn limits(limits: &Limits) -> Vec<(Resource, Rlimit)> {
     let wanted = [
         (Resource::Cpu, limits.cpu_s),
@@ -242,7 +243,7 @@ fn limits(limits: &Limits) -> Vec<(Resource, Rlimit)> {
         (Resource::Fsize, limits.file_bytes),
         (Resource::Nproc, limits.processes),
         (Resource::Nofile, limits.open_files),
-        (Resource::Core, Some(0)),
+        (Resource::Core, Some(1)),
     ];
     let bounded = |(resource, wanted): (Resource, Option<u64>)| {
         let value = wanted?.min(getrlimit(resource).maximum.unwrap_or(u64::MAX));

@@ -1,8 +1,8 @@
 //! The paths of a spec, resolved, and what follows from them: Landlock's grants, and mounts.
 //!
 //! Landlock can only allow, and what it allows holds for a whole tree. So a protected path inside a writable tree is
-//! either covered with a read-only mount of itself in a private mount namespace, and the directories above it with
-//! writable mounts of themselves (a mount point cannot be renamed or removed, nor linked out of); or, where there are
+//! either covered with a read-only mount of itself in a private mount namespace, where everything but the writable trees
+//! is read-only, and the directories above it with writable mounts of themselves (a mount point cannot be renamed or removed, nor linked out of); or, where there are
 //! no namespaces, the tree is allowed entry by entry, and nothing can be created beside what is protected. Hidden
 //! paths are covered with something empty, or left out of what may be read in the same way.
 
@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    LocalSockets, Readable, SandboxError, Spec, depth,
+    LocalSockets, Readable, SandboxError, Spec, depth, mounted,
     namespace::{Mount, MountKind},
     paths::{self, Found, Root},
     placeholder::Placeholder,
@@ -82,9 +82,12 @@ impl Trees {
         for directory in guarded().flat_map(|path| paths::between(path, &self.roots)) {
             kinds.insert(directory, MountKind::Pinned);
         }
-        let inside_protected = |root: &&PathBuf| guarded().any(|path| root.starts_with(path));
-        for root in self.roots.iter().filter(inside_protected) {
+        let mounted = mounted::all()?;
+        for root in self.roots.iter().filter(|root| mounted::is_writable(&mounted, root)) {
             kinds.insert(root.clone(), MountKind::Writable);
+            let below = mounted::writable_below(&mounted, root);
+            let below = below.filter(|path| !guarded().any(|guarded| path.starts_with(guarded)));
+            kinds.extend(below.map(|path| (path, MountKind::WritableBelow)));
         }
         kinds.extend(guarded().map(|path| (path.clone(), MountKind::ReadOnly)));
         if sockets == LocalSockets::Own {
@@ -95,7 +98,7 @@ impl Trees {
             kinds.insert(path.clone(), kind);
         }
         if let Some(shared_memory) = self.shared_memory() {
-            kinds.insert(SHARED_MEMORY.into(), MountKind::Other(c_path(&shared_memory)?));
+            kinds.insert(SHARED_MEMORY.into(), MountKind::WritableOther(c_path(&shared_memory)?));
         }
         // What lies in a hidden directory is gone already.
         let under_hidden =

@@ -1,6 +1,6 @@
 //! What a command can and cannot change.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _};
 
 use ostk_sandbox::{
     Exit, Guarantee, Missing, Namespaces, Probe, Protection, Readable, Sandbox, SandboxError, probe,
@@ -332,5 +332,30 @@ fn what_is_cleared_away_does_not_go_where_a_link_of_the_command_leads() {
         let outcome = sandbox.run(&spec).unwrap();
         assert_eq!(yard.guarded(), before, "{protection:?}: {}", said(&outcome));
         assert!(!yard.workspace.join("Agentfile").exists(), "{protection:?}");
+    }
+}
+
+#[test]
+fn modes_times_owners_and_attributes_outside_stay_where_there_are_namespaces() {
+    let script = "chmod 777 \"$F\"; chown 1:1 \"$F\"; touch -d 2001-01-01T00:00:00 \"$F\"; chmod 700 \"${F%/file}\"
+        python3 -c 'import os; f = os.environ[\"F\"]; os.setxattr(f, \"user.x\", b\"x\")'; chmod 755 src/main.rs && touch src/new";
+    for (protection, sandbox) in every_way().into_iter().filter(|way| way.0 == Protection::Namespace) {
+        let yard = Yard::new();
+        let file = yard.outside.join("file");
+        let state = || {
+            let there = fs::metadata(&file).unwrap();
+            (
+                there.mode(),
+                there.uid(),
+                there.mtime(),
+                there.ctime_nsec(),
+                fs::metadata(&yard.outside).unwrap().mode(),
+            )
+        };
+        let before = state();
+        let mut spec = yard.shell(script);
+        spec.env.insert("F".into(), file.clone().into());
+        let outcome = sandbox.run(&spec).unwrap();
+        assert_eq!((state(), outcome.exit), (before, Exit::Code(0)), "{protection:?}: {}", said(&outcome));
     }
 }
