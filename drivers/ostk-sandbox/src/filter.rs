@@ -92,8 +92,13 @@ const REFUSED_AMONG_OTHERS: [c_long; 6] = [
 
 /// As if the kernel did not have them. `clone3` takes its flags in memory, where a filter cannot look, and every
 /// user of it falls back to `clone`; io_uring carries out calls that no filter sees.
-const ABSENT: &[c_long] =
-    &[libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+const ABSENT: &[c_long] = &[
+    libc::SYS_clone3,
+    libc::SYS_openat2,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
 
 /// Flags of `clone` that make a namespace (that of time namespaces cannot be given to `clone`), and the one that makes
 /// the new process a child of the caller's parent: of the one that contains it, whose wait it would disturb and whose
@@ -113,6 +118,27 @@ const TYPING: [u64; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
 /// The part of a socket's type beside its flags.
 const SOCKET_TYPE: u64 = 0xf;
 const SOCK_PACKET: i32 = 10;
+
+/// The mode bit of a program that runs as its owner, whoever starts it. A command that makes one lets every other user
+/// of the machine act as this one. `openat2` takes its mode in memory, so it is absent; its users fall back to `openat`.
+const SET_USER_ID: u64 = 0o4000;
+/// Calls that set a mode, and the number of that argument.
+const MODES: &[(c_long, u8)] =
+    &[(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (SYS_FCHMODAT2, 2), (libc::SYS_mknodat, 2)];
+#[cfg(target_arch = "x86_64")]
+const MODES_HERE: &[(c_long, u8)] = &[(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_mknod, 1)];
+#[cfg(not(target_arch = "x86_64"))]
+const MODES_HERE: &[(c_long, u8)] = &[];
+/// `fchmodat2(2)`, Linux 6.6; the same number everywhere.
+const SYS_FCHMODAT2: c_long = 452;
+/// Calls that may create a file, and the number of the argument with the flags; the mode follows it, and means
+/// something with one of [`CREATES`].
+#[cfg(target_arch = "x86_64")]
+const OPENS: &[(c_long, u8)] = &[(libc::SYS_open, 1), (libc::SYS_openat, 2)];
+#[cfg(not(target_arch = "x86_64"))]
+const OPENS: &[(c_long, u8)] = &[(libc::SYS_openat, 2)];
+/// `O_CREAT`, and the bit of `O_TMPFILE` that is its own.
+const CREATES: [u64; 2] = [0o100, 0o20_000_000];
 
 /// What a filter stands in for, where the machine has no better way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,12 +169,21 @@ fn rules(extra: Extra) -> Result<Rules, BackendError> {
     let flags = CLONE_FLAGS.map(|flag| u64::from(flag.cast_unsigned()));
     let clone = flags.map(|flag| rule([(0, SeccompCmpOp::MaskedEq(flag), flag)]));
     let typing = TYPING.map(|request| rule([(1, SeccompCmpOp::Eq, request)]));
-    Ok(BTreeMap::from([
+    let mut rules = BTreeMap::from([
         (libc::SYS_clone, clone.into_iter().collect::<Result<_, _>>()?),
         (libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?),
         (libc::SYS_socket, socket_rules(extra)?),
         (libc::SYS_socketpair, vec![rule([(0, SeccompCmpOp::Ne, family(libc::AF_UNIX))])?]),
-    ]))
+    ]);
+    let runs_as_owner = |argument| (argument, SeccompCmpOp::MaskedEq(SET_USER_ID), SET_USER_ID);
+    for (call, mode) in MODES.iter().chain(MODES_HERE) {
+        rules.insert(*call, vec![rule([runs_as_owner(*mode)])?]);
+    }
+    for (call, flags) in OPENS {
+        let creates = |bit| rule([(*flags, SeccompCmpOp::MaskedEq(bit), bit), runs_as_owner(flags + 1)]);
+        rules.insert(*call, CREATES.into_iter().map(creates).collect::<Result<_, _>>()?);
+    }
+    Ok(rules)
 }
 
 /// Sockets: the local family, the internet without raw packets, and the question which addresses this machine has.

@@ -139,6 +139,18 @@ const CALLS: &[(&str, &str)] = &[
         "listen to the kernel's device events",
         "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15); verdict(True)",
     ),
+    (
+        "make a program that runs as its owner",
+        "open(TMP + '/p', 'w'); os.chmod(TMP + '/p', 0o4755); verdict(os.stat(TMP + '/p').st_mode & 0o4000)",
+    ),
+    (
+        "create a program that runs as its owner",
+        "os.umask(0); os.open(TMP + '/p', os.O_CREAT | os.O_WRONLY, 0o4755); verdict(os.stat(TMP + '/p').st_mode & 0o4000)",
+    ),
+    (
+        "create one without a name that runs as its owner",
+        "os.umask(0); f = os.open(TMP, os.O_TMPFILE | os.O_RDWR, 0o4755); verdict(os.fstat(f).st_mode & 0o4000)",
+    ),
     ("create a disk", "os.mknod(TMP + '/disk', 0o60600, os.makedev(7, 0)); verdict(True)"),
     ("read the kernel's log device", "os.open('/dev/kmsg', os.O_RDONLY); verdict(True)"),
 ];
