@@ -17,10 +17,12 @@ mod outbox;
 mod peer;
 mod processes;
 mod rpc;
+mod secrets;
 mod settings;
 mod setup;
 mod snapshot;
 
 pub use anchor::{AnchorError, Options, anchored, listen};
 pub use documents::load as read_documents;
+pub use secrets::{listed_secrets, secret_store};
 pub use setup::{InitError, Made, init};

@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Capability boundaries.
     Pin(Pin),
+    /// The operator's secrets: set, show, list and test them.
+    Secret(SecretArgs),
     /// Show a record, a blob, a lineage or a file.
     Show(Show),
     /// Send a signal to a process.
@@ -332,6 +334,48 @@ pub(crate) enum PinAction {
     List,
     /// Print a pin and what it comes to.
     Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Arguments of `ostk secret`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SecretArgs {
+    #[command(subcommand)]
+    pub(crate) action: SecretAction,
+}
+
+/// What to do with secrets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretAction {
+    /// Keep a secret in the platform's keychain; asks for the value without showing it.
+    Set {
+        /// Its name, such as ANTHROPIC_API_KEY.
+        name: String,
+        /// The value, for scripts: other processes of this machine can see it while the command runs.
+        #[arg(long)]
+        value: Option<String>,
+    },
+    /// Print a secret's value, to a person at a terminal only.
+    Get {
+        /// Its name.
+        name: String,
+    },
+    /// List the secrets that HUMANFILE names and those of model vendors, and where each comes from.
+    List,
+    /// Show that a secret can be used: its first characters and its length.
+    Test {
+        /// Its name.
+        name: String,
+    },
+    /// Print the line that exports a secret to a shell, to a person at a terminal only.
+    Env {
+        /// Its name.
+        name: String,
+    },
+    /// Remove a secret from the keychain.
+    Rm {
         /// Its name.
         name: String,
     },

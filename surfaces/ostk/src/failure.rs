@@ -34,6 +34,16 @@ impl Failure {
         Self { code: 2, kind: "usage".to_owned(), ..Self::check(message) }
     }
 
+    /// This caller may not.
+    pub(crate) fn denied(message: impl Display) -> Self {
+        Self { code: 3, kind: "denied".to_owned(), ..Self::check(message) }
+    }
+
+    /// Nobody answered in time.
+    pub(crate) fn deadline(message: impl Display) -> Self {
+        Self { code: 4, kind: "deadline".to_owned(), ..Self::check(message) }
+    }
+
     /// The same failure with a remedy.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -127,8 +127,28 @@ impl SecretStore {
         if !authorised.contains(name) {
             return Err(SecretError::NotListed(name.to_owned()));
         }
+        self.find(name, self.command.as_ref())
+    }
+
+    /// Where `name` has a value, whether it is listed or not.
+    ///
+    /// # Errors
+    /// When the own command did not do its work, or the value cannot be used.
+    pub fn place(&self, name: &str) -> Result<Option<Place>, SecretError> {
+        place(self.find(name, self.command.as_ref()))
+    }
+
+    /// [`SecretStore::place`] among the keychain and the environment.
+    ///
+    /// # Errors
+    /// When the value cannot be used.
+    pub fn place_without_command(&self, name: &str) -> Result<Option<Place>, SecretError> {
+        place(self.find(name, None))
+    }
+
+    fn find(&self, name: &str, command: Option<&OwnCommand>) -> Result<Found, SecretError> {
         let mut passed = Vec::new();
-        if let Some(secret) = self.ask_command(name, &mut passed)? {
+        if let Some(secret) = command.map(|command| ask(command, name, &mut passed)).transpose()?.flatten() {
             return Ok(Found { secret, place: Place::Command, passed });
         }
         match self.keychain.get(name) {
@@ -143,19 +163,6 @@ impl SecretStore {
         Err(SecretError::Missing { name: name.to_owned(), tried: passed })
     }
 
-    fn ask_command(&self, name: &str, passed: &mut Vec<String>) -> Result<Option<Secret>, SecretError> {
-        let Some(command) = &self.command else { return Ok(None) };
-        let program = command.program().to_owned();
-        match command.ask(name) {
-            Answer::Value(secret) => Ok(Some(secret)),
-            Answer::Nothing(why) => {
-                passed.push(format!("the command {program:?} has none ({why})"));
-                Ok(None)
-            }
-            Answer::Failed(why) => Err(SecretError::Command { program, name: name.to_owned(), why }),
-        }
-    }
-
     fn look_up(&self, name: &str) -> Result<Option<Secret>, SecretError> {
         let value = |why| SecretError::Value { name: name.to_owned(), why };
         match (self.environment)(name).filter(|text| !text.is_empty()) {
@@ -165,6 +172,26 @@ impl SecretStore {
                 Secret::new(text).map(Some).map_err(value)
             }
         }
+    }
+}
+
+fn place(found: Result<Found, SecretError>) -> Result<Option<Place>, SecretError> {
+    match found {
+        Ok(found) => Ok(Some(found.place)),
+        Err(SecretError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn ask(command: &OwnCommand, name: &str, passed: &mut Vec<String>) -> Result<Option<Secret>, SecretError> {
+    let program = command.program().to_owned();
+    match command.ask(name) {
+        Answer::Value(secret) => Ok(Some(secret)),
+        Answer::Nothing(why) => {
+            passed.push(format!("the command {program:?} has none ({why})"));
+            Ok(None)
+        }
+        Answer::Failed(why) => Err(SecretError::Command { program, name: name.to_owned(), why }),
     }
 }
 

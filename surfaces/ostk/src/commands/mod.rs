@@ -14,6 +14,7 @@ mod mcp;
 mod pin;
 mod project;
 mod run;
+mod secret;
 mod show;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Doctor => health::doctor(output),
         Command::Audit(args) => audit::audit(&args.action, output),
         Command::Pin(args) => pin::pin(&args.action, output),
+        Command::Secret(args) => secret::secret(&args.action, output),
         Command::Show(args) => show::show(&args, output),
         Command::Attach(args) => attach::attach(&args, output),
         Command::Shutdown => project::shutdown(output),

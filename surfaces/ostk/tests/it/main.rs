@@ -20,5 +20,6 @@ mod health;
 mod pin;
 mod project;
 mod schema;
+mod secret;
 mod show;
 mod snapshots;

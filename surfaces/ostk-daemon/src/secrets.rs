@@ -1,0 +1,69 @@
+//! Where this project's secrets come from and which may be used: the places of `ostk-keys`, set up by `ostk.toml` and
+//! HUMANFILE. The daemon resolves a secret at the call that needs it; `ostk secret` looks with the same eyes.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use ostk_keys::secrets::{OwnCommand, SecretStore};
+use ostk_policy::{Documents, Humanfile};
+
+/// The places of secrets in the project whose state is in `state_dir`.
+///
+/// # Errors
+/// When `ostk.toml` cannot be read, or its `[secrets]` is no command.
+pub fn secret_store(state_dir: &Path) -> Result<SecretStore, String> {
+    let file = state_dir.join("ostk.toml");
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|error| format!("{}: {error}", file.display()))?,
+    };
+    let command = own_command(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(SecretStore::of_machine(command))
+}
+
+/// `[secrets] command`: a line, divided at white space, or a list of words.
+fn own_command(settings: &str) -> Result<Option<OwnCommand>, String> {
+    let settings: toml::Table = settings.parse().map_err(|error| format!("{error}"))?;
+    let Some(secrets) = settings.get("secrets") else { return Ok(None) };
+    let given = secrets.as_table().ok_or("secrets must be a section")?;
+    if let Some(unknown) = given.keys().find(|name| *name != "command") {
+        return Err(format!("secrets.{unknown} is no setting; there is: command"));
+    }
+    let command = match given.get("command") {
+        None => return Ok(None),
+        Some(toml::Value::String(line)) => OwnCommand::from_line(line),
+        Some(toml::Value::Array(words)) => {
+            let words = words.iter().map(|word| word.as_str().map(str::to_owned));
+            words.collect::<Option<Vec<_>>>().and_then(OwnCommand::from_words)
+        }
+        Some(_) => None,
+    };
+    command.map(Some).ok_or_else(|| {
+        "secrets.command must be a command such as \"pass show\", or a list of its words".to_owned()
+    })
+}
+
+/// Names that HUMANFILE lists under SECRET, in either layer.
+///
+/// # Errors
+/// When a HUMANFILE is malformed: then no secret may be used.
+pub fn listed_secrets(documents: &Documents) -> Result<BTreeSet<String>, String> {
+    let layers = (documents.global_humanfile.as_deref(), documents.humanfile.as_deref());
+    let humanfile = Humanfile::layered(layers.0, layers.1).map_err(|errors| errors.to_string())?;
+    Ok(humanfile.secrets().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_a_line_or_a_list_of_words_and_nothing_else() {
+        let command = |text: &str| own_command(text).map(|command| command.map(|it| it.program().to_owned()));
+        assert_eq!(command("[secrets]\ncommand = \"pass show\""), Ok(Some("pass".to_owned())));
+        assert_eq!(command("[secrets]\ncommand = [\"/a b/c\", \"d\"]"), Ok(Some("/a b/c".to_owned())));
+        assert_eq!(command("[sandbox]\n"), Ok(None));
+        for wrong in ["command = \"\"", "command = []", "command = 3", "command = [1]", "comand = \"x\""] {
+            assert!(command(&format!("[secrets]\n{wrong}")).is_err(), "{wrong}");
+        }
+    }
+}
