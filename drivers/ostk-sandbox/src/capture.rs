@@ -31,6 +31,9 @@ impl Output {
     }
 }
 
+/// What is read from a command at once, and what waits in its pipe when it ends (pipe(7)).
+const RESERVE: usize = 2 * 64 * 1024;
+
 /// An output stream as it grows.
 #[derive(Debug)]
 pub(crate) struct Capture {
@@ -66,6 +69,25 @@ impl Capture {
 
     pub(crate) fn output(&self) -> Output {
         Output { head: self.head.clone(), tail: self.tail.iter().copied().collect(), total: self.total }
+    }
+
+    /// Whether bytes that come after `read` would be lost if this grew by as much as a pipe holds and once more.
+    pub(crate) fn is_full_after(&self, read: u64) -> bool {
+        let room = self.tail_limit.saturating_sub(RESERVE) as u64;
+        self.total.saturating_sub(read) >= room.max(1)
+    }
+
+    /// The bytes that are kept from `from` on, at most `limit`, and where they begin: later than `from` when some were
+    /// left out.
+    pub(crate) fn piece(&self, from: u64, limit: usize) -> (u64, Vec<u8>) {
+        let head = self.head.len() as u64;
+        let tail = self.total - self.tail.len() as u64;
+        let start = if from < head { from } else { from.max(tail).min(self.total) };
+        let bytes = match start < head {
+            true => after(self.head.iter(), start).take(limit).copied().collect(),
+            false => after(self.tail.iter(), start - tail).take(limit).copied().collect(),
+        };
+        (start, bytes)
     }
 
     /// Whether `pattern` occurs in what is kept of the stream from its byte `from` on.
@@ -135,6 +157,18 @@ mod tests {
         let gap = capture(8, &["0123456789abcdef"]);
         assert!(gap.contains(b"def", 9) && gap.contains(b"23", 1));
         assert!(!gap.contains(b"3c", 0) && !gap.contains(b"23", 3));
+    }
+
+    #[test]
+    fn any_offset_can_be_read_and_what_is_lost_is_seen() {
+        let whole = capture(100, &["0123456789"]);
+        assert_eq!(whole.piece(0, 4), (0, b"0123".to_vec()));
+        assert_eq!(whole.piece(4, 100), (4, b"456789".to_vec()));
+        assert_eq!(whole.piece(10, 100), (10, Vec::new()));
+        let gap = capture(8, &["0123456789abcdef"]);
+        assert_eq!(gap.piece(2, 100), (2, b"23".to_vec()));
+        assert_eq!(gap.piece(4, 100), (12, b"cdef".to_vec()));
+        assert_eq!(gap.piece(99, 100), (16, Vec::new()));
     }
 
     #[test]

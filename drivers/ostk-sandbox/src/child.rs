@@ -23,16 +23,21 @@ use rustix::{
 use seccompiler::BpfProgram;
 
 use crate::{
+    WindowSize,
+    handover::Handover,
     namespace::{self, View},
-    relay::Relays,
+    relay, terminal,
 };
 
 /// Everything the child does to itself.
 pub(crate) struct ChildPlan {
     /// `None` when it sees the machine as the daemon does.
     pub(crate) view: Option<View>,
-    /// Only with a view that has a network of its own.
-    pub(crate) relays: Option<Relays>,
+    /// Ports; only with a view that has a network of its own.
+    pub(crate) relays: Vec<u16>,
+    pub(crate) terminal: Option<WindowSize>,
+    /// For relays and the terminal.
+    pub(crate) handover: Option<Handover>,
     /// Files of control groups that it joins.
     pub(crate) joins: Vec<CString>,
     pub(crate) cwd: CString,
@@ -63,6 +68,7 @@ pub(crate) enum Step {
     Namespace,
     Relays,
     Mounts,
+    Terminal,
     WorkingDirectory,
     Limits,
     Capabilities,
@@ -74,7 +80,7 @@ pub(crate) enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 16] = [
+const STEPS: [(Step, &str); 17] = [
     (Step::Pipes, "pipes for its input and output"),
     (Step::Process, "a process"),
     (Step::Session, "a session of its own"),
@@ -82,6 +88,7 @@ const STEPS: [(Step, &str); 16] = [
     (Step::Namespace, "private namespaces"),
     (Step::Relays, "relays on the loopback interface"),
     (Step::Mounts, "mounts in a private namespace"),
+    (Step::Terminal, "a terminal of its own"),
     (Step::WorkingDirectory, "the working directory"),
     (Step::Limits, "resource limits"),
     (Step::Capabilities, "giving up capabilities"),
@@ -115,8 +122,13 @@ impl ChildPlan {
         let Some(view) = &self.view else { return Ok(()) };
         view.enter().map_err(Step::Namespace.failed())?;
         // While it still has the right to take the ports that ordinary users may not.
-        self.relays.iter().try_for_each(Relays::open).map_err(Step::Relays.failed())?;
+        let open = |port: &u16| relay::open(*port, self.handover()?);
+        self.relays.iter().try_for_each(open).map_err(Step::Relays.failed())?;
         view.mounts.iter().try_for_each(|mount| mount.make()).map_err(Step::Mounts.failed())
+    }
+
+    fn handover(&self) -> Result<&Handover, Errno> {
+        self.handover.as_ref().ok_or(Errno::BADF)
     }
 
     /// Takes from this process and from all that it makes the rights that come back with a new program.
@@ -125,7 +137,8 @@ impl ChildPlan {
     }
 
     /// Everything up to the execution of the program. With a process namespace, this runs inside it.
-    pub(crate) fn apply(&self, stdio: [RawFd; 3], daemon: RawFd) -> Result<(), Failed> {
+    /// Without `stdio` it gets its terminal in place of it.
+    pub(crate) fn apply(&self, stdio: Option<[RawFd; 3]>, daemon: RawFd) -> Result<(), Failed> {
         rustix::process::setsid().map_err(Step::Session.failed())?;
         if self.view.as_ref().is_some_and(|view| view.processes) {
             namespace::mount_proc().map_err(Step::Mounts.failed())?;
@@ -136,6 +149,9 @@ impl ChildPlan {
             self.enter()?;
             self.bound_capabilities()?;
         }
+        // In its view, where it has its name, and before Landlock, which knows no terminal made later.
+        let terminal = self.terminal.map(|size| terminal::open(size, self.handover()?)).transpose();
+        let terminal = terminal.map_err(Step::Terminal.failed())?;
         if let (Some(_), Some(ruleset)) = (&self.view, &self.ruleset) {
             self.allow_terminals(ruleset).map_err(Step::Landlock.failed())?;
         }
@@ -153,7 +169,8 @@ impl ChildPlan {
         // After the last change of credentials, because some of them clear it.
         end_with(daemon).map_err(Step::ParentDeath.failed())?;
         reset_signals();
-        set_descriptors(stdio).map_err(Step::Descriptors.failed())?;
+        let stdio = stdio.or_else(|| terminal.as_ref().map(|terminal| [terminal.as_raw_fd(); 3]));
+        set_descriptors(stdio.unwrap_or([-1; 3])).map_err(Step::Descriptors.failed())?;
         // Last, because they refuse some of the calls above.
         self.filters.iter().try_for_each(install).map_err(Step::SystemCalls.failed())
     }

@@ -89,6 +89,9 @@ pub enum SandboxError {
         /// Bytes not yet read.
         pending: usize,
     },
+    /// Asked for a change of a terminal.
+    #[error("the process has no terminal")]
+    NoTerminal,
     /// The process has ended or its input was closed.
     #[error("the process takes no more input")]
     InputClosed,

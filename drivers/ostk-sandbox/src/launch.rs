@@ -29,8 +29,8 @@ use rustix::{
 
 use crate::{
     child::{ChildPlan, Failed, Step},
+    handover::Handover,
     init,
-    relay::Relays,
 };
 
 /// Stack of a child: far more than its few nested calls take.
@@ -52,9 +52,11 @@ pub(crate) struct Started {
     pub(crate) pid: Pid,
     /// The first process of its process namespace, if it has one: a child of this process as well.
     pub(crate) init: Option<Pid>,
+    /// Its terminal is both.
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
+    /// `None` with a terminal.
+    pub(crate) stderr: Option<OwnedFd>,
     pub(crate) relays: Vec<TcpListener>,
 }
 
@@ -64,8 +66,8 @@ struct Launch<'a> {
     program: &'a Program,
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
-    /// The command's ends of its three pipes.
-    stdio: [RawFd; 3],
+    /// The command's ends of its three pipes; `None` with a terminal.
+    stdio: Option<[RawFd; 3]>,
     /// A descriptor of the daemon, by which a child sees whether it is alive.
     daemon: RawFd,
     init_program: RawFd,
@@ -79,9 +81,7 @@ struct Launch<'a> {
 
 /// Starts the command. An error names the step that failed; nothing of the command is left then.
 pub(crate) fn launch(plan: &ChildPlan, program: &Program) -> Result<Started, Failed> {
-    let pipe = || pipe().map_err(|errno| Failed { step: Step::Pipes, errno });
-    let [(stdin_theirs, stdin), (stdout, stdout_theirs), (stderr, stderr_theirs)] =
-        [pipe()?, pipe()?, pipe()?];
+    let pipes = if plan.terminal.is_none() { Some(Pipes::new()?) } else { None };
     let daemon = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
     let daemon = daemon.map_err(|errno| Failed { step: Step::Pipes, errno })?;
     let launch = Launch {
@@ -89,7 +89,7 @@ pub(crate) fn launch(plan: &ChildPlan, program: &Program) -> Result<Started, Fai
         program,
         argv: pointers(&program.argv),
         env: pointers(&program.env),
-        stdio: [stdin_theirs.as_raw_fd(), stdout_theirs.as_raw_fd(), stderr_theirs.as_raw_fd()],
+        stdio: pipes.as_ref().map(|pipes| pipes.theirs.each_ref().map(OwnedFd::as_raw_fd)),
         daemon: daemon.as_raw_fd(),
         init_program: init::program().map_or(-1, |file| file.as_raw_fd()),
         stacks: [Stack::new(), Stack::new(), Stack::new()],
@@ -99,11 +99,44 @@ pub(crate) fn launch(plan: &ChildPlan, program: &Program) -> Result<Started, Fai
         errno: AtomicI32::new(0),
     };
     let (pid, init) = launch.run()?;
-    let relays = plan.relays.as_ref().map_or(Ok(Vec::new()), Relays::collect).map_err(|errno| {
-        end(Some(pid), init);
-        Failed { step: Step::Relays, errno }
-    })?;
-    Ok(Started { pid, init, stdin, stdout, stderr, relays })
+    let started = receive(plan, pipes).map(|([stdin, stdout], stderr, relays)| Started {
+        pid,
+        init,
+        stdin,
+        stdout,
+        stderr,
+        relays,
+    });
+    started.inspect_err(|_| end(Some(pid), init))
+}
+
+type Received = ([OwnedFd; 2], Option<OwnedFd>, Vec<TcpListener>);
+
+/// What the child handed out, in the order in which it did, and the daemon's ends of the pipes.
+fn receive(plan: &ChildPlan, pipes: Option<Pipes>) -> Result<Received, Failed> {
+    let take = || plan.handover.as_ref().ok_or(Errno::BADF).and_then(Handover::take);
+    let relays: Result<Vec<_>, _> = plan.relays.iter().map(|_| take().map(TcpListener::from)).collect();
+    let relays = relays.map_err(|errno| Failed { step: Step::Relays, errno })?;
+    if let Some(Pipes { ours: [stdin, stdout, stderr], .. }) = pipes {
+        return Ok(([stdin, stdout], Some(stderr), relays));
+    }
+    let terminal = take().and_then(|terminal| Ok([rustix::io::fcntl_dupfd_cloexec(&terminal, 3)?, terminal]));
+    Ok((terminal.map_err(|errno| Failed { step: Step::Terminal, errno })?, None, relays))
+}
+
+/// The three pipes of a command.
+struct Pipes {
+    theirs: [OwnedFd; 3],
+    ours: [OwnedFd; 3],
+}
+
+impl Pipes {
+    fn new() -> Result<Self, Failed> {
+        let pipe = || pipe().map_err(|errno| Failed { step: Step::Pipes, errno });
+        let [(stdin_theirs, stdin), (stdout, stdout_theirs), (stderr, stderr_theirs)] =
+            [pipe()?, pipe()?, pipe()?];
+        Ok(Self { theirs: [stdin_theirs, stdout_theirs, stderr_theirs], ours: [stdin, stdout, stderr] })
+    }
 }
 
 /// A pipe whose descriptors are none of the three that a child puts its own on.

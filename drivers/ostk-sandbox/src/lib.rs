@@ -9,7 +9,8 @@
 //! What the machine cannot give is a [`Missing`] guarantee. [`Containment`] lists what this layer does not hold.
 //!
 //! From a spec to a process: `plan.rs` chooses the means and `trees.rs` works out the paths; `launch.rs` makes the
-//! processes, which change themselves as `child.rs` says; `supervise.rs` sees them through to their end.
+//! processes, which change themselves as `child.rs` says; `supervise.rs` sees them through to their end. What a child
+//! makes in its own view for the daemon (`relay.rs`, `terminal.rs`) comes out through `handover.rs`.
 
 mod bisect;
 mod capture;
@@ -19,6 +20,7 @@ mod depth;
 mod error;
 mod filter;
 mod guarantee;
+mod handover;
 mod init;
 mod launch;
 mod mounted;
@@ -30,10 +32,12 @@ mod probe;
 mod process;
 mod relay;
 mod ruleset;
+mod shared;
 mod sockets;
 mod spec;
 mod supervise;
 mod sweep;
+mod terminal;
 mod trees;
 
 use std::sync::OnceLock;
@@ -43,10 +47,11 @@ pub use error::SandboxError;
 pub use guarantee::{Guarantee, Missing};
 pub use plan::{Containment, Protection};
 pub use probe::{Namespaces, Probe, probe};
-pub use process::{Outcome, Process, Stream, Waited};
+pub use process::{Outcome, Piece, Process, Stream, Waited};
 pub use spec::{Limits, LocalSockets, Network, Readable, Spec};
 pub use supervise::Exit;
 pub use sweep::Refused;
+pub use terminal::WindowSize;
 
 /// Starts processes on a machine with known abilities.
 #[derive(Debug, Clone)]

@@ -17,12 +17,12 @@ use crate::{
     cgroup::Group,
     child::ChildPlan,
     filter::{self, Extra},
+    handover::Handover,
     launch::Program,
     namespace::{IdMaps, View},
     paths,
     placeholder::Placeholder,
-    relay::Relays,
-    ruleset,
+    relay, ruleset,
     sweep::Sweep,
     trees::{Trees, c_path},
 };
@@ -104,10 +104,14 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         matches!(&spec.readable, Readable::Only(paths) if paths.iter().any(|path| path == "/proc"));
     let ioctls_are_ruled = probe.landlock_abi >= Some(5);
     let group = if probe.totals { Group::new(&spec.limits)? } else { Group::default() };
-    let relays = if means.own_network { relays(&spec.network)? } else { None };
+    let ports = if means.own_network { relays(&spec.network)? } else { Vec::new() };
+    require_room(spec)?;
+    let hands_out = spec.terminal.is_some() || !ports.is_empty();
     let child = ChildPlan {
         view,
-        relays,
+        relays: ports,
+        terminal: spec.terminal,
+        handover: if hands_out { Some(Handover::new()?) } else { None },
         joins: group.joins()?,
         cwd,
         limits: limits(&spec.limits),
@@ -180,11 +184,20 @@ fn missing(probe: &Probe, spec: &Spec, trees: &Trees) -> Result<Vec<Guarantee>, 
     Ok(accepted)
 }
 
-fn relays(network: &Network) -> Result<Option<Relays>, SandboxError> {
-    match network {
-        Network::Host | Network::None => Ok(None),
-        Network::Relayed { ports } => Relays::new(ports).map(Some),
+/// The ports of its relays.
+fn relays(network: &Network) -> Result<Vec<u16>, SandboxError> {
+    let Network::Relayed { ports } = network else { return Ok(Vec::new()) };
+    relay::require_named(ports)?;
+    Ok(ports.clone())
+}
+
+/// Output that waits is kept until it is read, so there must be room for what is read from the command at once.
+fn require_room(spec: &Spec) -> Result<(), SandboxError> {
+    const LEAST: usize = 512 << 10;
+    if !spec.output_waits || spec.limits.output_bytes >= LEAST {
+        return Ok(());
     }
+    Err(SandboxError::InvalidSpec(format!("output that waits takes output_bytes of {LEAST} or more")))
 }
 
 fn view(probe: &Probe, spec: &Spec, trees: &Trees, means: &Means) -> Result<View, SandboxError> {

@@ -15,15 +15,18 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    Containment, Exit, Limits, Network, Output, Probe, Refused, SandboxError, Spec,
+    Containment, Exit, Limits, Network, Output, Probe, Refused, SandboxError, Spec, WindowSize,
     child::{Failed, Step},
     launch::{self, Started},
     plan::{self, Plan},
-    supervise::{End, Shared, State, Stop, Supervisor, later},
+    shared::{Shared, State, Stop},
+    supervise::{End, Supervisor, later},
 };
 
 /// Bytes of input that may wait for a process that does not read.
 const MAX_PENDING_INPUT: usize = 1 << 20;
+/// Bytes of one [`Piece`].
+const MAX_PIECE: usize = 64 << 10;
 
 /// A command that has ended.
 #[derive(Debug, Clone)]
@@ -53,6 +56,24 @@ pub enum Stream {
     Stderr,
 }
 
+/// Part of an output stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Where in the stream `bytes` begin: later than was asked for when bytes before were not kept.
+    pub start: u64,
+    /// At most 64 KiB; empty when none came in time, or none will come.
+    pub bytes: Vec<u8>,
+    /// The process has ended, and the stream with these bytes.
+    pub is_last: bool,
+}
+
+impl Piece {
+    /// Where the next piece begins.
+    pub fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
 /// Why a wait for output came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
@@ -70,6 +91,7 @@ pub struct Process {
     shared: Arc<Shared>,
     containment: Containment,
     relays: Mutex<Vec<TcpListener>>,
+    has_terminal: bool,
 }
 
 /// What the supervisor thread is given.
@@ -87,12 +109,13 @@ struct Begun {
 
 /// On the calling thread: it has nothing else to do.
 pub(crate) fn run(probe: &Probe, spec: &Spec) -> Result<Outcome, SandboxError> {
-    if matches!(spec.network, Network::Relayed { .. }) {
-        return Err(SandboxError::InvalidSpec("nobody would serve its relays: start it instead".into()));
+    if spec.output_waits || matches!(spec.network, Network::Relayed { .. }) {
+        let alone = "nobody would serve its relays or read its output: start it instead";
+        return Err(SandboxError::InvalidSpec(alone.into()));
     }
     let plan = plan::plan(probe, spec)?;
     let containment = plan.containment.clone();
-    let shared = Shared::new(spec.limits.output_bytes, spec.stdin.as_deref(), true)?;
+    let shared = Shared::new(spec, true)?;
     let (Begun { pid, .. }, supervisor) = begin(plan, &shared, &spec.limits)?;
     supervisor.supervise();
     let state = shared.lock();
@@ -108,14 +131,20 @@ pub(crate) fn start(probe: &Probe, spec: &Spec) -> Result<Process, SandboxError>
 fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, SandboxError> {
     let plan = plan::plan(probe, spec)?;
     let containment = plan.containment.clone();
-    let shared = Arc::new(Shared::new(spec.limits.output_bytes, spec.stdin.as_deref(), stdin_ends)?);
+    let shared = Arc::new(Shared::new(spec, stdin_ends)?);
     let job = Job { plan, limits: spec.limits.clone(), shared: Arc::clone(&shared) };
     let (tell, told) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("sandbox".into()).spawn(move || supervise(job, &tell));
     thread.map_err(SandboxError::io("start a thread"))?;
     let Begun { pid, relays } =
         told.recv().map_err(|_| SandboxError::io("start a thread")(io::Error::other("it ended")))??;
-    Ok(Process { pid, shared, containment, relays: Mutex::new(relays) })
+    Ok(Process {
+        pid,
+        shared,
+        containment,
+        relays: Mutex::new(relays),
+        has_terminal: spec.terminal.is_some(),
+    })
 }
 
 /// The supervisor thread: tells whether the command was started, then sees it through.
@@ -195,16 +224,67 @@ impl Process {
         self.shared.wake();
     }
 
+    /// Tells its terminal that the window has changed. Returns at once.
+    pub fn resize(&self, size: WindowSize) -> Result<(), SandboxError> {
+        self.require_terminal()?;
+        self.shared.lock().resize = Some(size);
+        self.shared.wake();
+        Ok(())
+    }
+
+    /// Takes its terminal away: those in it get SIGHUP, and SIGKILL after the grace of its limits. Returns at once.
+    pub fn hang_up(&self) -> Result<(), SandboxError> {
+        self.require_terminal()?;
+        self.stop(Stop::HangUp);
+        Ok(())
+    }
+
+    fn require_terminal(&self) -> Result<(), SandboxError> {
+        if self.has_terminal { Ok(()) } else { Err(SandboxError::NoTerminal) }
+    }
+
+    /// Follows an output stream: its bytes from `from` on, as soon as there are any, waiting at most `timeout`.
+    ///
+    /// Offsets count from the start of the process. With `output_waits` this also says that all before `from` has been
+    /// taken; without it, a reader that is slower than the command misses what [`Output`] leaves out.
+    pub fn read(&self, stream: Stream, from: u64, timeout: Duration) -> Piece {
+        let deadline = later(Instant::now(), timeout);
+        let mut state = self.shared.lock();
+        self.release(&mut state, stream, from);
+        loop {
+            let capture = state.capture(stream);
+            let (start, bytes) = capture.piece(from, MAX_PIECE);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_last = state.end.is_some() && start + bytes.len() as u64 >= capture.total();
+            if !bytes.is_empty() || is_last || left.is_zero() {
+                return Piece { start, bytes, is_last };
+            }
+            state = self.shared.wait(state, left);
+        }
+    }
+
+    /// Lets the command go on when it waited for its reader.
+    fn release(&self, state: &mut State, stream: Stream, from: u64) {
+        let was_held = state.is_held(stream);
+        if let Some([stdout, stderr]) = &mut state.read {
+            let read = if stream == Stream::Stdout { stdout } else { stderr };
+            *read = from.max(*read);
+        }
+        if was_held {
+            self.shared.wake();
+        }
+    }
+
     /// What is kept of an output stream so far.
     pub fn output(&self, stream: Stream) -> Output {
         let state = self.shared.lock();
-        capture(&state, stream).output()
+        state.capture(stream).output()
     }
 
     /// The last lines of an output stream, as far as they are kept.
     pub fn tail(&self, stream: Stream, lines: usize) -> Vec<u8> {
         let state = self.shared.lock();
-        capture(&state, stream).last_lines(lines)
+        state.capture(stream).last_lines(lines)
     }
 
     /// Waits until `text` occurs in either output stream, from the start of the process on, at most `timeout`.
@@ -286,13 +366,6 @@ fn outcome(
         containment: containment.clone(),
         refused: end.refused.clone(),
     })
-}
-
-fn capture(state: &State, stream: Stream) -> &crate::capture::Capture {
-    match stream {
-        Stream::Stdout => &state.stdout,
-        Stream::Stderr => &state.stderr,
-    }
 }
 
 impl Drop for Process {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::Guarantee;
+use crate::{Guarantee, WindowSize};
 
 /// One command and its bounds. All paths are absolute, without `.` and `..`.
 #[derive(Debug, Clone)]
@@ -44,6 +44,15 @@ pub struct Spec {
     /// Standard input: these bytes and then its end. `None` is an empty input for [`run`](crate::run) and an open
     /// pipe for [`start`](crate::start).
     pub stdin: Option<Vec<u8>>,
+    /// A terminal of its own in place of the three pipes, as controlling terminal of its session. What it prints there
+    /// is its standard output. The end of its input is a character, as for a person: `\x04` (Ctrl-D).
+    ///
+    /// The jobs of a shell in it can be controlled where the machine offers process namespaces; elsewhere no process
+    /// may leave the group of the command.
+    pub terminal: Option<WindowSize>,
+    /// Its output waits for [`Process::read`](crate::Process::read), so that a reader gets all of it: a command that is
+    /// far ahead of its reader stands still. Takes an `output_bytes` of 512 KiB or more.
+    pub output_waits: bool,
     /// What it reaches beside this machine.
     pub network: Network,
     /// The local sockets that it may connect to.
@@ -74,6 +83,8 @@ impl Spec {
             scratch: scratch.into(),
             limits: Limits::default(),
             stdin: None,
+            terminal: None,
+            output_waits: false,
             network: Network::Host,
             local_sockets: LocalSockets::Own,
             accepted: BTreeSet::new(),

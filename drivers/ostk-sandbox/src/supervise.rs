@@ -2,17 +2,15 @@
 //! process group, and reaps it.
 //!
 //! One thread and one `poll` per command. What others want from it (input, an end) is left in [`Shared`], and what
-//! it has to tell (output, the end) is found there. `process.rs` is the handle that callers hold.
+//! it has to tell (output, the end) is found there.
 
 use std::{
-    collections::VecDeque,
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags, Timespec},
+    event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus},
@@ -20,10 +18,11 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, Refused, SandboxError,
-    capture::Capture,
+    Limits, Refused, SandboxError, Stream,
     launch::{self, Started},
     plan::After,
+    shared::{Shared, Stop},
+    terminal,
 };
 
 /// How long output is read after the command has ended: what it wrote is in the pipe already, and a descendant that
@@ -60,75 +59,6 @@ pub(crate) struct End {
     pub(crate) timed_out: bool,
     pub(crate) duration: Duration,
     pub(crate) refused: Vec<Refused>,
-}
-
-/// How a caller wants the command to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    /// SIGTERM, and SIGKILL after the grace.
-    Terminate,
-    /// SIGKILL.
-    Kill,
-}
-
-/// What the supervisor and the callers both see.
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    wake: OwnedFd,
-}
-
-pub(crate) struct State {
-    pub(crate) stdout: Capture,
-    pub(crate) stderr: Capture,
-    /// Bytes on their way to the command.
-    pub(crate) stdin: VecDeque<u8>,
-    /// The input ends when `stdin` is empty.
-    pub(crate) stdin_ends: bool,
-    pub(crate) stop: Option<Stop>,
-    /// Set once, last of all; the error is the id of a process that did not vanish.
-    pub(crate) end: Option<Result<End, i32>>,
-}
-
-impl Shared {
-    pub(crate) fn new(
-        output_bytes: usize,
-        stdin: Option<&[u8]>,
-        stdin_ends: bool,
-    ) -> Result<Self, SandboxError> {
-        let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let state = State {
-            stdout: Capture::new(output_bytes),
-            stderr: Capture::new(output_bytes),
-            stdin: stdin.unwrap_or_default().iter().copied().collect(),
-            stdin_ends,
-            stop: None,
-            end: None,
-        };
-        let wake = wake.map_err(|errno| SandboxError::io("create an eventfd")(errno.into()))?;
-        Ok(Self { state: Mutex::new(state), changed: Condvar::new(), wake })
-    }
-
-    /// The state stays meaningful when a thread panicked while it held the lock: every change to it is one step.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until something changed, at most `timeout`.
-    pub(crate) fn wait<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Tells the supervisor that there is something for it.
-    pub(crate) fn wake(&self) {
-        // Fails only when the counter is full, and then the supervisor is awake already.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
-    }
 }
 
 /// Where a command stands, and when it is moved on.
@@ -212,9 +142,9 @@ impl<'a> Supervisor<'a> {
         after: After,
     ) -> Result<Self, SandboxError> {
         let Started { pid, init, stdin, stdout, stderr, relays: _ } = child;
-        let ours = [&stdin, &stdout, &stderr];
-        let watched = ours
+        let watched = [&stdin, &stdout]
             .into_iter()
+            .chain(&stderr)
             .try_for_each(|fd| rustix::fs::fcntl_setfl(fd, OFlags::NONBLOCK))
             .and_then(|()| Ok((Watched::new(pid)?, init.map(Watched::new).transpose()?)));
         let (command, watched_init) = watched.map_err(|errno| {
@@ -231,7 +161,7 @@ impl<'a> Supervisor<'a> {
             after,
             stdin: Some(stdin),
             stdout: Some(stdout),
-            stderr: Some(stderr),
+            stderr,
             grace: limits.grace,
             started,
             stage: Stage::Running { until: later(started, limits.wall) },
@@ -264,13 +194,13 @@ impl<'a> Supervisor<'a> {
     /// Waits until something can be done, or the stage is over.
     fn poll(&self) -> Ready {
         let reaped = matches!(self.stage, Stage::Draining { .. });
-        let watched_stdin = self.stdin.as_ref().filter(|_| !self.shared.lock().stdin.is_empty());
+        let [stdin, stdout, stderr] = self.wanted(reaped);
         let slots = [
             (!reaped).then_some((self.command.pidfd.as_fd(), PollFlags::IN)),
             self.init.as_ref().map(|init| (init.pidfd.as_fd(), PollFlags::IN)),
-            watched_stdin.map(|pipe| (pipe.as_fd(), PollFlags::OUT)),
-            self.stdout.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)),
-            self.stderr.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)),
+            stdin.map(|pipe| (pipe.as_fd(), PollFlags::OUT)),
+            stdout.map(|pipe| (pipe.as_fd(), PollFlags::IN)),
+            stderr.map(|pipe| (pipe.as_fd(), PollFlags::IN)),
             Some((self.shared.wake.as_fd(), PollFlags::IN)),
         ];
         let mut fds: Vec<_> =
@@ -286,6 +216,18 @@ impl<'a> Supervisor<'a> {
         Ready { ended, init_ended, stdin, stdout, stderr }
     }
 
+    /// The descriptors that bytes are moved through now. When the command has ended, what it wrote is in the pipes, and
+    /// there is room for as much as a pipe holds.
+    fn wanted(&self, reaped: bool) -> [Option<&OwnedFd>; 3] {
+        let state = self.shared.lock();
+        let flows = |stream| reaped || !state.is_held(stream);
+        [
+            self.stdin.as_ref().filter(|_| !state.stdin.is_empty()),
+            self.stdout.as_ref().filter(|_| flows(Stream::Stdout)),
+            self.stderr.as_ref().filter(|_| flows(Stream::Stderr)),
+        ]
+    }
+
     fn move_bytes(&mut self, ready: &Ready, buffer: &mut [u8]) {
         // Emptied, so that the next poll waits; what it announced is looked at in this turn.
         let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
@@ -295,7 +237,16 @@ impl<'a> Supervisor<'a> {
         if ready.stderr {
             forward(&mut self.stderr, buffer, |bytes| self.shared.change(|state| state.stderr.push(bytes)));
         }
+        self.resize();
         self.feed(ready.stdin);
+    }
+
+    fn resize(&self) {
+        let size = self.shared.lock().resize.take();
+        if let (Some(size), Some(terminal)) = (size, &self.stdout) {
+            // Fails only when it is no terminal, and then nobody asks.
+            let _ = terminal::resize(terminal.as_fd(), size);
+        }
     }
 
     /// Writes waiting input, and closes the input when it has ended.
@@ -364,6 +315,7 @@ impl<'a> Supervisor<'a> {
         match (stop, self.stage) {
             (Some(Stop::Kill), _) => self.kill(now),
             (Some(Stop::Terminate), Stage::Running { .. }) => self.terminate(now),
+            (Some(Stop::HangUp), Stage::Running { .. }) => self.hang_up(now),
             _ => {}
         }
     }
@@ -372,6 +324,12 @@ impl<'a> Supervisor<'a> {
         self.signal_group(Signal::TERM);
         // A stopped process acts on SIGTERM only when it goes on.
         self.signal_group(Signal::CONT);
+        self.stage = Stage::Terminating { until: later(now, self.grace) };
+    }
+
+    /// With the last descriptor of its other end closed, the kernel sends SIGHUP to those in the terminal.
+    fn hang_up(&mut self, now: Instant) {
+        (self.stdin, self.stdout) = (None, None);
         self.stage = Stage::Terminating { until: later(now, self.grace) };
     }
 

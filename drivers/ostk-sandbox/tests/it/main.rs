@@ -9,5 +9,6 @@ mod ordinary_user;
 mod relays;
 mod running;
 mod start;
+mod terminal;
 mod workday;
 mod yard;

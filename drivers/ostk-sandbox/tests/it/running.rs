@@ -84,6 +84,75 @@ fn a_process_outlives_the_thread_that_started_it() {
     assert_eq!(process.wait_for(b"alive", LONG), Waited::Found);
 }
 
+/// Everything that comes, and how many bytes were missed.
+fn follow(process: &ostk_sandbox::Process, stream: Stream) -> (Vec<u8>, u64) {
+    let (mut at, mut all, mut missed) = (0, Vec::new(), 0);
+    loop {
+        let piece = process.read(stream, at, LONG);
+        missed += piece.start - at;
+        at = piece.end();
+        all.extend(&piece.bytes);
+        if piece.is_last {
+            return (all, missed);
+        }
+    }
+}
+
+#[test]
+fn output_is_followed_as_it_comes() {
+    let yard = Yard::new();
+    let process = start(&yard.shell("echo one; read line; echo two; echo three >&2")).unwrap();
+    let first = process.read(Stream::Stdout, 0, LONG);
+    assert_eq!((first.bytes.as_slice(), first.is_last), (&b"one\n"[..], false));
+    let none = process.read(Stream::Stdout, first.end(), Duration::from_millis(20));
+    assert_eq!((none.bytes.as_slice(), none.start, none.is_last), (&b""[..], 4, false));
+    process.write_stdin(b"\n").unwrap();
+    assert_eq!(process.read(Stream::Stdout, 4, LONG).bytes, b"two\n");
+    assert_eq!(follow(&process, Stream::Stdout), (b"one\ntwo\n".to_vec(), 0));
+    assert_eq!(follow(&process, Stream::Stderr), (b"three\n".to_vec(), 0));
+}
+
+#[test]
+fn a_command_waits_for_the_reader_of_its_output_who_gets_all_of_it() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("seq 500000; seq 300000 >&2");
+    spec.limits.output_bytes = 512 << 10;
+    spec.output_waits = true;
+    let process = start(&spec).unwrap();
+    let numbers = |last: u32| (1..=last).map(|n| format!("{n}\n")).collect::<String>().into_bytes();
+    assert!(process.wait(Duration::from_millis(200)).unwrap().is_none());
+    assert!(follow_both(&process) == [(numbers(500_000), 0), (numbers(300_000), 0)]);
+    assert_eq!(process.wait(LONG).unwrap().unwrap().exit, Exit::Code(0));
+}
+
+fn follow_both(process: &ostk_sandbox::Process) -> [(Vec<u8>, u64); 2] {
+    std::thread::scope(|scope| {
+        let stderr = scope.spawn(|| follow(process, Stream::Stderr));
+        [follow(process, Stream::Stdout), stderr.join().unwrap()]
+    })
+}
+
+#[test]
+fn without_waiting_a_late_reader_learns_how_much_it_missed() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("seq 100000");
+    spec.limits.output_bytes = 1000;
+    let process = start(&spec).unwrap();
+    process.wait(LONG).unwrap().unwrap();
+    let (kept, missed) = follow(&process, Stream::Stdout);
+    assert_eq!((kept.len() as u64 + missed, kept.len()), (588_895, 1000));
+}
+
+#[test]
+fn output_that_would_wait_for_nobody_or_has_no_room_is_refused() {
+    let yard = Yard::new();
+    let mut spec = yard.shell("true");
+    spec.output_waits = true;
+    assert!(matches!(ostk_sandbox::run(&spec), Err(SandboxError::InvalidSpec(_))));
+    spec.limits.output_bytes = 1000;
+    assert!(matches!(start(&spec), Err(SandboxError::InvalidSpec(_))));
+}
+
 #[test]
 fn many_commands_at_the_same_time_all_end_as_they_should() {
     let yard = Yard::new();
