@@ -168,7 +168,11 @@ fn set<'a>(values: impl IntoIterator<Item = &'a str>) -> RestrictedExpression {
 /// The context of a request, as the head of `default.cedar` describes it.
 fn context(facts: &Facts<'_>, pin: Option<&Pin>) -> Vec<(String, RestrictedExpression)> {
     let request = facts.request;
-    let verbs = request.command().map(shell::verbs).unwrap_or_default();
+    let verbs = request
+        .command()
+        .zip(facts.survey())
+        .map(|(command, survey)| shell::verbs(command, survey))
+        .unwrap_or_default();
     let flag = RestrictedExpression::new_bool;
     let mut pairs = vec![
         ("call", text(&request.call)),

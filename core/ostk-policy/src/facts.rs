@@ -3,7 +3,7 @@
 //! Both the index and Cedar see a request only through these facts, so they agree on what `..` or `TOOL` means and
 //! can only disagree on rules. Computed once per decision.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, cell::OnceCell, net::IpAddr};
 
 use crate::{
     address::is_public,
@@ -11,6 +11,7 @@ use crate::{
     host::HostPattern,
     path::{ancestors, components, fold, is_normal},
     request::{Argument, Class, Request, Resource},
+    shell::{Survey, survey},
 };
 
 /// The argument of a connection that holds the address about to be dialled.
@@ -32,6 +33,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) host_granted: bool,
     /// The address behind the host is not one of the public internet, and no grant names it.
     pub(crate) private_address: bool,
+    survey: OnceCell<Survey>,
 }
 
 /// What the documents say besides rules.
@@ -65,6 +67,7 @@ impl<'a> Facts<'a> {
             pin_missing: given.pin_missing,
             host_granted,
             private_address: is_private(request),
+            survey: OnceCell::new(),
         }
     }
 
@@ -103,6 +106,12 @@ impl<'a> Facts<'a> {
         let request = self.request;
         let Some(tools) = &request.actor.tools else { return false };
         grant::needs_grant(request.class) && !grant::grants(tools, request.class, self.path)
+    }
+
+    /// What the command would run, read when a rule first asks; `None` when the request is about no command.
+    pub(crate) fn survey(&self) -> Option<&Survey> {
+        let command = self.request.command()?;
+        Some(self.survey.get_or_init(|| survey(command)))
     }
 
     /// What is destructive about the command it asks to run.

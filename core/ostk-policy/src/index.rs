@@ -14,7 +14,7 @@ use crate::{
     facts::Facts,
     path::{Glob, PathPattern, components, fold},
     pin::{At, DenyToken, Execute, PathList, Pin},
-    request::{Class, Request},
+    request::Class,
     shell::each_verb,
     verdict::RuleRef,
 };
@@ -122,7 +122,7 @@ impl PinIndex {
         let denied = self.tokens.iter().filter(|(token, _)| token_denies(*token, facts));
         found.extend(denied.map(|(_, rule)| Arc::clone(rule)));
         self.forbidden_paths(facts, found);
-        self.forbidden_verbs(facts.request, found);
+        self.forbidden_verbs(facts, found);
     }
 
     fn forbidden_paths(&self, facts: &Facts<'_>, found: &mut Vec<Arc<RuleRef>>) {
@@ -135,15 +135,17 @@ impl PinIndex {
         found.extend(near.filter(|(glob, _)| glob.matches(&parts)).map(|(_, rule)| Arc::clone(rule)));
     }
 
-    fn forbidden_verbs(&self, request: &Request, found: &mut Vec<Arc<RuleRef>>) {
+    fn forbidden_verbs(&self, facts: &Facts<'_>, found: &mut Vec<Arc<RuleRef>>) {
         if self.verbs.is_empty() {
             return;
         }
-        for call in calls(&request.call) {
+        for call in calls(&facts.request.call) {
             found.extend(self.verbs.get(call).into_iter().flatten().cloned());
         }
-        if let Some(command) = request.command() {
-            each_verb(command, |verb| found.extend(self.verbs.get(verb).into_iter().flatten().cloned()));
+        if let (Some(command), Some(survey)) = (facts.request.command(), facts.survey()) {
+            each_verb(command, survey, |verb| {
+                found.extend(self.verbs.get(verb).into_iter().flatten().cloned())
+            });
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Simple, Survey, survey, wrappers::operands};
+use super::{Simple, Survey, wrappers::operands};
 
 /// Most words of a denied verb.
 pub(crate) const MAX_VERB_WORDS: usize = 8;
@@ -17,22 +17,21 @@ pub(crate) fn normalise(verb: &str) -> String {
     words.join(" ")
 }
 
-/// Calls `seen` with each verb of the command line, some more than once: for `cd x && sudo git -C a push` it sees `cd`,
+/// Calls `seen` with each verb of the command line, whose survey this is, some more than once: for `cd x && sudo git -C a push` it sees `cd`,
 /// `cd x`, `sudo`, `sudo git`, …, `git`, `git -c`, …, `git push`.
-pub(crate) fn each_verb(command: &str, mut seen: impl FnMut(&str)) {
-    let survey = survey(command);
+pub(crate) fn each_verb(command: &str, survey: &Survey, mut seen: impl FnMut(&str)) {
     for simple in survey.commands() {
         each_of(simple, &mut seen);
     }
-    if !plain(&survey) {
+    if !plain(survey) {
         each_by_words(command, &mut seen);
     }
 }
 
 /// Every verb of the command line.
-pub(crate) fn verbs(command: &str) -> BTreeSet<String> {
+pub(crate) fn verbs(command: &str, survey: &Survey) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    each_verb(command, |verb| {
+    each_verb(command, survey, |verb| {
         all.insert(verb.to_owned());
     });
     all

@@ -17,6 +17,7 @@ mod defaults;
 mod gate;
 mod grants;
 mod humanfile;
+mod naive;
 mod oracle;
 mod paths;
 mod pins;
