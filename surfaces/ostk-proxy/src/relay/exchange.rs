@@ -9,7 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, UPGRADE,
+};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
 use ostk_keys::secrets::Secret;
@@ -120,6 +122,9 @@ impl<D: ModelDesk> Relay<D> {
             ));
         }
         let no_url = || wrong(vendor, StatusCode::BAD_REQUEST, "path and query are no part of a URL");
+        if wants_websocket(&head.headers) {
+            return Err(wrong(vendor, StatusCode::UPGRADE_REQUIRED, NO_WEBSOCKET));
+        }
         let uri = self.upstreams.uri(vendor, path, query.as_deref()).ok_or_else(no_url)?;
         let key = self.key(vendor)?;
         let mut share = Share::new(Arc::clone(&self.budget));
@@ -214,6 +219,7 @@ const NO_VENDOR: &str =
     "no vendor is known by this path\nHint: base URLs end in /anthropic, /openai/v1 or /gemini";
 const NO_TOKEN: &str = "the request does not carry this agent's token\nHint: use the base URL and the key that ostk put \
                         into the environment; keys of other origin are not relayed";
+const NO_WEBSOCKET: &str = "the relay speaks HTTP and no WebSocket\nHint: have the client stream over HTTP";
 const BUSY: &str = "too many large requests at once\nHint: try again when others have ended";
 
 fn wrong(vendor: Vendor, status: StatusCode, message: impl Into<String>) -> Wrong {
@@ -229,6 +235,11 @@ impl Wrong {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
+}
+
+/// Other upgrades are offers that a server may pass over (RFC 9110, section 7.8).
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// A page in a browser is no agent: its requests carry an `Origin`, or a `Host` that its own name server made up.

@@ -5,10 +5,15 @@
 
 use std::io::Read;
 
+use ruzstd::decoding::StreamingDecoder;
 use serde_json::Value;
 
 /// The most that a compressed body is unpacked to; more is a bomb, not a reply.
 const MAX_UNPACKED_BYTES: u64 = 128 << 20;
+/// Read at a time.
+const BROTLI_BUFFER_BYTES: usize = 16 << 10;
+/// What every decoder of zstd on the web supports, RFC 9659.
+const ZSTD_WINDOW_BYTES: u64 = 8 << 20;
 
 /// Token counts of one reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,21 +28,11 @@ pub struct TokenCounts {
     pub cache_write: Option<u64>,
 }
 
-/// What `body` says, given its `Content-Encoding`. Encodings other than gzip and deflate are not looked into.
+/// What `body` says, given its `Content-Encoding`: one of those that clients ask for. What was encoded twice is not looked
+/// into.
 pub(crate) fn read(body: &[u8], encoding: Option<&str>) -> TokenCounts {
-    let mut unpacked = Vec::new();
-    let text = match encoding.map(str::trim) {
-        None | Some("" | "identity") => body,
-        Some("gzip" | "x-gzip") => {
-            unpack(flate2::read::MultiGzDecoder::new(body), &mut unpacked);
-            &unpacked
-        }
-        Some("deflate") => {
-            unpack(flate2::read::ZlibDecoder::new(body), &mut unpacked);
-            &unpacked
-        }
-        Some(_) => return TokenCounts::default(),
-    };
+    let unpacked = encoding.map(str::trim).and_then(|encoding| unpacked(body, encoding));
+    let text = unpacked.as_deref().unwrap_or(body);
     let mut said = Said::default();
     match serde_json::from_slice::<Value>(text) {
         Ok(Value::Array(parts)) => parts.iter().for_each(|part| said.take(part)),
@@ -47,9 +42,19 @@ pub(crate) fn read(body: &[u8], encoding: Option<&str>) -> TokenCounts {
     said.counts()
 }
 
-/// A body that breaks off is read as far as it goes.
-fn unpack(decoder: impl Read, into: &mut Vec<u8>) {
-    let _ = decoder.take(MAX_UNPACKED_BYTES).read_to_end(into);
+/// A body without its encoding, as far as it goes; `None` if it has none that is known.
+fn unpacked(body: &[u8], encoding: &str) -> Option<Vec<u8>> {
+    let decoder: Box<dyn Read + '_> = match encoding {
+        "gzip" | "x-gzip" => Box::new(flate2::read::MultiGzDecoder::new(body)),
+        "deflate" => Box::new(flate2::read::ZlibDecoder::new(body)),
+        "br" => Box::new(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER_BYTES)),
+        "zstd" => Box::new(StreamingDecoder::new_with_max_window_size(body, ZSTD_WINDOW_BYTES).ok()?),
+        _ => return None,
+    };
+    let mut text = Vec::new();
+    // What breaks off, or is none of this, ends there.
+    let _ = decoder.take(MAX_UNPACKED_BYTES).read_to_end(&mut text);
+    Some(text)
 }
 
 /// Values in the vendors' own terms.
@@ -169,13 +174,32 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_reply_is_understood_also_if_it_breaks_off() {
+    fn a_compressed_reply_is_understood_however_it_is_compressed() {
         let text = br#"{"usage":{"input_tokens":7,"output_tokens":3}}"#;
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(text).unwrap();
-        let bytes = gzip.finish().unwrap();
-        assert_eq!(read(&bytes, Some("gzip")), counts(7, 3, None, None));
-        assert_eq!(read(&bytes[..12], Some("gzip")), TokenCounts::default());
+        let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        deflate.write_all(text).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
+        // Brotli as node packs it: so short a text is stored.
+        let brotli = [b"\x8b\x16\x80", &text[..], b"\x03"].concat();
+        let gzip = gzip.finish().unwrap();
+        for (encoding, bytes) in
+            [("gzip", &gzip), ("deflate", &deflate.finish().unwrap()), ("br", &brotli), ("zstd", &zstd)]
+        {
+            assert_eq!(read(bytes, Some(encoding)), counts(7, 3, None, None), "{encoding}");
+            assert_eq!(read(&bytes[..bytes.len() / 2], Some(encoding)), TokenCounts::default(), "{encoding}");
+        }
+        assert_eq!(read(&gzip, Some("gzip, br")), TokenCounts::default());
+    }
+
+    #[test]
+    fn a_compressed_stream_that_breaks_off_is_understood_as_far_as_it_goes() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(b"data: {\"usage\":{\"output_tokens\":3}}\n\n").unwrap();
+        gzip.flush().unwrap();
+        let flushed = gzip.get_ref().clone();
+        assert_eq!(read(&flushed, Some("gzip")).output, Some(3));
     }
 
     #[test]
@@ -192,6 +216,8 @@ mod tests {
         ] {
             assert_eq!(read(body, None), TokenCounts::default());
         }
-        assert_eq!(read(b"{}", Some("br")), TokenCounts::default());
+        for encoding in ["gzip", "deflate", "br", "zstd", "other"] {
+            assert_eq!(read(b"{}", Some(encoding)), TokenCounts::default());
+        }
     }
 }

@@ -193,3 +193,13 @@ async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
     client.write_all(head.replace("67108865", "9").as_bytes()).await.unwrap();
     assert!(crate::desk::read_head(&mut client).await.starts_with("HTTP/1.1 408 "));
 }
+
+#[tokio::test]
+async fn a_websocket_is_declined_so_that_the_client_streams_over_http() {
+    let rig = nowhere();
+    let request = Request::get("/openai/v1/responses").header("host", "localhost").header("x-api-key", TOKEN);
+    let request = request.header("connection", "upgrade").header("upgrade", "websocket");
+    let reply = rig.whole(request.body(Full::default()).unwrap()).await;
+    assert_eq!(reply.status, StatusCode::UPGRADE_REQUIRED);
+    assert!(rig.book.asked.lock().unwrap().is_empty());
+}
