@@ -4,6 +4,8 @@
 //! process's own network namespace. They decide nothing and reach no driver: they ask a [`Desk`] or [`ModelDesk`], which the
 //! daemon puts in front of the kernel, and tell it how everything ended. They hold no state and no policy.
 
+pub mod environment;
+
 mod connection;
 mod desk;
 mod dial;
