@@ -7,8 +7,10 @@
 
 mod file;
 mod key;
+mod program;
 mod store;
 
+pub mod openpgp;
 pub mod secrets;
 
 pub use key::SigningKey;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{present, run as sh, tidy};
 
 /// Programs that the tests start, and the Debian package of each.
-const PROGRAMS: &[(&str, &str)] = &[("git", "git"), ("python3", "python3"), ("cc", "gcc")];
+const PROGRAMS: &[(&str, &str)] = &[("git", "git"), ("python3", "python3"), ("cc", "gcc"), ("gpg", "gnupg")];
 
 pub(crate) fn run() -> Result<()> {
     install_missing()?;

@@ -1,19 +1,10 @@
 //! The operator's own command for secrets, such as `pass show`: it gets the name as its last argument and prints the
-//! value. No shell is involved, it runs in a process group of its own, and at the deadline the whole group is ended.
+//! value. No shell is involved.
 
-use std::{
-    io::Read,
-    os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
-
-use rustix::process::{Pid, Signal};
-use zeroize::Zeroizing;
+use std::{process::Command, time::Duration};
 
 use super::secret::{MAX_SECRET_BYTES, Secret};
+use crate::program;
 
 /// The variable that names the command; it goes before the one in `ostk.toml`.
 pub const COMMAND_VARIABLE: &str = "OSTK_SECRET_CMD";
@@ -59,64 +50,16 @@ impl OwnCommand {
     /// Runs it for `name`.
     pub(super) fn ask(&self, name: &str) -> Answer {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg(name).process_group(0);
-        // What it says on standard error could hold the secret and goes nowhere.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        match command.spawn() {
-            Ok(child) => self.wait(child),
-            Err(error) => Answer::Failed(format!("cannot be started: {error}")),
-        }
-    }
-
-    fn wait(&self, mut child: Child) -> Answer {
-        let Some(output) = child.stdout.take() else {
-            return Answer::Failed("has no output".to_owned());
-        };
-        let (sender, done) = mpsc::sync_channel(1);
-        thread::spawn(move || {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 16));
-            let read = output.take(MAX_SECRET_BYTES as u64 + 2).read_to_end(&mut bytes);
-            let _ = sender.send(read.map(|_| bytes));
-        });
-        let read = done.recv_timeout(self.deadline);
-        if read.is_err() {
-            end_group(&child);
-        }
-        let Some(status) = ended(&mut child) else {
-            return Answer::Failed(format!("had not ended after {} s", self.deadline.as_secs()));
-        };
-        match read {
-            Err(_) => Answer::Failed(format!("had not answered after {} s", self.deadline.as_secs())),
-            Ok(Err(error)) => Answer::Failed(format!("its output cannot be read: {error}")),
-            Ok(Ok(bytes)) if bytes.len() > MAX_SECRET_BYTES + 1 => {
-                Answer::Failed(format!("printed more than the {MAX_SECRET_BYTES} bytes of a secret"))
-            }
-            Ok(Ok(_)) if !status.success() => Answer::Nothing(status.to_string()),
-            Ok(Ok(bytes)) if bytes.trim_ascii().is_empty() => Answer::Nothing("printed nothing".to_owned()),
-            Ok(Ok(bytes)) => match Secret::from_output(bytes.to_vec()) {
+        command.args(&self.arguments).arg(name);
+        match program::output(&mut command, self.deadline, MAX_SECRET_BYTES + 1) {
+            Err(fault) => Answer::Failed(fault.to_string()),
+            Ok((status, _)) if !status.success() => Answer::Nothing(status.to_string()),
+            Ok((_, bytes)) if bytes.trim_ascii().is_empty() => Answer::Nothing("printed nothing".to_owned()),
+            Ok((_, bytes)) => match Secret::from_output(bytes.to_vec()) {
                 Ok(secret) => Answer::Value(secret),
                 Err(error) => Answer::Failed(format!("printed no secret: {error}")),
             },
         }
-    }
-}
-
-/// Its status; one that closed its output and goes on is ended a moment later.
-fn ended(child: &mut Child) -> Option<std::process::ExitStatus> {
-    for _ in 0..100 {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    end_group(child);
-    let _ = child.wait();
-    None
-}
-
-fn end_group(child: &Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }
 
