@@ -20,12 +20,38 @@ const X32: u32 = 0x4000_0000;
 /// Calls that are compared one by one at the end of the search.
 const FEW: usize = 3;
 
+/// An argument of a call is 64 bits long, and an instruction looks at 32 of them.
+const FIFTH_ARGUMENT: [u32; 2] = [48, 52];
+
 /// Refuses each call of `refused` with its error, and what belongs to another table of calls; allows the rest.
 ///
 /// A call by the table of another processor, such as the 32-bit one, ends the process: its numbers mean other calls.
 pub(crate) fn program(refused: BTreeMap<c_long, i32>) -> BpfProgram {
+    let refuse = |errno: i32| libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
+    answering(Vec::new(), refused.into_iter().map(|(call, errno)| (call, refuse(errno))).collect())
+}
+
+/// Gives `answer` to the call `sending` when its fifth argument, an address, is not null, and to the others what is
+/// listed for them.
+pub(crate) fn with_address(sending: c_long, answer: u32, answers: BTreeMap<c_long, u32>) -> BpfProgram {
+    let [lower, upper] = FIFTH_ARGUMENT;
+    let sending = u32::try_from(sending).unwrap_or(u32::MAX);
+    let first = vec![
+        jump(JUMP_IF_EQUAL, sending, 0, 6),
+        step(LOAD, lower),
+        jump(JUMP_IF_EQUAL, 0, 0, 2),
+        step(LOAD, upper),
+        jump(JUMP_IF_EQUAL, 0, 1, 0),
+        step(RETURN, answer),
+        step(RETURN, libc::SECCOMP_RET_ALLOW),
+    ];
+    answering(first, answers)
+}
+
+/// `first` runs with the number of the call in hand, and keeps it there unless it answers.
+fn answering(first: BpfProgram, answers: BTreeMap<c_long, u32>) -> BpfProgram {
     let numbers: Vec<_> =
-        refused.into_iter().filter_map(|(call, errno)| Some((u32::try_from(call).ok()?, errno))).collect();
+        answers.into_iter().filter_map(|(call, answer)| Some((u32::try_from(call).ok()?, answer))).collect();
     let mut program = vec![
         step(LOAD, ARCHITECTURE),
         jump(JUMP_IF_EQUAL, audit_architecture(), 1, 0),
@@ -33,19 +59,22 @@ pub(crate) fn program(refused: BTreeMap<c_long, i32>) -> BpfProgram {
         step(LOAD, NUMBER),
     ];
     if ARCH == "x86_64" {
-        program.extend([jump(JUMP_IF_AT_LEAST, X32, 0, 1), error(libc::ENOSYS)]);
+        let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+        program.extend([jump(JUMP_IF_AT_LEAST, X32, 0, 1), step(RETURN, absent)]);
     }
+    program.extend(first);
     program.extend(search(&numbers));
     program
 }
 
 /// Ends in an answer on every way through. The list is sorted.
-fn search(refused: &[(u32, i32)]) -> BpfProgram {
-    if refused.len() <= FEW {
-        let compare = |(number, errno): &(u32, i32)| [jump(JUMP_IF_EQUAL, *number, 0, 1), error(*errno)];
-        return refused.iter().flat_map(compare).chain([step(RETURN, libc::SECCOMP_RET_ALLOW)]).collect();
+fn search(answers: &[(u32, u32)]) -> BpfProgram {
+    if answers.len() <= FEW {
+        let compare =
+            |(number, answer): &(u32, u32)| [jump(JUMP_IF_EQUAL, *number, 0, 1), step(RETURN, *answer)];
+        return answers.iter().flat_map(compare).chain([step(RETURN, libc::SECCOMP_RET_ALLOW)]).collect();
     }
-    let (lower, upper) = refused.split_at(refused.len() / 2);
+    let (lower, upper) = answers.split_at(answers.len() / 2);
     let Some((first, _)) = upper.first() else { return Vec::new() };
     let lower = search(lower);
     // A jump is one byte long: 255 instructions are a list of more than a hundred calls in this half.
@@ -61,10 +90,6 @@ const fn step(code: u16, k: u32) -> sock_filter {
 
 const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
-}
-
-const fn error(errno: i32) -> sock_filter {
-    step(RETURN, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned())
 }
 
 /// The kernel's name for this processor's table of calls (`AUDIT_ARCH_*`).
@@ -84,13 +109,19 @@ mod tests {
 
     /// What a program answers to a call, and in how many steps.
     fn answer(program: &BpfProgram, number: u32, architecture: u32) -> (u32, usize) {
+        answer_with(program, number, architecture, 0)
+    }
+
+    fn answer_with(program: &BpfProgram, number: u32, architecture: u32, fifth: u64) -> (u32, usize) {
         let (mut at, mut held, mut steps) = (0, 0, 0);
         loop {
             let sock_filter { code, jt, jf, k } = program.get(at).unwrap().clone();
             steps += 1;
             at += 1;
             match code {
-                LOAD => held = if k == NUMBER { number } else { architecture },
+                LOAD if k == NUMBER => held = number,
+                LOAD if k == ARCHITECTURE => held = architecture,
+                LOAD => held = if k == FIFTH_ARGUMENT[0] { fifth as u32 } else { (fifth >> 32) as u32 },
                 JUMP_IF_EQUAL => at += usize::from(if held == k { jt } else { jf }),
                 JUMP_IF_AT_LEAST => at += usize::from(if held >= k { jt } else { jf }),
                 _ => return (k, steps),
@@ -114,6 +145,15 @@ mod tests {
                 assert!(steps < 20, "{steps}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_with_an_address_is_told_from_one_without() {
+        let (noticed, allowed) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
+        let program = with_address(44, noticed, BTreeMap::from([(2, noticed)]));
+        let answer = |number, fifth| answer_with(&program, number, audit_architecture(), fifth).0;
+        assert_eq!([answer(44, 0), answer(44, 8), answer(44, 1 << 32)], [allowed, noticed, noticed]);
+        assert_eq!([answer(2, 0), answer(3, 8)], [noticed, allowed]);
     }
 
     #[test]

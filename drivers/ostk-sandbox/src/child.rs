@@ -26,6 +26,7 @@ use crate::{
     WindowSize,
     handover::Handover,
     namespace::{self, View},
+    notify::Watched,
     relay, terminal,
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct ChildPlan {
     /// Whether the ruleset says who may make requests to devices (Landlock ABI 5).
     pub(crate) ioctls_are_ruled: bool,
     pub(crate) filters: Vec<BpfProgram>,
+    /// When what it asks for is noted.
+    pub(crate) watched: Option<Watched>,
 }
 
 /// A step that failed, and why.
@@ -77,10 +80,11 @@ pub(crate) enum Step {
     ParentDeath,
     Descriptors,
     SystemCalls,
+    Observe,
     Execute,
 }
 
-const STEPS: [(Step, &str); 17] = [
+const STEPS: [(Step, &str); 18] = [
     (Step::Pipes, "pipes for its input and output"),
     (Step::Process, "a process"),
     (Step::Session, "a session of its own"),
@@ -97,6 +101,7 @@ const STEPS: [(Step, &str); 17] = [
     (Step::ParentDeath, "ending with the daemon"),
     (Step::Descriptors, "closing descriptors"),
     (Step::SystemCalls, "the filter of system calls"),
+    (Step::Observe, "notices of its system calls"),
     (Step::Execute, "executing the program"),
 ];
 
@@ -172,7 +177,8 @@ impl ChildPlan {
         let stdio = stdio.or_else(|| terminal.as_ref().map(|terminal| [terminal.as_raw_fd(); 3]));
         set_descriptors(stdio.unwrap_or([-1; 3])).map_err(Step::Descriptors.failed())?;
         // Last, because they refuse some of the calls above.
-        self.filters.iter().try_for_each(install).map_err(Step::SystemCalls.failed())
+        self.filters.iter().try_for_each(install).map_err(Step::SystemCalls.failed())?;
+        self.watched.iter().try_for_each(Watched::begin).map_err(Step::Observe.failed())
     }
 
     /// The terminals of the view are not older than the view, so no rule made before can name them.

@@ -1,6 +1,7 @@
 //! Descriptors that a child makes in its own view of the machine and hands to the daemon: a pair of connected sockets.
 //!
-//! Used for the listening sockets of relays (`relay.rs`) and for the terminal (`terminal.rs`). A child has a copy of the
+//! Used for the listening sockets of relays (`relay.rs`), for the terminal (`terminal.rs`) and
+//! for notices of system calls (`notify.rs`). A child has a copy of the
 //! daemon's table of descriptors, so what it opens has to be sent.
 
 use std::{
@@ -36,6 +37,11 @@ impl Handover {
         );
         let (ours, theirs) = pair.map_err(|errno| SandboxError::io("make a socket pair")(errno.into()))?;
         Ok(Self { ours, theirs })
+    }
+
+    /// Readable when something was given.
+    pub(crate) fn ours(&self) -> &OwnedFd {
+        &self.ours
     }
 
     /// Sends a copy of a descriptor. Called by the child; system calls only.

@@ -10,8 +10,10 @@
 //!
 //! From a spec to a process: `plan.rs` chooses the means and `trees.rs` works out the paths; `launch.rs` makes the
 //! processes, which change themselves as `child.rs` says; `supervise.rs` sees them through to their end. What a child
-//! makes in its own view for the daemon (`relay.rs`, `terminal.rs`) comes out through `handover.rs`.
+//! makes in its own view for the daemon (`relay.rs`, `terminal.rs`) comes out through `handover.rs`. What a command asks
+//! the system for can be observed while it runs (`observe.rs`).
 
+mod asked;
 mod bisect;
 mod capture;
 mod cgroup;
@@ -25,6 +27,8 @@ mod init;
 mod launch;
 mod mounted;
 mod namespace;
+mod notify;
+mod observe;
 mod paths;
 mod placeholder;
 mod plan;
@@ -45,6 +49,7 @@ use std::sync::OnceLock;
 pub use capture::Output;
 pub use error::SandboxError;
 pub use guarantee::{Guarantee, Missing};
+pub use observe::Observed;
 pub use plan::{Containment, Protection};
 pub use probe::{Namespaces, Probe, probe};
 pub use process::{Outcome, Piece, Process, Stream, Waited};

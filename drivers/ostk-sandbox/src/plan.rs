@@ -20,6 +20,7 @@ use crate::{
     handover::Handover,
     launch::Program,
     namespace::{IdMaps, View},
+    observe::Observer,
     paths,
     placeholder::Placeholder,
     relay, ruleset,
@@ -83,6 +84,7 @@ pub(crate) struct After {
     pub(crate) group: Group,
     pub(crate) placeholders: Vec<Placeholder>,
     pub(crate) sweep: Sweep,
+    pub(crate) observer: Option<Observer>,
 }
 
 /// Checks the spec against the machine and prepares the start.
@@ -107,6 +109,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
     let ports = if means.own_network { relays(&spec.network)? } else { Vec::new() };
     require_room(spec)?;
     let hands_out = spec.terminal.is_some() || !ports.is_empty();
+    let (observer, watched) = if spec.observe { Some(Observer::new()?).unzip() } else { (None, None) };
     let child = ChildPlan {
         view,
         relays: ports,
@@ -119,6 +122,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         reads_proc,
         ioctls_are_ruled,
         filters,
+        watched,
     };
     let containment = Containment {
         landlock_abi: probe.landlock_abi,
@@ -127,7 +131,8 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         own_network: means.own_network,
         missing,
     };
-    let after = After { group, placeholders, sweep: Sweep::new(&spec.refused, spec.scratch.join("refused")) };
+    let sweep = Sweep::new(&spec.refused, spec.scratch.join("refused"));
+    let after = After { group, placeholders, sweep, observer };
     Ok(Plan { child, program, name, containment, after })
 }
 

@@ -15,7 +15,7 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    Containment, Exit, Limits, Network, Output, Probe, Refused, SandboxError, Spec, WindowSize,
+    Containment, Exit, Limits, Network, Observed, Output, Probe, Refused, SandboxError, Spec, WindowSize,
     child::{Failed, Step},
     launch::{self, Started},
     plan::{self, Plan},
@@ -45,6 +45,8 @@ pub struct Outcome {
     pub containment: Containment,
     /// What it left where it may leave nothing.
     pub refused: Vec<Refused>,
+    /// What it asked for, when its spec wanted that noted.
+    pub observed: Option<Observed>,
 }
 
 /// An output stream.
@@ -365,6 +367,7 @@ fn outcome(
         duration: end.duration,
         containment: containment.clone(),
         refused: end.refused.clone(),
+        observed: end.observed.clone(),
     })
 }
 

@@ -53,6 +53,9 @@ pub struct Spec {
     /// Its output waits for [`Process::read`](crate::Process::read), so that a reader gets all of it: a command that is
     /// far ahead of its reader stands still. Takes an `output_bytes` of 512 KiB or more.
     pub output_waits: bool,
+    /// Note what it asks the system for: [`Outcome::observed`](crate::Outcome::observed). Each such call waits for the
+    /// daemon, so a command that opens many files takes a few times as long.
+    pub observe: bool,
     /// What it reaches beside this machine.
     pub network: Network,
     /// The local sockets that it may connect to.
@@ -85,6 +88,7 @@ impl Spec {
             stdin: None,
             terminal: None,
             output_waits: false,
+            observe: false,
             network: Network::Host,
             local_sockets: LocalSockets::Own,
             accepted: BTreeSet::new(),

@@ -18,8 +18,9 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, Refused, SandboxError, Stream,
+    Limits, Observed, Refused, SandboxError, Stream,
     launch::{self, Started},
+    observe::Observer,
     plan::After,
     shared::{Shared, Stop},
     terminal,
@@ -59,6 +60,7 @@ pub(crate) struct End {
     pub(crate) timed_out: bool,
     pub(crate) duration: Duration,
     pub(crate) refused: Vec<Refused>,
+    pub(crate) observed: Option<Observed>,
 }
 
 /// Where a command stands, and when it is moved on.
@@ -184,6 +186,7 @@ impl<'a> Supervisor<'a> {
         // The pipes are closed, and the workspace is as it was, before anybody learns of the end.
         drop((self.stdin, self.stdout, self.stderr, self.after.placeholders));
         if let Ok(end) = &mut end {
+            end.observed = self.after.observer.take().map(Observer::finish);
             end.refused = self.after.sweep.run();
         }
         drop(self.after.group);
@@ -289,8 +292,9 @@ impl<'a> Supervisor<'a> {
             (Stage::Draining { .. }, Some(init)) => return over.then_some(Err(raw(init.pid))),
             (Stage::Draining { exit, .. }, None) if over || self.is_drained() => {
                 let duration = self.started.elapsed();
-                let (timed_out, refused) = (self.timed_out, Vec::new());
-                return Some(Ok(End { exit, timed_out, duration, refused }));
+                let timed_out = self.timed_out;
+                let (refused, observed) = (Vec::new(), None);
+                return Some(Ok(End { exit, timed_out, duration, refused, observed }));
             }
             (Stage::Draining { .. }, None) => {}
             (Stage::Killed { .. }, _) if over => return Some(Err(raw(self.command.pid))),

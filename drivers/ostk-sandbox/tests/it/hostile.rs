@@ -407,6 +407,11 @@ fn no_attempt_at_a_refused_call_succeeds() {
 }
 
 #[test]
+fn no_attempt_succeeds_while_its_calls_are_observed() {
+    none_succeeds(CALLS, |spec| spec.observe = true);
+}
+
+#[test]
 fn no_dangerous_attempt_succeeds() {
     none_succeeds(DANGEROUS, |_| {});
 }

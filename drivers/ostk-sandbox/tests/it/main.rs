@@ -5,6 +5,7 @@
 mod files;
 mod hostile;
 mod limits;
+mod observe;
 mod ordinary_user;
 mod relays;
 mod running;
