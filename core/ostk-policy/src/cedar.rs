@@ -23,6 +23,7 @@ use crate::{
     facts::Facts,
     grant,
     index::{MORE_GOVERNANCE, NOT_SOURCE},
+    pack::{self, Pack},
     path::{PathPattern, components, fold},
     pin::{At, DenyToken, Execute, PathList, Pin},
     request::{ActorKind, Argument, Class, Resource},
@@ -40,9 +41,19 @@ const WRITES: &str = r#"Action::"file_edit", Action::"file_write""#;
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     pub(crate) at: Arc<RuleRef>,
-    /// A permit that needs a person's consent.
-    ask: bool,
+    permit: Permit,
     policy: CedarPolicy,
+}
+
+/// What a rule does when it permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Permit {
+    /// It permits.
+    Freely,
+    /// It permits, and a person must consent.
+    Ask,
+    /// It permits nothing; what another rule permits needs a person's consent.
+    Narrow,
 }
 
 /// What Cedar says about a request.
@@ -51,6 +62,8 @@ pub(crate) struct Evaluation {
     pub(crate) allowed: bool,
     /// One of the permits asks for a person.
     pub(crate) ask: bool,
+    /// Rules of packs that ask for a person.
+    pub(crate) asks: Vec<Arc<RuleRef>>,
     /// The permits, when allowed; otherwise the forbids, of which there may be none.
     pub(crate) rules: Vec<Arc<RuleRef>>,
     /// A rule that could not be evaluated, with the reason. Such a request is denied.
@@ -61,7 +74,7 @@ pub(crate) struct Evaluation {
 #[derive(Debug)]
 pub(crate) struct Engine {
     set: PolicySet,
-    rules: HashMap<PolicyId, (Arc<RuleRef>, bool)>,
+    rules: HashMap<PolicyId, (Arc<RuleRef>, Permit)>,
     types: HashMap<&'static str, EntityTypeName>,
     authorizer: Authorizer,
     entities: Entities,
@@ -82,16 +95,16 @@ impl Engine {
         }
         Ok(Self {
             set: set.map_err(|e| e.to_string())?,
-            rules: rules.iter().map(|r| (r.policy.id().clone(), (Arc::clone(&r.at), r.ask))).collect(),
+            rules: rules.iter().map(|r| (r.policy.id().clone(), (Arc::clone(&r.at), r.permit))).collect(),
             types,
             authorizer: Authorizer::new(),
             entities: Entities::empty(),
         })
     }
 
-    /// Evaluates every policy of the set. `pin` is that of the actor.
-    pub(crate) fn evaluate(&self, facts: &Facts<'_>, pin: Option<&Pin>) -> Evaluation {
-        let request = match self.request(facts, pin) {
+    /// Evaluates every policy of the set. `pin` is that of the actor, `packs` those that are in the set.
+    pub(crate) fn evaluate(&self, facts: &Facts<'_>, pin: Option<&Pin>, packs: &[Pack]) -> Evaluation {
+        let request = match self.request(facts, pin, packs) {
             Ok(request) => request,
             Err(problem) => return Evaluation::failed("the request", problem),
         };
@@ -101,17 +114,21 @@ impl Engine {
             let rule = self.rules.get(error.policy_id()).map(|(rule, _)| RuleRef::clone(rule));
             let error = rule.map(|rule| (rule, error.inner().to_string()));
             return match error {
-                Some(error) => {
-                    Evaluation { allowed: false, ask: false, rules: Vec::new(), error: Some(error) }
-                }
+                Some(error) => Evaluation { error: Some(error), ..Evaluation::nothing() },
                 None => Evaluation::failed("a rule", "it could not be evaluated".to_owned()),
             };
         }
         let found: Vec<_> = response.diagnostics().reason().filter_map(|id| self.rules.get(id)).collect();
+        let (asks, rules): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(_, permit)| *permit == Permit::Narrow);
+        let refs = |rules: Vec<&(Arc<RuleRef>, Permit)>| {
+            rules.into_iter().map(|(rule, _)| Arc::clone(rule)).collect::<Vec<_>>()
+        };
         Evaluation {
-            allowed: response.decision() == Decision::Allow,
-            ask: found.iter().any(|(_, ask)| *ask),
-            rules: found.into_iter().map(|(rule, _)| Arc::clone(rule)).collect(),
+            allowed: response.decision() == Decision::Allow && !rules.is_empty(),
+            ask: rules.iter().any(|(_, permit)| *permit == Permit::Ask),
+            asks: refs(asks),
+            rules: refs(rules),
             error: None,
         }
     }
@@ -121,7 +138,7 @@ impl Engine {
         Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
     }
 
-    fn request(&self, facts: &Facts<'_>, pin: Option<&Pin>) -> Result<CedarRequest, String> {
+    fn request(&self, facts: &Facts<'_>, pin: Option<&Pin>, packs: &[Pack]) -> Result<CedarRequest, String> {
         let request = facts.request;
         let principal = match request.actor.kind {
             ActorKind::Human => "Human",
@@ -138,7 +155,11 @@ impl Engine {
             Resource::Tool(tool) => ("Tool", tool.as_str()),
             Resource::Host(host) => ("Host", host.as_str()),
         };
-        let context = Context::from_pairs(context(facts, pin)).map_err(|e| e.to_string())?;
+        let mut pairs = context(facts, pin);
+        if !packs.is_empty() {
+            pairs.push(("pack".to_owned(), pack::context(packs, facts)));
+        }
+        let context = Context::from_pairs(pairs).map_err(|e| e.to_string())?;
         CedarRequest::new(
             self.uid(principal, &request.actor.lineage)?,
             self.uid("Action", request.class.as_str())?,
@@ -153,7 +174,11 @@ impl Engine {
 impl Evaluation {
     fn failed(what: &str, problem: String) -> Self {
         let rule = RuleRef { document: "cedar".to_owned(), line: 0, text: what.to_owned() };
-        Self { allowed: false, ask: false, rules: Vec::new(), error: Some((rule, problem)) }
+        Self { error: Some((rule, problem)), ..Self::nothing() }
+    }
+
+    const fn nothing() -> Self {
+        Self { allowed: false, ask: false, asks: Vec::new(), rules: Vec::new(), error: None }
     }
 }
 
@@ -277,15 +302,35 @@ fn forbid(pin: &Pin, nth: usize, rule: RuleRef, actions: &str, when: &str) -> Re
     // The number tells apart the two policies that one token may become.
     let id = PolicyId::new(format!("{rule} [{nth}]"));
     match CedarPolicy::parse(Some(id), source) {
-        Ok(policy) => Ok(Rule { at: Arc::new(rule), ask: false, policy }),
-        Err(problem) => Err(LoadError {
-            message: format!("bug: not accepted by Cedar: {problem}"),
-            document: rule.document,
-            line: rule.line,
-            column: 1,
-            hint: None,
-        }),
+        Ok(policy) => Ok(Rule { at: Arc::new(rule), permit: Permit::Freely, policy }),
+        Err(problem) => Err(not_accepted(&rule, &problem)),
     }
+}
+
+fn not_accepted(rule: &RuleRef, problem: &cedar_policy::ParseErrors) -> LoadError {
+    LoadError {
+        message: format!("bug: not accepted by Cedar: {problem}"),
+        document: rule.document.clone(),
+        line: rule.line.max(1),
+        column: 1,
+        hint: None,
+    }
+}
+
+/// The policies that a pack stands for.
+///
+/// # Errors
+/// A bug: a rule that Cedar does not take.
+pub(crate) fn pack_rules(pack: &Pack) -> Result<Vec<Rule>, LoadError> {
+    let compiled = |(nth, made): (usize, pack::Made)| {
+        let id = PolicyId::new(format!("{} [{nth}]", made.at));
+        let permit = if made.asks { Permit::Narrow } else { Permit::Freely };
+        match CedarPolicy::parse(Some(id), made.source) {
+            Ok(policy) => Ok(Rule { at: made.at, permit, policy }),
+            Err(problem) => Err(not_accepted(&made.at, &problem)),
+        }
+    };
+    pack::rules(pack).into_iter().enumerate().map(compiled).collect()
 }
 
 fn covered(list: &PathList) -> String {
@@ -337,7 +382,7 @@ fn denied_verb(verb: &str) -> String {
 }
 
 /// A Cedar string literal.
-fn quote(value: &str) -> String {
+pub(crate) fn quote(value: &str) -> String {
     format!("\"{}\"", value.escape_default())
 }
 
@@ -387,16 +432,16 @@ fn located(document: &str, line: usize, source: &str, policy: &CedarPolicy) -> R
     let text = named.unwrap_or_else(|| source.lines().next().unwrap_or_default().trim());
     let rule =
         RuleRef { document: document.to_owned(), line, text: text.chars().take(MAX_RULE_TEXT).collect() };
-    let ask = match (policy.annotation("effect"), policy.effect()) {
-        (None, _) => false,
-        (Some("ask"), CedarEffect::Permit) => true,
+    let permit = match (policy.annotation("effect"), policy.effect()) {
+        (None, _) => Permit::Freely,
+        (Some("ask"), CedarEffect::Permit) => Permit::Ask,
         _ => {
             let message = "`@effect` can only be \"ask\", on a permit".to_owned();
             return Err(LoadError { document: rule.document, line, column: 1, message, hint: None });
         }
     };
     let policy = policy.new_id(PolicyId::new(rule.to_string()));
-    Ok(Rule { at: Arc::new(rule), ask, policy })
+    Ok(Rule { at: Arc::new(rule), permit, policy })
 }
 
 fn parse_error(document: &str, source: &str, error: &cedar_policy::ParseError) -> LoadError {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     entityfile::ENTITYFILE_DOCUMENT,
     humanfile::{GLOBAL_HUMANFILE_DOCUMENT, HUMANFILE_DOCUMENT},
+    pack,
     primefile::PRIMEFILE_DOCUMENT,
 };
 
@@ -37,6 +38,9 @@ pub struct Documents {
     /// The operator's own rules, in Cedar: `.ostk/policy.cedar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<String>,
+    /// File name to the text of a rule pack: `.ostk/rules/*.yaml`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packs: BTreeMap<String, String>,
     /// The project's `.ostk/HUMANFILE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub humanfile: Option<String>,
@@ -63,6 +67,7 @@ impl Documents {
             .chain(named(HUMANFILE_DOCUMENT, &self.humanfile))
             .chain(named(PRIMEFILE_DOCUMENT, &self.primefile))
             .chain(named(ENTITYFILE_DOCUMENT, &self.entityfile))
+            .chain(self.packs.iter().map(|(name, text)| (pack::document(name), text.as_str())))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     host::HostPattern,
     humanfile::Humanfile,
     index::PinIndex,
+    pack::{MAX_PACKS, Objections, Pack},
     pin::Pin,
     primefile::Primefile,
     request::{Actor, Request},
@@ -45,6 +46,7 @@ pub struct Policy {
     pins: HashMap<String, LoadedPin>,
     /// The operator's own rules, when there are any.
     custom: Option<Engine>,
+    packs: Vec<Pack>,
     /// Both layers of HUMANFILE.
     humanfile: Humanfile,
     /// Hosts that agents may reach.
@@ -61,6 +63,8 @@ pub struct Policy {
 struct Findings {
     forbids: Vec<Arc<RuleRef>>,
     permits: Vec<Arc<RuleRef>>,
+    /// Rules of packs that ask for a person.
+    asks: Vec<Arc<RuleRef>>,
     ask: bool,
     error: Option<(RuleRef, String)>,
 }
@@ -69,6 +73,7 @@ impl Findings {
     fn add(&mut self, evaluation: Evaluation) {
         let rules = if evaluation.allowed { &mut self.permits } else { &mut self.forbids };
         rules.extend(evaluation.rules);
+        self.asks.extend(evaluation.asks);
         self.ask |= evaluation.ask;
         self.error = evaluation.error;
     }
@@ -98,6 +103,7 @@ impl Policy {
         let own =
             documents.custom.as_deref().map(|text| keep(load_custom(text), &mut errors)).unwrap_or_default();
         let humanfile = load_others(documents, &mut errors);
+        let packs = load_packs(documents, &mut rules, &mut errors);
         let engine = |rules: &[cedar::Rule], errors: &mut Vec<LoadError>| {
             Engine::new(rules).map_err(|problem| errors.push(whole(CUSTOM_DOCUMENT, problem))).ok()
         };
@@ -112,6 +118,7 @@ impl Policy {
                     defaults,
                     pins,
                     custom,
+                    packs,
                     humanfile,
                     hosts,
                     approvals,
@@ -139,8 +146,12 @@ impl Policy {
             pin.index.forbids(&facts, &mut findings.forbids);
         }
         findings.permits.extend(self.defaults.permits(&facts));
+        let mut objections = Objections::default();
+        self.packs.iter().for_each(|pack| pack.object(&facts, &mut objections));
+        findings.forbids.append(&mut objections.forbids);
+        findings.asks = objections.asks;
         if let Some(custom) = &self.custom {
-            findings.add(custom.evaluate(&facts, pin.map(|pin| &pin.pin)));
+            findings.add(custom.evaluate(&facts, pin.map(|pin| &pin.pin), &[]));
         }
         self.conclude(&facts, findings)
     }
@@ -149,7 +160,7 @@ impl Policy {
     pub fn decide_by_cedar(&self, request: &Request) -> Verdict {
         let (facts, pin) = self.facts(request);
         let mut findings = Findings::default();
-        findings.add(self.all.evaluate(&facts, pin.map(|pin| &pin.pin)));
+        findings.add(self.all.evaluate(&facts, pin.map(|pin| &pin.pin), &self.packs));
         self.conclude(&facts, findings)
     }
 
@@ -164,7 +175,8 @@ impl Policy {
             return Verdict::word(request, Effect::Deny, vec![rule], Some(&because));
         }
         if !findings.forbids.is_empty() {
-            let because = because(request, &findings.forbids);
+            let message = || self.message(&findings.forbids);
+            let because = because(request, &findings.forbids).or_else(message);
             return Verdict::word(request, Effect::Deny, plain(findings.forbids), because.as_deref());
         }
         if findings.permits.is_empty() {
@@ -177,12 +189,24 @@ impl Policy {
             Consent::Needed(rule, why) => (Some(rule), Some(why)),
             Consent::Given => (None, None),
         };
-        let asks = rule.is_some() || findings.ask;
+        let asks = rule.is_some() || findings.ask || !findings.asks.is_empty();
         if !asks || request.approved.is_some() {
             return Verdict::word(request, Effect::Allow, plain(findings.permits), None);
         }
-        let rules = rule.map_or(findings.permits, |rule| vec![rule]);
+        let why = why.or_else(|| self.message(&findings.asks));
+        findings.asks.extend(rule);
+        let rules = if findings.asks.is_empty() { findings.permits } else { findings.asks };
         Verdict::word(request, Effect::Ask, plain(rules), why.as_deref())
+    }
+
+    /// The sentence of the first of these rules that has one.
+    fn message(&self, rules: &[Arc<RuleRef>]) -> Option<String> {
+        let said = |rule: &Arc<RuleRef>| self.packs.iter().find_map(|pack| pack.message(rule));
+        rules
+            .iter()
+            .min()
+            .and_then(|first| said(first).or_else(|| rules.iter().find_map(said)))
+            .map(str::to_owned)
     }
 
     /// Whether every verdict needs Cedar, so that keeping verdicts pays.
@@ -209,7 +233,8 @@ impl Policy {
     /// What was accepted and probably means something else than its author thinks, by document and line.
     pub fn lints(&self) -> Vec<Lint> {
         let pins = self.pins.values().flat_map(|loaded| loaded.pin.lints());
-        let mut lints: Vec<Lint> = pins.chain(self.humanfile.lints()).cloned().collect();
+        let packs = self.packs.iter().flat_map(Pack::lints);
+        let mut lints: Vec<Lint> = pins.chain(packs).chain(self.humanfile.lints()).cloned().collect();
         lints.sort_by(|a, b| (&a.document, a.line).cmp(&(&b.document, b.line)));
         lints
     }
@@ -267,9 +292,14 @@ fn keep<T>(result: Result<Vec<T>, Vec<LoadError>>, errors: &mut Vec<LoadError>) 
     })
 }
 
-fn load_pin(name: &str, text: &str, errors: &mut Vec<LoadError>) -> Option<Pin> {
+/// Whether a name is one that verdicts and command lines can show as it is.
+fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
-    if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain) {
+    !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.chars().all(plain)
+}
+
+fn load_pin(name: &str, text: &str, errors: &mut Vec<LoadError>) -> Option<Pin> {
+    if !is_name(name) {
         let shown: String = name.chars().take(80).collect();
         errors.push(whole(".ostk/pins", format!("not a name for a pin: {shown:?}")));
         return None;
@@ -288,6 +318,30 @@ fn load_others(documents: &Documents, errors: &mut Vec<LoadError>) -> Humanfile 
         errors.extend(found.into_list());
         Humanfile::default()
     })
+}
+
+/// Reads the packs and adds their rules.
+fn load_packs(documents: &Documents, rules: &mut Vec<cedar::Rule>, errors: &mut Vec<LoadError>) -> Vec<Pack> {
+    if documents.packs.len() > MAX_PACKS {
+        errors.push(whole("rules", format!("more than {MAX_PACKS} packs")));
+    }
+    let mut packs = Vec::new();
+    for (name, text) in &documents.packs {
+        if !is_name(name) {
+            let shown: String = name.chars().take(80).collect();
+            errors.push(whole("rules", format!("not a name for a pack: {shown:?}")));
+            continue;
+        }
+        let compiled = Pack::parse(name, text).and_then(|pack| Ok((cedar::pack_rules(&pack)?, pack)));
+        match compiled {
+            Ok((made, pack)) => {
+                rules.extend(made);
+                packs.push(pack);
+            }
+            Err(found) => errors.extend(found.into_list()),
+        }
+    }
+    packs
 }
 
 fn approvals(humanfile: &Humanfile) -> Approvals {

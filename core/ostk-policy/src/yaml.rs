@@ -190,6 +190,26 @@ impl Node {
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.map()?.iter().find(|(own, _)| own.text == key).map(|(_, value)| value)
     }
+
+    /// A whole number, written without quotes.
+    pub(crate) fn number(&self) -> Option<i64> {
+        match &self.kind {
+            Kind::Scalar(text, true) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// `true` or `false`, written without quotes.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        match &self.kind {
+            Kind::Scalar(text, true) => match text.as_str() {
+                "true" | "True" | "TRUE" => Some(true),
+                "false" | "False" | "FALSE" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// The nulls of YAML 1.2, 10.3.2.

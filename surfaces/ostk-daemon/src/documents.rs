@@ -12,7 +12,7 @@ use std::{
 
 use ostk_files::{Entry, EntryKind};
 use ostk_policy::{
-    CUSTOM_DOCUMENT, Documents, ENTITYFILE_DOCUMENT, HUMANFILE_DOCUMENT, MAX_PINS, MAX_TEXT_BYTES,
+    CUSTOM_DOCUMENT, Documents, ENTITYFILE_DOCUMENT, HUMANFILE_DOCUMENT, MAX_PACKS, MAX_PINS, MAX_TEXT_BYTES,
     PRIMEFILE_DOCUMENT,
 };
 
@@ -38,11 +38,22 @@ pub fn load(state_dir: &Path) -> Documents {
     Documents {
         pins,
         custom: own(CUSTOM_DOCUMENT),
+        packs: packs(&state_dir.join("rules")),
         humanfile: own(HUMANFILE_DOCUMENT),
         global_humanfile: home.and_then(|home| optional(&home.join(GLOBAL_HUMANFILE))),
         primefile: own(PRIMEFILE_DOCUMENT),
         entityfile: own(ENTITYFILE_DOCUMENT),
     }
+}
+
+/// The rule packs: `*.yaml` and `*.yml`.
+fn packs(dir: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())));
+    let yaml = named.filter(|(name, file)| {
+        !name.starts_with('.') && [".yaml", ".yml"].iter().any(|end| name.ends_with(end)) && file.is_file()
+    });
+    yaml.take(MAX_PACKS + 1).map(|(name, file)| (name, text(&file))).collect()
 }
 
 fn optional(file: &Path) -> Option<String> {

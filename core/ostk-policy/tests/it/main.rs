@@ -5,6 +5,7 @@
 #![expect(
     clippy::panic,
     clippy::expect_used,
+    clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test stops where it fails"
 )]
@@ -19,6 +20,7 @@ mod grants;
 mod humanfile;
 mod naive;
 mod oracle;
+mod packs;
 mod paths;
 mod pins;
 mod record;
