@@ -338,6 +338,11 @@ impl AgentState {
         &self.config.model
     }
 
+    /// The limits of its Agentfile.
+    pub const fn limits(&self) -> &crate::Limits {
+        &self.config.limits
+    }
+
     /// What its Agentfile grants.
     pub fn tool_grants(&self) -> Option<&[ToolGrant]> {
         self.config.tools.as_deref()

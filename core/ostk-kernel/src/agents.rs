@@ -57,12 +57,11 @@ pub(crate) struct Live {
 }
 
 impl Kernel {
-    pub(crate) fn start_agent_call(&mut self, job: Job) {
+    pub(crate) fn start_agent_call(&mut self, mut job: Job) {
         let target = job.text("lineage").or_else(|| job.text("name")).unwrap_or_default().to_owned();
-        if let Err((error, after)) =
-            self.pass(&job.caller, job.syscall.name, job.syscall.class, Resource::Agent(target.clone()))
-        {
-            return self.finish(job, Err(error), after);
+        let (verb, class) = (job.syscall.name, job.syscall.class);
+        if let Err(turned) = self.pass(&mut job, verb, class, Resource::Agent(target.clone())) {
+            return self.turn(job, turned);
         }
         match job.syscall.name {
             "agent.spawn" => self.start_spawn(job),
@@ -116,7 +115,8 @@ impl Kernel {
     fn call_model(&mut self, lineage: &str, call_no: u64) {
         let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned()).unwrap_or_default();
         let caller = Caller::Agent(lineage.to_owned());
-        let pass = self.pass(&caller, "model.call", ostk_policy::Class::ModelCall, Resource::Model(model));
+        let class = ostk_policy::Class::ModelCall;
+        let pass = self.pass_alone(&caller, "model.call", class, Resource::Model(model));
         if let Err((error, _)) = pass {
             let step = AgentEvent::ModelFailed { call_no, error: error.message, retryable: false };
             self.step(lineage, step, Vec::new());

@@ -3,14 +3,16 @@
 //! The kernel applies a record when it writes it and the boot applies it when it reads it back; both come through
 //! [`State::apply`], so that they cannot differ. Nothing here looks at a clock, a file or a policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ostk_agent::AgentEvent;
 use ostk_log::{Hash, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
+    approvals::{Answer, Approval, MAX_APPROVALS},
     event::{Change, Event, FileImage},
+    labels::{MAX_LABELS, NETWORK},
     state::{
         Conflict, FileEntry, Keyed, Lineage, LineageKind, LineageState, Lock, OpenShell, OpenWrite, Read,
         State, Version, name_of,
@@ -51,6 +53,19 @@ impl State {
             | Event::ShellReceipt { .. }
             | Event::ProcessIntent { .. }
             | Event::ProcessEnded { .. } => self.apply_process(at, event),
+            Event::ApprovalRequested { .. } | Event::ApprovalAnswered { .. } | Event::ApprovalUsed { .. } => {
+                self.apply_approval(at, event);
+                Ok(())
+            }
+            Event::NetIntent { .. }
+            | Event::NetReceipt { .. }
+            | Event::RelayIntent { .. }
+            | Event::RelayReceipt { .. }
+            | Event::LabelChanged { .. }
+            | Event::SearchReceipt { .. } => {
+                self.apply_labels(at, event);
+                Ok(())
+            }
             Event::LockChanged { .. }
             | Event::NoteAdded { .. }
             | Event::NudgeSent { .. }
@@ -66,8 +81,9 @@ impl State {
     /// Events of files.
     fn apply_file(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
         match event {
-            Event::FileRead { path, image, elided, partial, key, .. } => {
+            Event::FileRead { path, image, elided, partial, key, request } => {
                 self.know(at, &path, Some(image));
+                self.label(name_of(at.actor), request.labels);
                 self.read(at, &path, image.blob, elided, partial, key);
             }
             Event::FileMissing { path, .. } => self.disbelieve(name_of(at.actor), &path),
@@ -105,6 +121,7 @@ impl State {
                 self.counts.foreign += 1;
                 self.know(at, &change.path, change.before);
                 self.advance(at, &change, true);
+                self.label_file(name_of(at.actor), &change.path);
                 if change.after.is_none() {
                     self.disbelieve(name_of(at.actor), &change.path);
                 }
@@ -204,8 +221,11 @@ impl State {
             Event::PolicyLoaded { fingerprint, documents_blob } => {
                 self.policy = Some((fingerprint, documents_blob));
             }
-            Event::SessionStarted { lineage, kind, pin, client, key } => {
+            Event::SessionStarted { lineage, kind, pin, mode, task, client, key } => {
                 let generation = self.session(at.seq, &lineage, kind, pin.clone(), client);
+                if let Some(known) = self.lineages.get_mut(&lineage) {
+                    (known.mode, known.task) = (mode, task);
+                }
                 let facts = || json!({ "lineage": lineage, "generation": generation, "pin": pin });
                 self.remember(key, at.seq, "call", true, facts);
             }
@@ -229,6 +249,80 @@ impl State {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Questions to people and their answers.
+    fn apply_approval(&mut self, at: At<'_>, event: Event) {
+        match event {
+            Event::ApprovalRequested { request, call, until, reason, .. } => {
+                let lineage = name_of(at.actor).to_owned();
+                let session = self.lineages.get(&lineage).map_or(0, |known| known.generation);
+                let (since, request) = (at.ts, *request);
+                let approval =
+                    Approval { lineage, session, request, call, reason, since, until, answer: None };
+                self.approvals.insert(at.seq, approval);
+                let settled = |(id, approval): (&u64, &Approval)| approval.answer.is_some().then_some(*id);
+                if self.approvals.len() > MAX_APPROVALS
+                    && let Some(oldest) = self.approvals.iter().find_map(settled)
+                {
+                    self.approvals.remove(&oldest);
+                }
+            }
+            Event::ApprovalAnswered { approval, granted, scope, key, .. } => {
+                let facts = || json!({ "id": approval, "granted": granted, "scope": scope, "seq": at.seq });
+                self.remember(key, at.seq, "call", true, facts);
+                if let Some(asked) = self.approvals.get_mut(&approval) {
+                    let by = at.actor.to_owned();
+                    asked.answer = Some(Answer { seq: at.seq, granted, scope, by, used: false });
+                }
+            }
+            Event::ApprovalUsed { approval } => {
+                let asked = self.approvals.get_mut(&approval);
+                if let Some(answer) = asked.and_then(|asked| asked.answer.as_mut()) {
+                    answer.used = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Events after which somebody carries other labels.
+    fn apply_labels(&mut self, at: At<'_>, event: Event) {
+        match event {
+            Event::NetIntent { .. } => self.label(name_of(at.actor), vec![NETWORK.to_owned()]),
+            Event::SearchReceipt { labels, .. } => self.label(name_of(at.actor), labels),
+            Event::LabelChanged { lineage, path, label, taken, key } => {
+                self.remember(key, at.seq, "call", true, || json!({ "label": label, "taken": taken }));
+                let of_lineage = lineage.and_then(|name| Some(&mut self.lineages.get_mut(&name)?.labels));
+                let of_file = path.and_then(|path| Some(&mut self.files.get_mut(&path)?.labels));
+                for labels in of_lineage.into_iter().chain(of_file) {
+                    if taken {
+                        labels.insert(label.clone())
+                    } else {
+                        labels.remove(&label)
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A lineage has seen data with these labels.
+    fn label(&mut self, lineage: &str, labels: Vec<String>) {
+        if let Some(known) = self.lineages.get_mut(lineage)
+            && known.labels.len() < MAX_LABELS
+        {
+            known.labels.extend(labels);
+        }
+    }
+
+    /// What a lineage writes carries its labels.
+    fn label_file(&mut self, lineage: &str, path: &str) {
+        if let (Some(known), Some(entry)) = (self.lineages.get(lineage), self.files.get_mut(path))
+            && entry.labels.len() < MAX_LABELS
+        {
+            entry.labels.extend(known.labels.iter().cloned());
+        }
     }
 
     fn forget_clients(&mut self) {
@@ -263,6 +357,9 @@ impl State {
             state: LineageState::Running,
             pin: None,
             client: None,
+            mode: None,
+            task: None,
+            labels: BTreeSet::new(),
             reads: BTreeMap::new(),
             writes: 0,
             denied: 0,
@@ -309,7 +406,7 @@ impl State {
         }
         let writer = "initial".to_owned();
         let version = Version { generation: 1, seq: at.seq, ts: at.ts, writer, image, foreign: false };
-        let entry = FileEntry { generation: 1, image, history: vec![version] };
+        let entry = FileEntry { generation: 1, image, history: vec![version], labels: BTreeSet::new() };
         self.files.insert(path.to_owned(), entry);
     }
 
@@ -357,6 +454,7 @@ impl State {
             generation: 0,
             image: None,
             history: Vec::new(),
+            labels: BTreeSet::new(),
         });
         entry.generation += 1;
         entry.image = change.after;
@@ -409,6 +507,7 @@ impl State {
     /// One file of a write is in place: its history grows and its writer's belief follows.
     fn changed(&mut self, at: At<'_>, lineage: &str, change: &Change, whole: bool) {
         self.advance(at, change, false);
+        self.label_file(lineage, &change.path);
         let all = whole || change.before.is_none();
         match change.belief_blob.or(change.after.map(|image| image.blob)) {
             None => self.disbelieve(lineage, &change.path),

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use ostk_agent::AgentEvent;
 use ostk_log::{Hash, Timestamp};
-use ostk_policy::Request;
+use ostk_policy::{Mode, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::state::LineageKind;
+use crate::{approvals::Scope, state::LineageKind};
 
 /// The bytes and the mode of a file at one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,12 @@ pub enum Event {
         /// The pin that bounds it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pin: Option<String>,
+        /// What it may do without asking.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<Mode>,
+        /// The task that it works on, as rules name it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<String>,
         /// What the client calls itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client: Option<String>,
@@ -124,6 +130,125 @@ pub enum Event {
         rules: Vec<String>,
         /// Why.
         reason: String,
+    },
+    /// A call needs a person's consent, and waits. The record's number is the question's.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested {
+        /// The inputs of the verdict.
+        request: Box<Request>,
+        /// SHA-256 of the whole call: lineage, name and arguments.
+        call: Hash,
+        /// When the question lapses.
+        until: Timestamp,
+        /// The rules that ask.
+        rules: Vec<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A person answered, or nobody did in time.
+    #[serde(rename = "approval.answered")]
+    ApprovalAnswered {
+        /// The question.
+        approval: u64,
+        /// Whether the call may go on.
+        granted: bool,
+        /// How far a consent reaches.
+        scope: Scope,
+        /// Why, in the person's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A call went on under a consent for once, which is used up by it.
+    #[serde(rename = "approval.used")]
+    ApprovalUsed {
+        /// The question.
+        approval: u64,
+    },
+    /// A process is about to connect to a host.
+    #[serde(rename = "net.intent")]
+    NetIntent {
+        /// Host and port as the process named them.
+        target: String,
+        /// The address and port about to be dialled.
+        address: String,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+    /// A connection is over, or was never made.
+    #[serde(rename = "net.receipt")]
+    NetReceipt {
+        /// Sequence number of the intent.
+        intent: u64,
+        /// Bytes that went to the host.
+        sent_bytes: u64,
+        /// Bytes that came from it.
+        received_bytes: u64,
+        /// Why it was not made or did not end by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
+    /// A foreign agent's request to a model is about to be sent.
+    #[serde(rename = "relay.intent")]
+    RelayIntent {
+        /// Who it is for.
+        vendor: String,
+        /// The model that it names.
+        model: String,
+        /// Method of the request.
+        method: String,
+        /// Path and query.
+        path: String,
+        /// Its body.
+        body_blob: Hash,
+        /// The inputs of the verdict.
+        request: Box<Request>,
+    },
+    /// A foreign agent's request to a model is over.
+    #[serde(rename = "relay.receipt")]
+    RelayReceipt {
+        /// Sequence number of the intent.
+        intent: u64,
+        /// The vendor's status; absent if it gave no answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// The body as the agent got it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_blob: Option<Hash>,
+        /// Bytes that the agent got.
+        size_bytes: u64,
+        /// Whether it got all of the reply.
+        complete: bool,
+        /// Tokens of the request, as the reply says.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        input_tokens: u64,
+        /// Tokens of the reply, as it says.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        output_tokens: u64,
+        /// Wall clock.
+        duration_ms: u64,
+        /// Why it is not complete.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
+    /// A lineage or a file took a label, or a person took it off.
+    #[serde(rename = "label.changed")]
+    LabelChanged {
+        /// The lineage.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lineage: Option<String>,
+        /// The file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        /// The label.
+        label: String,
+        /// Whether it was taken, or taken off.
+        taken: bool,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A file was read.
     #[serde(rename = "file.read")]
@@ -287,6 +412,9 @@ pub enum Event {
         pattern: String,
         /// How many matches were returned.
         matches: u64,
+        /// Labels of the files in which they stand.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        labels: Vec<String>,
         /// The inputs of the verdict.
         request: Box<Request>,
     },

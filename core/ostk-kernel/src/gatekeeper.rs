@@ -1,15 +1,22 @@
 //! Between a call and the gate: build the request, record a refusal, word the error, say which files may be read.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use ostk_policy::{Actor, ActorKind, Class, Effect, Policy, Request, Resource, Verdict};
-use serde_json::json;
+use ostk_policy::{
+    Actor, ActorKind, Argument, Class, Effect, MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, Policy, Request, Resource,
+    Verdict,
+};
+use serde_json::{Value, json};
 
 use crate::{
+    approvals::Turned,
     call::{CallError, Caller, Code},
     event::Event,
-    kernel::Kernel,
+    kernel::{Job, Kernel},
 };
+
+/// How deep the members of an argument are looked into.
+const MAX_DEPTH: usize = 8;
 
 /// Which files a caller may read, fixed when its call passed the gate.
 ///
@@ -44,16 +51,54 @@ impl Kernel {
             Caller::World(_) => ActorKind::World,
             Caller::Kernel => ActorKind::Kernel,
         };
+        let known = self.state.lineages.get(lineage);
         let actor = Actor {
-            pin: self.state.lineages.get(lineage).and_then(|known| known.pin.clone()),
+            pin: known.and_then(|known| known.pin.clone()),
             tools: self.agent_tools(lineage),
+            mode: known.and_then(|known| known.mode),
+            destructive_ops: self.destructive_ops(lineage),
             ..Actor::new(kind, lineage)
         };
-        Request::new(actor, verb, class, resource)
+        let labels = self.labels(lineage, &resource);
+        let task = known.and_then(|known| known.task.clone());
+        Request { labels, task, ..Request::new(actor, verb, class, resource) }
     }
 
-    /// Asks the gate. A refusal is recorded; the error comes with the number of records it must wait for.
+    /// Asks the gate about a part of a call. A refusal is recorded; where consent is needed, it is asked for.
     pub(crate) fn pass(
+        &mut self,
+        job: &mut Job,
+        verb: &str,
+        class: Class,
+        resource: Resource,
+    ) -> Result<Request, Turned> {
+        let args = self.judged_arguments(&job.caller, &job.args);
+        self.pass_with(job, verb, class, resource, args)
+    }
+
+    /// The same, with these arguments for rules to look at.
+    pub(crate) fn pass_with(
+        &mut self,
+        job: &mut Job,
+        verb: &str,
+        class: Class,
+        resource: Resource,
+        args: BTreeMap<String, Argument>,
+    ) -> Result<Request, Turned> {
+        let request = Request { args, ..self.request(&job.caller, verb, class, resource) };
+        let verdict = self.gate.decide(&request);
+        match verdict.effect {
+            Effect::Allow => Ok(request),
+            Effect::Ask => self.ask(job, request, &verdict),
+            Effect::Deny => {
+                let (error, after) = self.refuse(&job.caller, request, &verdict);
+                Err(Turned::Away(Box::new(error), after))
+            }
+        }
+    }
+
+    /// Asks the gate for what cannot wait for a person: where consent is needed, it is refused.
+    pub(crate) fn pass_alone(
         &mut self,
         caller: &Caller,
         verb: &str,
@@ -87,4 +132,41 @@ impl Kernel {
         error.hint.clone_from(&verdict.remedy);
         (error, Some(seq + 1))
     }
+}
+
+/// The arguments of a call as rules see them: a member of an object by its path, `message.to`; long and deep ones withheld.
+pub(crate) fn arguments(args: &Value) -> BTreeMap<String, Argument> {
+    let mut found = BTreeMap::new();
+    for (name, value) in args.as_object().into_iter().flatten() {
+        flatten(name, value, MAX_DEPTH, &mut found);
+    }
+    found
+}
+
+fn flatten(name: &str, value: &Value, depth: usize, found: &mut BTreeMap<String, Argument>) {
+    if found.len() >= MAX_ARGUMENTS {
+        return;
+    }
+    let argument = match value {
+        Value::Null => return,
+        Value::Bool(flag) => Some(Argument::Flag(*flag)),
+        Value::Number(number) => number.as_i64().map(Argument::Number),
+        Value::String(text) => (text.len() <= MAX_ARGUMENT_BYTES).then(|| Argument::Text(text.clone())),
+        Value::Array(values) => {
+            let texts: Option<Vec<String>> =
+                values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+            let short =
+                |texts: &Vec<String>| texts.iter().map(String::len).sum::<usize>() <= MAX_ARGUMENT_BYTES;
+            texts.filter(short).map(Argument::Texts)
+        }
+        Value::Object(members) if depth > 0 => {
+            for (member, value) in members {
+                flatten(&format!("{name}.{member}"), value, depth - 1, found);
+            }
+            return;
+        }
+        Value::Object(_) => None,
+    };
+    let withheld = || Argument::Withheld { withheld_bytes: value.to_string().len() as u64 };
+    found.insert(name.to_owned(), argument.unwrap_or_else(withheld));
 }

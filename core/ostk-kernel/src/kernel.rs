@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::{Act, After, Awaited, BlobBytes, Op, OpId, Outcome},
+    approvals::still_waiting,
     call::{Call, CallError, CallId, Caller, Code},
     event::{Event, Via},
     files::FileStage,
@@ -101,6 +102,8 @@ pub(crate) struct Job {
     pub(crate) reply_to: ReplyTo,
     pub(crate) paths: Vec<String>,
     pub(crate) requests: Vec<Request>,
+    /// The record by which a person consented to it.
+    pub(crate) approved: Option<u64>,
     pub(crate) stage: Stage,
 }
 
@@ -118,6 +121,8 @@ pub(crate) enum Stage {
     Agent(String),
     /// Waits for documents from disk.
     Documents,
+    /// Waits for the answer to this question.
+    Asking(u64),
     /// Loads what the result of the call with this key needs.
     Repeat(String),
 }
@@ -142,6 +147,7 @@ impl Job {
             reply_to,
             paths: Vec::new(),
             requests: Vec::new(),
+            approved: None,
             stage: Stage::New,
         }
     }
@@ -267,11 +273,13 @@ impl Kernel {
     pub fn tick(&mut self, now: Timestamp) -> (Vec<Act>, Option<Timestamp>) {
         self.clock(now);
         let late = |job: &Job| job.deadline <= now && job.may_expire();
-        self.cancel(late, |job| {
-            CallError::new(Code::Deadline, format!("{} did not end by its deadline", job.syscall.name))
-                .hint("nothing was changed by this call; repeat it with a longer timeout_ms")
+        self.cancel(late, |job| match job.stage {
+            Stage::Asking(id) => still_waiting(id),
+            _ => CallError::new(Code::Deadline, format!("{} did not end by its deadline", job.syscall.name))
+                .hint("nothing was changed by this call; repeat it with a longer timeout_ms"),
         });
         self.expire_locks();
+        self.expire_approvals();
         self.drive_due();
         (self.take_acts(), self.next_deadline())
     }
@@ -293,7 +301,7 @@ impl Kernel {
             self.jobs.values().chain(&self.held).filter(|job| job.may_expire()).map(|job| job.deadline);
         let agents = self.agents.values().filter_map(|live| live.wake_at);
         let locks = self.state.locks.values().map(|lock| lock.until);
-        jobs.chain(agents).chain(locks).min()
+        jobs.chain(agents).chain(locks).chain(self.next_lapse()).min()
     }
 
     pub(crate) fn clock(&mut self, now: Timestamp) {
@@ -394,7 +402,7 @@ impl Kernel {
         open >= MAX_JOBS && open - self.jobs.values().filter(own).count() >= MAX_JOBS
     }
 
-    fn admit(&mut self, job: Job) {
+    pub(crate) fn admit(&mut self, job: Job) {
         let state = self.state.lineages.get(job.caller.lineage()).map(|lineage| lineage.state);
         match (&job.caller, state) {
             (Caller::Agent(_) | Caller::World(_), Some(LineageState::Stopped)) => self.held.push_back(job),
@@ -410,7 +418,8 @@ impl Kernel {
                     _ => LineageKind::Client,
                 };
                 let lineage = name.clone();
-                let event = Event::SessionStarted { lineage, kind, pin: None, client: None, key: None };
+                let (pin, mode, task, client, key) = (None, None, None, None, None);
+                let event = Event::SessionStarted { lineage, kind, pin, mode, task, client, key };
                 let caller = job.caller.clone();
                 self.record_with(&caller, &event, Vec::new(), Awaited::Nothing);
                 self.start(job);
@@ -436,6 +445,9 @@ impl Kernel {
             "shell.run" => self.start_shell(job),
             "process.start" | "process.interact" | "search" => self.start_op(job),
             "agent.spawn" | "agent.signal" | "agent.wait" => self.start_agent_call(job),
+            "net.resolve" | "net.connect" | "net.closed" | "model.relay" | "model.relayed" => {
+                self.start_network(job);
+            }
             _ => self.start_work(job),
         }
     }
@@ -454,7 +466,7 @@ impl Kernel {
                 let after = Some(self.state.next_seq);
                 self.finish(job, result, after);
             }
-            Stage::New | Stage::Json | Stage::Agent(_) => match outcome {
+            Stage::New | Stage::Json | Stage::Agent(_) | Stage::Asking(_) => match outcome {
                 Outcome::Json(result) => self.finish_op(job, result),
                 Outcome::Listed(Ok(entries)) => {
                     self.finish(job, Ok(json!({ "entries": entries })), None);
@@ -557,7 +569,7 @@ impl Job {
     /// Whether a deadline may end the job: not once its effect has begun, which ends by itself.
     pub(crate) fn may_expire(&self) -> bool {
         match &self.stage {
-            Stage::New | Stage::Agent(_) | Stage::Spawn(_) => true,
+            Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) => true,
             Stage::File(stage) => stage.may_expire(),
             Stage::Repeat(_) => true,
             Stage::Json | Stage::Shell(_) | Stage::Documents => false,

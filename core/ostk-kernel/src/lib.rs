@@ -8,6 +8,7 @@
 mod act;
 mod agents;
 mod apply;
+mod approvals;
 mod call;
 mod digest;
 mod event;
@@ -15,9 +16,11 @@ mod files;
 mod gatekeeper;
 mod kernel;
 mod keys;
+mod labels;
 mod limits;
 mod log_view;
 mod messages;
+mod network;
 mod ops;
 mod pins;
 mod queue;
@@ -32,6 +35,7 @@ pub use act::{
     Act, After, Awaited, BlobBytes, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen,
     ShellEnd, Unresolved,
 };
+pub use approvals::{Answer, Approval, Scope};
 pub use call::{Call, CallError, CallId, Caller, Code};
 pub use event::{Change, Event, FileImage, Via};
 pub use gatekeeper::Readable;

@@ -22,7 +22,8 @@ const MAX_BYTES: usize = 64 << 20;
 /// Longest name of a caller in bytes.
 const MAX_CALLER: usize = 200;
 /// Texts that become blobs or are compared only, and may be long.
-const LONG: &[&str] = &["content", "old", "new", "agentfile", "task", "text", "input", "wait_for", "pattern"];
+const LONG: &[&str] =
+    &["content", "old", "new", "agentfile", "task", "text", "input", "wait_for", "pattern", "body", "reply"];
 /// Longest list of changed paths inside a receipt, in bytes.
 const MAX_LISTED: usize = 16 * 1024;
 

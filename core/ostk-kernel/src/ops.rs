@@ -44,9 +44,10 @@ impl Kernel {
             "process.interact" => Resource::Tool(text("alias")),
             _ => Resource::None,
         };
-        match self.pass(&job.caller, job.syscall.name, job.syscall.class, resource) {
+        let (verb, class) = (job.syscall.name, job.syscall.class);
+        match self.pass(&mut job, verb, class, resource) {
             Ok(request) => job.requests.push(request),
-            Err((error, after)) => return self.finish(job, Err(error), after),
+            Err(turned) => return self.turn(job, turned),
         }
         let after = match self.op_intent(&job) {
             Ok(after) => after,
@@ -134,7 +135,8 @@ impl Kernel {
                 if let Some(request) = job.requests.first().cloned() {
                     let pattern: String =
                         job.text("pattern").unwrap_or_default().chars().take(MAX_PATTERN).collect();
-                    let event = Event::SearchReceipt { pattern, matches, request: Box::new(request) };
+                    let labels = self.labels_of_matches(found);
+                    let event = Event::SearchReceipt { pattern, matches, labels, request: Box::new(request) };
                     self.record_with(&caller, &event, Vec::new(), Awaited::Nothing);
                 }
             }

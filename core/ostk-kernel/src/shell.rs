@@ -65,9 +65,9 @@ impl Kernel {
     pub(crate) fn start_shell(&mut self, mut job: Job) {
         let command = job.text("command").unwrap_or_default().to_owned();
         let class = job.syscall.class;
-        let request = match self.pass(&job.caller, "shell.run", class, Resource::Command(command.clone())) {
+        let request = match self.pass(&mut job, "shell.run", class, Resource::Command(command)) {
             Ok(request) => request,
-            Err((error, after)) => return self.finish(job, Err(error), after),
+            Err(turned) => return self.turn(job, turned),
         };
         job.requests.push(request);
         match job.text("cwd").map(str::to_owned) {

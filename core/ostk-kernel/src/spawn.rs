@@ -4,6 +4,7 @@
 //! stands in other files (profiles, skills, `file://`) is put together by `ostk run` before it asks.
 
 use ostk_agent::{AgentConfig, AgentEvent, Agentfile, AgentfileError, ToolGrant, Use};
+use ostk_policy::Mode;
 use serde_json::{Value, json};
 
 use crate::{
@@ -39,8 +40,13 @@ const CARRIED_OUT: &[&str] = &[
     "LIMIT sandbox.readwrite",
     "LIMIT read-path",
     "LIMIT write-path",
+    "LIMIT connect",
+    "LIMIT arg",
     "LIMIT permissions governed",
-    "LIMIT destructive_ops allow",
+    "LIMIT permissions supervised",
+    "LIMIT permissions restricted",
+    "LIMIT destructive_ops confirm",
+    "LIMIT destructive_ops deny",
     "LIMIT revival_policy revive",
 ];
 
@@ -75,7 +81,7 @@ fn remedy(name: &str) -> &'static str {
         "RESTART" => "leave it out; an agent goes on by itself after a restart of the daemon",
         "LIMIT" if name == "LIMIT verb" => "deny-verb lines of a PIN keep commands out",
         "LIMIT" if name.starts_with("LIMIT destructive_ops") => {
-            "deny-verb and deny-path lines of a PIN keep an agent from what it must not do"
+            "leave it out; a person consents to each: ostk approvals grant"
         }
         "LIMIT" => "leave it out; TOOL and PIN say what the agent may do",
         _ => "leave it out",
@@ -136,6 +142,8 @@ impl Kernel {
             lineage: name.to_owned(),
             kind: LineageKind::Native,
             pin: pin.clone(),
+            mode: self.mode_for(&job.caller, mode_of(&file), name),
+            task: self.task_of(name),
             client: Some(limits::clip(&file.from)),
             key: job.key.clone(),
         };
@@ -162,6 +170,8 @@ impl Kernel {
             let class = match key.as_str() {
                 "read-path" | "sandbox.read" => "limit:read",
                 "write-path" | "sandbox.readwrite" => "limit:write",
+                "connect" => "limit:connect",
+                argument if argument.starts_with("arg.") => &format!("limit:{argument}"),
                 _ => return None,
             };
             Some(ToolGrant { class: class.to_owned(), pattern: Some(path.clone()) })
@@ -176,6 +186,16 @@ impl Kernel {
             parse_grant(grant)?;
         }
         Ok(tools)
+    }
+}
+
+/// What `LIMIT permissions` stands for.
+fn mode_of(file: &Agentfile) -> Option<Mode> {
+    let (_, word) = file.limits.other.iter().find(|(key, _)| key == "permissions")?;
+    match word.as_str() {
+        "governed" => Some(Mode::Governed),
+        "supervised" => Some(Mode::Auto),
+        _ => Some(Mode::Plan),
     }
 }
 

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ostk_agent::AgentState;
 use ostk_log::{Draft, Hash, Header, Timestamp};
+use ostk_policy::Mode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    approvals::Approval,
     event::{Change, Event, FileImage},
     log_view,
 };
@@ -46,6 +48,9 @@ pub struct State {
     pub conflicts: BTreeMap<String, Conflict>,
     /// Advisory locks.
     pub locks: BTreeMap<String, Lock>,
+    /// Questions to people and their answers, by the question's sequence number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub approvals: BTreeMap<u64, Approval>,
     /// Results by idempotency key.
     pub keys: BTreeMap<String, Keyed>,
     /// The last notes: (sequence number, actor, blob).
@@ -80,6 +85,9 @@ pub struct FileEntry {
     pub image: Option<FileImage>,
     /// Every version, oldest first.
     pub history: Vec<Version>,
+    /// Labels of the data in it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
 }
 
 /// One version of a file.
@@ -204,6 +212,15 @@ pub struct Lineage {
     pub pin: Option<String>,
     /// What the client calls itself.
     pub client: Option<String>,
+    /// What it may do without asking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The task that it works on, as rules name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Labels of the data that it has seen.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub labels: BTreeSet<String>,
     /// What it believes the files to be.
     pub reads: BTreeMap<String, Read>,
     /// Writes acknowledged to it.

@@ -86,6 +86,19 @@ use ArgKind::{Flag, Number, Objects, Path, Text, Texts};
 const PATH: Arg = need("path", Path, "the file");
 const CWD: Arg = may("cwd", Path, "directory that relative paths start from; the workspace root by default");
 const REASON: Arg = may("reason", Text, "why, for the log and for blame");
+const QUESTION: Arg = need("id", Number, "the question");
+const ANSWERED: &[(&str, &str)] = &[
+    ("id", "the question"),
+    ("granted", "the answer"),
+    ("scope", "how far it reaches"),
+    ("seq", "its record"),
+];
+const LABELLED: &[(&str, &str)] = &[
+    ("label", "the label"),
+    ("taken", "taken, or taken off"),
+    ("lineage", "whose"),
+    ("path", "or which file's"),
+];
 const TIMEOUT: Arg = may("timeout_ms", Number, "deadline in milliseconds");
 
 /// Every system call, by name.
@@ -127,6 +140,38 @@ pub const TABLE: &[Syscall] = &[
         doc: "Wait until an agent ends.",
         args: &[need("lineage", Text, "the agent"), TIMEOUT],
         result: &[("lineage", "the agent"), ("state", "how it ended")],
+    },
+    Syscall {
+        name: "approval.deny",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Refuse a call that waits for a person's consent.",
+        args: &[QUESTION, REASON],
+        result: ANSWERED,
+    },
+    Syscall {
+        name: "approval.grant",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Let a call go on that waits for a person's consent.",
+        args: &[
+            QUESTION,
+            may(
+                "scope",
+                Text,
+                "once (by default), or session: also such calls on the same resource until it ends",
+            ),
+            REASON,
+        ],
+        result: ANSWERED,
+    },
+    Syscall {
+        name: "approval.list",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "Calls that wait for a person's consent.",
+        args: &[may("all", Flag, "also those that were answered")],
+        result: &[("approvals", "id, lineage, call, resource, reason, digest, since, until, answer")],
     },
     Syscall {
         name: "dir.list",
@@ -293,6 +338,26 @@ pub const TABLE: &[Syscall] = &[
         result: &[("state_hash", "SHA-256"), ("next_seq", "records folded")],
     },
     Syscall {
+        name: "label.clear",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Take a label off a lineage or a file: a person vouches for its data.",
+        args: &[
+            need("label", Text, "the label"),
+            may("lineage", Text, "off this lineage"),
+            may("path", Text, "off this file"),
+        ],
+        result: LABELLED,
+    },
+    Syscall {
+        name: "label.take",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Carry a label from now on.",
+        args: &[need("label", Text, "the label")],
+        result: LABELLED,
+    },
+    Syscall {
         name: "lock",
         class: Class::KernelWrite,
         effect: Effect::Write,
@@ -303,6 +368,70 @@ pub const TABLE: &[Syscall] = &[
             may("timeout_ms", Number, "how long it holds; ten minutes by default"),
         ],
         result: &[("name", "the lock"), ("holder", "who holds it"), ("until", "when it lapses")],
+    },
+    Syscall {
+        name: "model.relay",
+        class: Class::ModelCall,
+        effect: Effect::Write,
+        doc: "The daemon's own: a foreign agent's request to a model is about to be sent.",
+        args: &[
+            need("vendor", Text, "who it is for"),
+            need("model", Text, "the model that it names"),
+            need("method", Text, "method of the request"),
+            need("path", Text, "path and query"),
+            need("body", Text, "its body in base64"),
+        ],
+        result: &[("intent", "its record")],
+    },
+    Syscall {
+        name: "model.relayed",
+        class: Class::ModelCall,
+        effect: Effect::Write,
+        doc: "The daemon's own: a foreign agent's request to a model is over.",
+        args: &[
+            need("intent", Number, "its record"),
+            may("status", Number, "the vendor's status"),
+            may("reply", Text, "the body as the agent got it, in base64"),
+            may("size_bytes", Number, "bytes that the agent got"),
+            may("complete", Flag, "whether it got all of the reply"),
+            may("input_tokens", Number, "tokens of the request"),
+            may("output_tokens", Number, "tokens of the reply"),
+            may("duration_ms", Number, "wall clock"),
+            may("problem", Text, "why it is not complete"),
+        ],
+        result: &[("intent", "its record")],
+    },
+    Syscall {
+        name: "net.closed",
+        class: Class::NetConnect,
+        effect: Effect::Write,
+        doc: "The daemon's own: a connection is over, or was never made.",
+        args: &[
+            need("intent", Number, "its record"),
+            may("sent_bytes", Number, "bytes that went to the host"),
+            may("received_bytes", Number, "bytes that came from it"),
+            may("problem", Text, "why it was not made or did not end by itself"),
+        ],
+        result: &[("intent", "its record")],
+    },
+    Syscall {
+        name: "net.connect",
+        class: Class::NetConnect,
+        effect: Effect::Write,
+        doc: "The daemon's own: a process is about to reach a host.",
+        args: &[
+            need("target", Text, "host and port"),
+            may("address", Text, "the address about to be dialled"),
+        ],
+        result: &[("intent", "its record")],
+    },
+    Syscall {
+        name: "net.resolve",
+        class: Class::NetConnect,
+        effect: Effect::Read,
+        doc: "The daemon's own: a process wants a host's name looked up.",
+        args: &[need("target", Text, "host and port")],
+        result: &[("ok", "true")],
     },
     Syscall {
         name: "note",
@@ -401,6 +530,8 @@ pub const TABLE: &[Syscall] = &[
             may("exact", Flag, "take the name as it is, also again"),
             may("client", Text, "what the client calls itself"),
             may("pin", Text, "the pin that bounds it; the lineage keeps its own by default"),
+            may("mode", Text, "what it may do without asking: plan, governed, auto or autonomous"),
+            may("task", Text, "the task that it works on, as rules name it"),
         ],
         result: &[("lineage", "its name"), ("generation", "its session"), ("pin", "the pin that bounds it")],
     },
@@ -452,6 +583,9 @@ pub const TABLE: &[Syscall] = &[
     },
 ];
 
+/// Calls that only the daemon itself makes, for the processes that it contains.
+const INTERNAL: [&str; 5] = ["model.relay", "model.relayed", "net.closed", "net.connect", "net.resolve"];
+
 /// The call of that name.
 pub fn lookup(name: &str) -> Option<&'static Syscall> {
     TABLE.binary_search_by(|syscall| syscall.name.cmp(name)).ok().and_then(|at| TABLE.get(at))
@@ -468,6 +602,11 @@ pub fn abi_hash() -> Hash {
 }
 
 impl Syscall {
+    /// Whether only the daemon itself makes this call: no client may.
+    pub fn is_internal(&self) -> bool {
+        INTERNAL.contains(&self.name)
+    }
+
     /// JSON Schema (2020-12) of the arguments.
     pub fn schema(&self) -> Value {
         let properties: Map<String, Value> =

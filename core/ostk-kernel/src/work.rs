@@ -1,7 +1,7 @@
 //! The calls that only read or change the kernel's own state: sessions, locks, notes, `ps`, `why`, `status`.
 
 use ostk_log::Timestamp;
-use ostk_policy::{Class, Resource, Verdict};
+use ostk_policy::{Class, Mode, Resource, Verdict};
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     call::{CallError, Caller, Code},
     event::Event,
     kernel::{Job, Kernel, Stage},
+    limits,
     shell::blob,
     state::{LineageKind, LineageState},
     table,
@@ -24,13 +25,14 @@ const MAX_NAME: usize = 64;
 const MAX_NOTE: usize = 16 * 1024;
 
 impl Kernel {
-    pub(crate) fn start_work(&mut self, job: Job) {
+    pub(crate) fn start_work(&mut self, mut job: Job) {
         let resource = match job.syscall.name {
             "nudge" => Resource::Agent(job.text("lineage").unwrap_or_default().to_owned()),
             _ => Resource::None,
         };
-        if let Err((error, after)) = self.pass(&job.caller, job.syscall.name, job.syscall.class, resource) {
-            return self.finish(job, Err(error), after);
+        let (verb, class) = (job.syscall.name, job.syscall.class);
+        if let Err(turned) = self.pass(&mut job, verb, class, resource) {
+            return self.turn(job, turned);
         }
         let (result, after) = match job.syscall.name {
             "policy.reload" => return self.start_reload(job),
@@ -42,6 +44,9 @@ impl Kernel {
             "ps" => (Ok(json!({ "processes": self.processes() })), None),
             "status" => (Ok(self.status()), None),
             "why" => (self.why(&job), None),
+            "approval.list" => (Ok(self.approvals(job.flag("all"))), None),
+            "approval.grant" | "approval.deny" => self.answer_approval(&job),
+            "label.take" | "label.clear" => self.change_label(&job),
             "kernel.state_hash" => {
                 (Ok(json!({ "state_hash": self.state.hash(), "next_seq": self.state.next_seq })), None)
             }
@@ -70,6 +75,13 @@ impl Kernel {
             Ok(pin) => pin,
             Err(error) => return (Err(error), None),
         };
+        let mode = match job.text("mode").map(|word| Mode::parse(word).ok_or(word)).transpose() {
+            Ok(mode) => mode,
+            Err(word) => {
+                let error = CallError::new(Code::Usage, format!("no such mode: {word:?}"));
+                return (Err(error.hint("plan, governed, auto or autonomous")), None);
+            }
+        };
         let kind = match job.caller {
             Caller::Human(_) if !job.flag("exact") || job.text("client").is_some() => LineageKind::Client,
             Caller::Human(_) => LineageKind::Human,
@@ -79,6 +91,8 @@ impl Kernel {
             lineage: lineage.clone(),
             kind,
             pin: pin.clone(),
+            mode: self.mode_for(&job.caller, mode, &lineage),
+            task: job.text("task").map(limits::clip).or_else(|| self.task_of(&lineage)),
             client: job.text("client").map(|client| client.chars().take(200).collect()),
             key: job.key.clone(),
         };
@@ -205,6 +219,8 @@ impl Kernel {
                 Resource::Command(text("resource"))
             }
             Class::KernelSpawn => Resource::Agent(text("resource")),
+            Class::NetConnect => Resource::Host(text("resource")),
+            Class::ModelCall => Resource::Model(text("resource")),
             _ => Resource::None,
         };
         let mut request = self.request(&caller, &verb, syscall.class, resource);

@@ -116,7 +116,7 @@ impl<'a> Facts<'a> {
 
     /// What is destructive about the command it asks to run.
     pub(crate) fn danger(&self) -> Option<String> {
-        None
+        self.survey()?.dangers().into_iter().next().map(|finding| finding.why)
     }
 
     /// An argument lies outside what the Agentfile limits it to, or cannot be judged.

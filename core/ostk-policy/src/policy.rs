@@ -22,6 +22,7 @@ use crate::{
     humanfile::Humanfile,
     index::PinIndex,
     pack::{MAX_PACKS, Objections, Pack},
+    path::PathPattern,
     pin::Pin,
     primefile::Primefile,
     request::{Actor, Request},
@@ -51,6 +52,8 @@ pub struct Policy {
     humanfile: Humanfile,
     /// Hosts that agents may reach.
     hosts: Vec<HostPattern>,
+    /// Labels of paths.
+    labels: Vec<(PathPattern, String)>,
     /// What agents do without asking.
     approvals: Approvals,
     /// Every rule.
@@ -114,6 +117,7 @@ impl Policy {
             (None, Some(all)) => {
                 let hosts = humanfile.connect().collect();
                 let approvals = approvals(&humanfile);
+                let labels = humanfile.labels().collect();
                 Ok(Self {
                     defaults,
                     pins,
@@ -121,6 +125,7 @@ impl Policy {
                     packs,
                     humanfile,
                     hosts,
+                    labels,
                     approvals,
                     all,
                     fingerprint: fingerprint(documents),
@@ -211,6 +216,17 @@ impl Policy {
 
     /// Whether every verdict needs Cedar, so that keeping verdicts pays.
     pub(crate) const fn is_costly(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    /// The labels that the documents give to a path.
+    pub fn labels_of(&self, path: &str) -> impl Iterator<Item = &str> {
+        let covers = |(pattern, _): &&(PathPattern, String)| pattern.covers(path);
+        self.labels.iter().filter(covers).map(|(_, label)| label.as_str())
+    }
+
+    /// Whether a rule may look at the arguments of a call, so that they must be among the inputs of its verdict.
+    pub const fn looks_at_arguments(&self) -> bool {
         self.custom.is_some()
     }
 

@@ -76,7 +76,7 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_window: Option<u64>,
     /// Modes, paths and verbs as they stand, in order: `permissions`, `destructive_ops`, `revival_policy`,
-    /// `sandbox.read`, `sandbox.readwrite`, `read-path`, `write-path`, `verb`; values are checked.
+    /// `sandbox.read`, `sandbox.readwrite`, `read-path`, `write-path`, `connect`, `arg.NAME`, `verb`; values are checked.
     pub other: Vec<(String, String)>,
 }
 

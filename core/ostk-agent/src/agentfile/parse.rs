@@ -41,7 +41,10 @@ const LIMITS_ONCE: &[&str] = &[
 /// Limits whose value makes the difference.
 const MODES: &[&str] = &["permissions", "destructive_ops", "revival_policy"];
 /// Limits that add up.
-const LIMITS_MANY: &[&str] = &["sandbox.read", "sandbox.readwrite", "read-path", "write-path", "verb"];
+const LIMITS_MANY: &[&str] =
+    &["sandbox.read", "sandbox.readwrite", "read-path", "write-path", "connect", "verb"];
+/// What `LIMIT arg.to *@example.org` begins with: the values that an argument of that name may have.
+const ARGUMENT: &str = "arg.";
 
 /// What a directive's argument lacks: message and hint.
 type Mistake = (String, Option<String>);
@@ -157,12 +160,15 @@ impl Limits {
             "permissions" => self.mode(key, value, &["governed", "supervised", "restricted"])?,
             "destructive_ops" => self.mode(key, value, &["confirm", "deny", "allow"])?,
             "revival_policy" => self.mode(key, value, &["revive", "reap", "ask"])?,
+            _ if key.len() > ARGUMENT.len() && key.starts_with(ARGUMENT) && !value.is_empty() => {
+                self.other.push((key.to_owned(), value.to_owned()));
+            }
             _ if !LIMITS_MANY.contains(&key) => {
                 let known = [LIMITS_ONCE, LIMITS_MANY].concat();
                 return Err((format!("{:?} is not known", clip(key)), Some(suggest(key, &known))));
             }
             _ if value.is_empty() => return Err(plain(format!("{key} needs a value"))),
-            "verb" => self.other.push((key.to_owned(), value.to_owned())),
+            "verb" | "connect" => self.other.push((key.to_owned(), value.to_owned())),
             _ => self.other.push((key.to_owned(), inside(value.to_owned())?)),
         }
         Ok(())
@@ -191,6 +197,7 @@ fn use_name(directive: &str, text: &str) -> String {
         "FROM" if text == "auto" => "FROM auto".to_owned(),
         "ISOLATION" => format!("ISOLATION {text}"),
         "LIMIT" if MODES.contains(&key) => format!("LIMIT {text}"),
+        "LIMIT" if key.starts_with(ARGUMENT) => "LIMIT arg".to_owned(),
         "LIMIT" => format!("LIMIT {key}"),
         "PROMPT" | "TASK" if text.starts_with(FILE) => format!("{directive} {FILE}"),
         _ => directive.to_owned(),

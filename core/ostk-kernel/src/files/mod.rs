@@ -192,9 +192,10 @@ impl Kernel {
 
     fn admit_paths(&mut self, mut job: Job, paths: &[String]) {
         for (class, resource) in self.resources(&job, paths) {
-            match self.pass(&job.caller, judged_as(job.syscall.name, class), class, resource) {
+            let verb = judged_as(job.syscall.name, class);
+            match self.pass(&mut job, verb, class, resource) {
                 Ok(request) => job.requests.push(request),
-                Err((error, after)) => return self.finish(job, Err(error), after),
+                Err(turned) => return self.turn(job, turned),
             }
         }
         if job.syscall.name == "dir.list" {

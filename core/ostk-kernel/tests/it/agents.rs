@@ -192,8 +192,6 @@ fn a_directive_that_is_not_carried_out_is_refused_with_its_line_and_a_remedy() {
         ("FROM-PROFILE base", "`ostk run FILE` loads it"),
         ("PROMPT file://house.md", "`ostk run FILE` loads it"),
         ("SKILL review", "`ostk run FILE` loads it"),
-        ("LIMIT destructive_ops deny", "lines of a PIN"),
-        ("LIMIT permissions supervised", "leave it out"),
         ("LIMIT verb git", "deny-verb"),
         ("WORK tags=parser", "TASK"),
         ("INTERRUPT needle.closed", "leave it out"),

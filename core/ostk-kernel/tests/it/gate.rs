@@ -222,7 +222,12 @@ fn every_call_of_the_table_has_code() {
     let samples = json!({
         "agent.signal": { "lineage": "v", "signal": "SIGCONT" },
         "agent.spawn": { "name": "n", "agentfile": "FROM scripted\n" },
-        "agent.wait": { "lineage": "nobody" },
+        "agent.wait": { "lineage": "nobody" }, "approval.deny": { "id": 1 }, "approval.grant": { "id": 1 },
+        "label.clear": { "label": "web", "lineage": "v" }, "label.take": { "label": "web" },
+        "model.relay": { "vendor": "anthropic", "model": "m", "method": "POST", "path": "/v1/messages", "body": "e30=" },
+        "model.relayed": { "intent": 1 }, "net.closed": { "intent": 1 },
+        "net.connect": { "target": "example.org:443", "address": "93.184.215.14" },
+        "net.resolve": { "target": "example.org:443" },
         "file.accept": { "token": "c1" }, "file.batch": { "ops": [{ "path": "b", "content": "b" }] },
         "file.blame": { "path": "a" }, "file.delete": { "path": "a" }, "file.log": { "path": "a" },
         "file.edit": { "path": "a", "old": "a", "new": "b" }, "file.read": { "path": "a" },

@@ -149,6 +149,18 @@ impl Host {
         args: Value,
         key: Option<&str>,
     ) -> CallId {
+        self.submit_for(caller, verb, args, key, 60_000)
+    }
+
+    /// Submits a call whose caller waits so long.
+    pub(crate) fn submit_for(
+        &mut self,
+        caller: &Caller,
+        verb: &str,
+        args: Value,
+        key: Option<&str>,
+        timeout_ms: u64,
+    ) -> CallId {
         self.next_call += 1;
         self.now += 1_000;
         let now = Timestamp::from_micros(self.now);
@@ -158,7 +170,7 @@ impl Host {
             verb: verb.to_owned(),
             args,
             idempotency: key.map(str::to_owned),
-            deadline: now.plus_millis(60_000),
+            deadline: now.plus_millis(timeout_ms),
         };
         let acts = self.kernel.submit(now, call);
         self.take(acts);

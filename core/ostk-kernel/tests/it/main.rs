@@ -13,6 +13,7 @@
 )]
 
 mod agents;
+mod approvals;
 mod conflicts;
 mod crashes;
 mod foreign;

@@ -20,7 +20,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use crate::{consent::Mode, documents::Lint, host::HostPattern, pin::At};
+use crate::{consent::Mode, documents::Lint, host::HostPattern, path::PathPattern, pin::At};
 
 pub use table::HumanfileKey;
 
@@ -84,6 +84,14 @@ impl Humanfile {
     /// Hosts that commands may reach.
     pub fn connect(&self) -> impl Iterator<Item = HostPattern> {
         self.words(HumanfileKey::Connect).filter_map(|word| HostPattern::parse(word).ok())
+    }
+
+    /// Paths and the labels that the data under them carries.
+    pub fn labels(&self) -> impl Iterator<Item = (PathPattern, String)> {
+        self.entries(HumanfileKey::Label).filter_map(|words| match words {
+            [label, path] => Some((PathPattern::parse(path).ok()?, label.clone())),
+            _ => None,
+        })
     }
 
     /// Names and command lines of outbound servers.

@@ -1,11 +1,11 @@
 //! The directives of a HUMANFILE: what each is called, what stands after it, and whether ostk acts on it.
 //!
 //! One row for each directive; reading, printing, merging and the lints go by this table. The source of the rows is the
-//! reference's HUMANFILE; `CONNECT` and `MODE` are ours.
+//! reference's HUMANFILE; `CONNECT`, `MODE` and `LABEL` are ours.
 
 use crate::suggest::nearest;
 
-use crate::{consent::Mode, host::HostPattern};
+use crate::{consent::Mode, host::HostPattern, path::PathPattern};
 
 /// Longest name of anything: a person, a model, a key, a driver.
 const MAX_NAME_CHARS: usize = 128;
@@ -33,6 +33,8 @@ pub enum HumanfileKey {
     Secret,
     /// `CONNECT host[:port] …`: hosts that commands may reach.
     Connect,
+    /// `LABEL name path`: the data under the path carries the label.
+    Label,
     /// `DRIVER [type] name`.
     Driver,
     /// `ENRICH driver off|errors|warnings|full`.
@@ -100,7 +102,7 @@ const fn idle(row: Row) -> Row {
 const ONE: Shape = Shape::Words(1, 1);
 
 /// Every directive, in the order in which a file is printed.
-pub(super) const ROWS: [Row; 18] = [
+pub(super) const ROWS: [Row; 19] = [
     row(HumanfileKey::Identity, "IDENTITY", (ONE, true, "IDENTITY name"), identity),
     row(HumanfileKey::Sign, "SIGN", (ONE, true, "SIGN fingerprint"), fingerprint),
     row(HumanfileKey::Trust, "TRUST", (ONE, true, "TRUST unsigned"), |_, word| {
@@ -115,6 +117,7 @@ pub(super) const ROWS: [Row; 18] = [
     idle(row(HumanfileKey::Preprocess, "PREPROCESS", (ONE, true, "PREPROCESS id"), |_, word| name(word))),
     row(HumanfileKey::Secret, "SECRET", (Shape::Each, false, "SECRET NAME …"), secret),
     row(HumanfileKey::Connect, "CONNECT", (Shape::Each, false, "CONNECT host[:port] …"), host),
+    row(HumanfileKey::Label, "LABEL", (Shape::Words(2, 2), false, "LABEL untrusted vendor/"), label),
     idle(row(
         HumanfileKey::Driver,
         "DRIVER",
@@ -229,6 +232,20 @@ fn host(_: usize, word: &str) -> Result<(), Problem> {
     HostPattern::parse(word)
         .map(drop)
         .map_err(|problem| (problem.to_string(), Some("CONNECT crates.io *.example.org:443".to_owned())))
+}
+
+fn label(at: usize, word: &str) -> Result<(), Problem> {
+    let example = "LABEL untrusted vendor/";
+    if at == 0 {
+        name(word)?;
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+        return if plain {
+            Ok(())
+        } else {
+            wrong("a label is letters, digits, `-`, `_`, `.` and `:`", example)
+        };
+    }
+    PathPattern::parse(word).map(drop).map_err(|problem| (problem.to_string(), Some(example.to_owned())))
 }
 
 fn enrich(at: usize, word: &str) -> Result<(), Problem> {

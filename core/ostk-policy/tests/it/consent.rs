@@ -1,6 +1,8 @@
 //! What an agent may do without asking, in each mode.
 
-use ostk_policy::{Actor, ActorKind, Class, Documents, Effect, Mode, Policy, Request, Resource};
+use ostk_policy::{
+    Actor, ActorKind, Class, DestructiveOps, Documents, Effect, Mode, Policy, Request, Resource,
+};
 
 use crate::tool;
 
@@ -77,5 +79,24 @@ fn a_question_says_who_asks_for_what_and_why() {
     assert_eq!(
         verdict.rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["approvals mode governed"]
+    );
+}
+
+#[test]
+fn a_destructive_command_is_asked_for_in_every_mode_unless_the_agentfile_says_otherwise() {
+    let effect = |command: &str, destructive_ops| {
+        let actor = Actor { destructive_ops, ..Actor::new(ActorKind::Agent, "w") };
+        let command = Resource::Command(command.to_owned());
+        policy().decide(&Request::new(actor, "shell.run", Class::ShellExec, command)).effect
+    };
+    for command in ["rm -rf /", "true && git push --force", "sh -c 'terraform destroy'", "find . -delete"] {
+        assert_eq!(effect(command, None), Effect::Ask, "{command}");
+        assert_eq!(effect(command, Some(DestructiveOps::Deny)), Effect::Deny, "{command}");
+    }
+    assert_eq!(effect("cargo test", None), Effect::Allow);
+    assert_eq!(
+        effect("git push --force", Some(DestructiveOps::Allow)),
+        Effect::Ask,
+        "the documents say confirm"
     );
 }

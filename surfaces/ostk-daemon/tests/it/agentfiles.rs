@@ -47,7 +47,7 @@ fn what_an_agentfile_may_not_name_or_ask_for_is_refused_by_its_own_line() {
         ("FROM-PROFILE one", "a circle of them"),
         ("FROM-PROFILE ../../x", "there is no .ostk/profiles/"),
         ("RESTART one_for_one", "agents/x.af: line 2: RESTART: is not carried out"),
-        ("LIMIT destructive_ops deny", "lines of a PIN"),
+        ("LIMIT verb git", "lines of a PIN"),
     ] {
         let said = refusal(&fixture, &format!("FROM claude-sonnet-4-6\n{line}\nTASK x\n"));
         assert!(said.contains(reason), "{line}: {said}");
