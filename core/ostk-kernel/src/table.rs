@@ -310,6 +310,7 @@ pub const TABLE: &[Syscall] = &[
             need("tool", Text, "the client's tool"),
             may("paths", Texts, "files it names"),
             may("scan", Flag, "look at the whole workspace"),
+            may("labels", Texts, "where what it showed came from"),
             may("silent", Flag, "no model hears the answer, so it tells nothing"),
             CWD,
         ],
@@ -322,8 +323,14 @@ pub const TABLE: &[Syscall] = &[
         doc: "A client's own tool is about to run: may it, and has it seen what it is about to change?",
         args: &[
             need("tool", Text, "the client's tool"),
-            need("access", Text, "read, edit, patch (an edit that finds its own lines), write or shell"),
+            need(
+                "access",
+                Text,
+                "read, edit, patch (an edit that finds its own lines), write, shell, fetch (a host) or tool (anything else)",
+            ),
             may("path", Path, "the file it names"),
+            may("target", Text, "the host and port that it fetches from"),
+            may("input", Objects, "its arguments, for rules to look at: one object"),
             may("command", Text, "the command it names"),
             CWD,
         ],

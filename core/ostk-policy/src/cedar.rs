@@ -221,6 +221,7 @@ fn context(facts: &Facts<'_>, pin: Option<&Pin>) -> Vec<(String, RestrictedExpre
     pairs.extend(request.stack.as_deref().map(|stack| ("stack", text(stack))));
     pairs.extend(request.task.as_deref().map(|task| ("task", text(task))));
     pairs.push(("host_granted", flag(facts.host_granted)));
+    pairs.push(("unjudgeable", flag(facts.unjudgeable)));
     pairs.push(("private_address", flag(facts.private_address)));
     pairs.push(("beyond_arguments", flag(facts.beyond_arguments())));
     pairs.push(("args", arguments(&request.args)));

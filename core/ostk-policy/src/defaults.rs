@@ -67,6 +67,7 @@ impl Defaults {
     pub(crate) fn forbids(&self, facts: &Facts<'_>, found: &mut Vec<Arc<RuleRef>>) {
         let checks = [
             (facts.malformed, "a-resource-must-be-well-formed"),
+            (facts.unjudgeable, "what-a-rule-names-must-be-short-enough-to-be-judged"),
             (facts.pin_missing && facts.request.class != Class::KernelRead, "a-pin-must-exist"),
             (facts.ungranted(), "a-tool-must-be-granted"),
             (facts.beyond_limits() || facts.beyond_arguments(), "stay-within-the-agentfile-limits"),

@@ -34,6 +34,8 @@ pub(crate) struct Facts<'a> {
     /// The address behind the host is not one of the public internet, and no grant names it.
     pub(crate) private_address: bool,
     survey: OnceCell<Survey>,
+    /// A rule names an argument that is too long to be judged.
+    pub(crate) unjudgeable: bool,
 }
 
 /// What the documents say besides rules.
@@ -44,6 +46,8 @@ pub(crate) struct Given<'a> {
     /// Hosts to which the pin narrows them; `None` leaves them.
     pub(crate) pin_hosts: Option<&'a [HostPattern]>,
     pub(crate) pin_missing: bool,
+    /// The texts of the operator's own rules.
+    pub(crate) rules: &'a str,
 }
 
 impl<'a> Facts<'a> {
@@ -68,6 +72,7 @@ impl<'a> Facts<'a> {
             host_granted,
             private_address: is_private(request),
             survey: OnceCell::new(),
+            unjudgeable: is_unjudgeable(request, given.rules),
         }
     }
 
@@ -129,6 +134,15 @@ impl<'a> Facts<'a> {
         let tools = self.request.actor.tools.as_deref().unwrap_or_default();
         grant::beyond_limits(tools, self.request.class, self.path)
     }
+}
+
+/// A rule that mentions a withheld argument would not see it. Errs towards finding a mention.
+fn is_unjudgeable(request: &Request, rules: &str) -> bool {
+    let withheld = |(name, argument): (&String, &Argument)| {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        matches!(argument, Argument::Withheld { .. }) && rules.contains(last)
+    };
+    request.args.iter().any(withheld)
 }
 
 /// The argument `address` of a connection is what its name came to. One that a grant writes out is granted as it is: no

@@ -56,6 +56,8 @@ pub struct Policy {
     labels: Vec<(PathPattern, String)>,
     /// What agents do without asking.
     approvals: Approvals,
+    /// The texts of the operator's own rules.
+    rules: String,
     /// Every rule.
     all: Engine,
     fingerprint: Hash,
@@ -127,6 +129,7 @@ impl Policy {
                     hosts,
                     labels,
                     approvals,
+                    rules: documents.custom.clone().unwrap_or_default(),
                     all,
                     fingerprint: fingerprint(documents),
                 })
@@ -261,6 +264,7 @@ impl Policy {
             hosts: &self.hosts,
             pin_hosts: pin.and_then(|pin| pin.pin.hosts()),
             pin_missing: request.actor.pin.is_some() && pin.is_none(),
+            rules: &self.rules,
         };
         (Facts::new(request, given), pin)
     }

@@ -7,19 +7,32 @@ use serde_json::{Value, json};
 
 use super::{Looked, decide};
 use crate::{
-    act::Seen,
+    act::{Awaited, Seen},
     call::{CallError, Code},
+    event::Event,
     kernel::{Job, Kernel},
 };
 
 impl Kernel {
     pub(super) fn finish_hook_before(&mut self, job: Job, looked: &Looked) {
         let result = self.hook_before(&job, looked);
+        self.record_tool(&job);
         if result.is_ok() && job.text("access") == Some("read") {
             // The client shows the file to its model: remember which version that was.
             self.remember_seen(&job, looked, false);
         }
         self.finish(job, result, None);
+    }
+
+    /// A client's tool that touches no file of the project leaves a record of its own, with its arguments.
+    fn record_tool(&mut self, job: &Job) {
+        let other = matches!(job.text("access"), Some("fetch" | "tool"));
+        if let Some(request) = job.requests.first().filter(|_| other).cloned() {
+            let facts = [("tool".to_owned(), json!(job.text("tool").unwrap_or_default()))];
+            let (verb, key) = (request.call.clone(), job.key.clone());
+            let event = Event::CallReceipt { verb, facts: facts.into(), key, request: Box::new(request) };
+            self.record_with(&job.caller, &event, Vec::new(), Awaited::Written);
+        }
     }
 
     /// The client's own tool has written: the change was noted as its own; now it knows what is there.

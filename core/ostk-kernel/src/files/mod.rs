@@ -25,6 +25,7 @@ use crate::{
     act::{BlobBytes, Op, Outcome, Seen, Unresolved},
     call::{CallError, Caller, Code, hash_arg},
     event::{Event, Via},
+    gatekeeper::arguments,
     kernel::{Job, Kernel, Stage},
 };
 use decide::{Belief, Plan};
@@ -193,9 +194,18 @@ impl Kernel {
     fn admit_paths(&mut self, mut job: Job, paths: &[String]) {
         for (class, resource) in self.resources(&job, paths) {
             let verb = judged_as(job.syscall.name, class);
-            match self.pass(&mut job, verb, class, resource) {
+            let args = match job.args.get("input").and_then(|input| input.get(0)) {
+                Some(input) => arguments(input),
+                None => self.judged_arguments(&job.caller, &job.args),
+            };
+            match self.pass_with(&mut job, verb, class, resource, args) {
                 Ok(request) => job.requests.push(request),
                 Err(turned) => return self.turn(job, turned),
+            }
+        }
+        if job.syscall.name == "hook.after" {
+            for label in texts(&job, "labels") {
+                self.take_label(&job.caller, &label);
             }
         }
         if job.syscall.name == "dir.list" {
@@ -233,6 +243,21 @@ impl Kernel {
         let mut resources: Vec<(Class, Resource)> = paths.iter().enumerate().map(of_path).collect();
         if let Some(command) = job.text("command") {
             resources.push((Class::ShellExec, Resource::Command(command.to_owned())));
+        }
+        match job.text("access") {
+            Some("fetch") => {
+                resources.push((
+                    Class::NetConnect,
+                    Resource::Host(job.text("target").unwrap_or_default().to_owned()),
+                ));
+            }
+            Some("tool") => {
+                resources.push((
+                    Class::KernelWrite,
+                    Resource::Tool(job.text("tool").unwrap_or_default().to_owned()),
+                ));
+            }
+            _ => {}
         }
         if resources.is_empty() {
             resources.push((job.syscall.class, Resource::None));
@@ -368,6 +393,8 @@ fn judged_as(call: &'static str, class: Class) -> &'static str {
         ("hook.before", Class::FileEdit) => "file.edit",
         ("hook.before", Class::FileWrite) => "file.write",
         ("hook.before", Class::ShellExec) => "shell.run",
+        ("hook.before", Class::NetConnect) => "net.connect",
+        ("hook.before", Class::KernelWrite) => "tool.call",
         _ => call,
     }
 }

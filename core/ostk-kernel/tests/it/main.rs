@@ -19,6 +19,7 @@ mod crashes;
 mod foreign;
 mod gate;
 mod host;
+mod labels;
 mod laws;
 mod repeats;
 mod undo;

@@ -103,6 +103,10 @@ pub enum Access {
     Write,
     /// It runs a command.
     Shell,
+    /// It fetches an address of the web.
+    Fetch,
+    /// It does what only the client knows: another server's tool, a search of the web.
+    Other,
 }
 
 impl Access {
@@ -115,6 +119,10 @@ impl Access {
             (_, "Read") => Some(Self::Read),
             (_, "Edit" | "MultiEdit" | "NotebookEdit") => Some(Self::Edit),
             (_, "Write") => Some(Self::Write),
+            (_, "WebFetch") => Some(Self::Fetch),
+            (_, "WebSearch") => Some(Self::Other),
+            // What this server's tools do passes the gate as calls of their own.
+            (_, tool) if tool.starts_with("mcp__") && !tool.starts_with("mcp__ostk__") => Some(Self::Other),
             _ => None,
         }
     }
@@ -126,6 +134,8 @@ impl Access {
             Self::Patch => "patch",
             Self::Write => "write",
             Self::Shell => "shell",
+            Self::Fetch => "fetch",
+            Self::Other => "tool",
         }
     }
 
@@ -193,6 +203,16 @@ impl Input {
         let of_file = |(access, path): (Access, String)| {
             ask(access, json!({ "tool": self.tool(), "access": access.name(), "path": path }))
         };
+        if matches!(own, Access::Fetch | Access::Other) {
+            let mut args = json!({ "tool": self.tool(), "access": own.name() });
+            if self.tool_input.is_object() {
+                extend(&mut args, json!({ "input": [self.tool_input] }));
+            }
+            if let Some(target) = self.text("url").and_then(target) {
+                extend(&mut args, json!({ "target": target }));
+            }
+            return vec![ask(own, args)];
+        }
         let mut asks: Vec<Ask> = self.files(own, root).into_iter().map(of_file).collect();
         if let (Access::Shell, Some(command)) = (own, self.text("command")) {
             let cwd = inside(root, &self.cwd).unwrap_or_default();
@@ -208,8 +228,23 @@ impl Input {
         if access == Access::Shell {
             return vec![ask(json!({ "tool": self.tool(), "scan": true }))];
         }
+        if let Some(label) = self.brings() {
+            return vec![ask(json!({ "tool": self.tool(), "labels": [label] }))];
+        }
         let of_file = |(_, path)| ask(json!({ "tool": self.tool(), "paths": [path] }));
         self.files(access, root).into_iter().map(of_file).collect()
+    }
+
+    /// The label of what the tool shows the model from elsewhere.
+    fn brings(&self) -> Option<String> {
+        let server = || self.tool_name.strip_prefix("mcp__").and_then(|rest| rest.split("__").next());
+        match self.tool_name.as_str() {
+            "WebFetch" | "WebSearch" => Some("network".to_owned()),
+            _ => server().filter(|server| *server != "ostk").map(|server| {
+                let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+                format!("tool:{}", server.chars().take(MAX_TOOL).map(plain).collect::<String>())
+            }),
+        }
     }
 
     /// The files inside the project that the tool names, each once.
@@ -291,6 +326,19 @@ impl Ask {
         let args = json!({ "tool": self.args.get("tool"), "silent": true });
         Self { verb: "hook.after", args, access: self.access }
     }
+}
+
+/// Host and port of a web address; `None` where the address is not plain enough to be sure.
+fn target(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let port = match scheme.to_ascii_lowercase().as_str() {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    let host = rest.split(['/', '?', '#', '\\']).next().filter(|host| !host.contains('@'))?;
+    let has_port = host.rsplit(']').next().is_some_and(|after| after.contains(':'));
+    Some(if has_port { host.to_owned() } else { format!("{host}:{port}") })
 }
 
 /// Words for the model: messages to it, then what others changed. They come once, so whatever answer has them says them.

@@ -26,13 +26,16 @@ const FAREWELL_TIMEOUT_S: u64 = 3;
 
 /// The hooks of one client.
 struct Hooks {
-    /// Its tools that touch files or run commands.
+    /// Its tools that touch files, run commands or reach beyond the project.
     tools: &'static str,
     /// What stands before the event's name in the command.
     command: &'static str,
 }
 
-const CLAUDE: Hooks = Hooks { tools: "Read|Edit|MultiEdit|Write|NotebookEdit|Bash", command: "ostk hook" };
+const CLAUDE: Hooks = Hooks {
+    tools: "Read|Edit|MultiEdit|Write|NotebookEdit|Bash|WebFetch|WebSearch|mcp__.*",
+    command: "ostk hook",
+};
 const CODEX: Hooks = Hooks { tools: "Bash|apply_patch", command: "ostk hook --client codex" };
 
 /// Event of a client, whether it names tools, argument of `ostk hook`, seconds that it may take.

@@ -95,7 +95,7 @@ fn the_entries_are_those_that_the_clients_read() {
     assert_eq!(json(".cursor/mcp.json"), server);
     let hooks = &json(".claude/settings.json")["hooks"];
     let before = &hooks["PreToolUse"][0];
-    assert_eq!(before["matcher"], "Read|Edit|MultiEdit|Write|NotebookEdit|Bash");
+    assert_eq!(before["matcher"], "Read|Edit|MultiEdit|Write|NotebookEdit|Bash|WebFetch|WebSearch|mcp__.*");
     assert_eq!(before["hooks"][0]["type"], "command");
     assert_eq!(before["hooks"][0]["command"], "ostk hook pre-tool");
     let codex = &json(".codex/hooks.json")["hooks"];
