@@ -229,8 +229,8 @@ impl Policy {
     }
 
     /// Whether a rule may look at the arguments of a call, so that they must be among the inputs of its verdict.
-    pub const fn looks_at_arguments(&self) -> bool {
-        self.custom.is_some()
+    pub fn looks_at_arguments(&self) -> bool {
+        self.custom.is_some() || !self.packs.is_empty()
     }
 
     /// What the sandbox of a process of this actor must keep to: the same documents, the other enforcement point.
