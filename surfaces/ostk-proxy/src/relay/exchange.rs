@@ -22,7 +22,7 @@ use crate::listen::Permit;
 use crate::plain::without_hop_by_hop;
 use crate::relay::budget::Share;
 use crate::relay::desk::{ModelDesk, ModelRequest};
-use crate::relay::mask::{Mask, masked};
+use crate::relay::mask::Mask;
 use crate::relay::settle::{Relayed, Settlement};
 use crate::relay::vendor::{self, Route, Vendor, Wire};
 use crate::relay::{MAX_BODY_BYTES, Relay, token};
@@ -69,7 +69,7 @@ async fn exchange<D: ModelDesk>(
     let Prepared { request, asked, key, share } = relay.prepare(request).await?;
     let vendor = asked.vendor;
     let mut settlement = relay.permitted(asked, share, permit).await?;
-    let mask = key.as_ref().map(|key| Mask::new(key.expose()));
+    let mask = key.as_ref().and_then(|key| Mask::new(key.expose()));
     let sent = tokio::time::timeout(relay.limits.first_byte, relay.upstreams.send(request)).await;
     let response = match sent {
         Ok(Ok(response)) => response,
@@ -93,8 +93,8 @@ async fn exchange<D: ModelDesk>(
     let (mut head, body) = response.into_parts();
     without_hop_by_hop(&mut head.headers);
     head.headers.remove(hyper::header::TRANSFER_ENCODING);
-    if let Some(key) = &key {
-        hide(key, &mut head.headers);
+    if let Some(mask) = &mask {
+        hide(mask, &mut head.headers);
     }
     settlement.answered(&head);
     let body = Relayed::new(body, settlement, mask, relay.limits.idle);
@@ -167,7 +167,8 @@ impl<D: ModelDesk> Relay<D> {
         if length.is_some_and(|length| length > MAX_BODY_BYTES) {
             return Err(too_large());
         }
-        let mut bytes = BytesMut::new();
+        // Only what arrives takes memory; room for what is announced spares copies while it grows.
+        let mut bytes = BytesMut::with_capacity(length.unwrap_or(0));
         loop {
             let frame = tokio::time::timeout(self.limits.body, body.frame()).await;
             let frame = match frame {
@@ -331,11 +332,9 @@ fn outgoing(
 }
 
 /// Dots the key out of a reply's headers.
-fn hide(key: &Secret, headers: &mut HeaderMap) {
-    for value in headers.values_mut() {
-        if memchr::memmem::find(value.as_bytes(), key.expose().as_bytes()).is_some() {
-            let hidden = HeaderValue::from_bytes(&masked(value.as_bytes(), key.expose().as_bytes()));
-            *value = hidden.unwrap_or_else(|_| HeaderValue::from_static(""));
-        }
+fn hide(mask: &Mask, headers: &mut HeaderMap) {
+    for value in headers.values_mut().filter(|value| mask.finds(value.as_bytes())) {
+        *value =
+            HeaderValue::from_bytes(&mask.whole(value.as_bytes())).unwrap_or(HeaderValue::from_static(""));
     }
 }

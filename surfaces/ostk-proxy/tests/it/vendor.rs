@@ -22,7 +22,7 @@ use crate::desk::{eventually, read_head};
 
 /// The token of the agent, and the key that it never sees.
 pub(crate) const TOKEN: &str = "ostk_local-token";
-pub(crate) const KEY: &str = "sk-real-key";
+pub(crate) const KEY: &str = "sk-real-key-of-the-operator";
 
 /// Refuses the model `forbidden`; writes everything down.
 #[derive(Default)]
