@@ -15,6 +15,7 @@ mod log;
 mod machine;
 mod memory;
 mod merge;
+mod relay;
 mod sandbox;
 
 use std::{fs, path::Path};
@@ -34,6 +35,7 @@ const AREAS: &[(&str, Area)] = &[
     ("call", call::measure),
     ("merge", merge::measure),
     ("sandbox", sandbox::measure),
+    ("relay", relay::measure),
     ("daemon", daemon::measure),
 ];
 
