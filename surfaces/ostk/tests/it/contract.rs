@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use ostk_agent::{AgentEvent, Outcome, model::StopReason};
-use ostk_kernel::{Event, LineageKind, Via};
-use ostk_policy::{ActorKind, Class, Resource};
+use ostk_kernel::{Event, LineageKind, Scope, Via};
+use ostk_policy::{ActorKind, Class, DestructiveOps, Mode, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -137,6 +137,11 @@ fn the_words_of_a_schema_are_those_of_the_log() {
     same(common, "/$defs/class", "", names::<Class>(json!("?")));
     same(common, "/$defs/actor_kind", "", names::<ActorKind>(json!("?")));
     same(common, "/$defs/lineage_kind", "", names::<LineageKind>(json!("?")));
+    same(common, "/$defs/mode", "", names::<Mode>(json!("?")));
+    let ops = "/$defs/request/properties/actor/properties/destructive_ops";
+    same(common, ops, "", names::<DestructiveOps>(json!("?")));
+    let scope = "/$defs/approval.answered/properties/scope";
+    same("events/approval.json", scope, "", names::<Scope>(json!("?")));
     same(common, "/$defs/resource", "kind", names::<Resource>(json!({ "kind": "?" })));
     same("events/file.json", "/$defs/file.foreign/properties/via", "", names::<Via>(json!("?")));
     same(agent, "/$defs/step", "step", names::<AgentEvent>(json!({ "step": "?" })));
