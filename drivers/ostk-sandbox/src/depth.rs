@@ -2,7 +2,7 @@
 //! tools in a package of a larger project.
 //!
 //! Only what is there can be found and then guarded; `trees.rs` guards it. What a command creates itself at some depth,
-//! such as a clone, stays its own.
+//! such as a clone, stays its own. What git obeys of a repository says `repository.rs`.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::SandboxError;
+use crate::{SandboxError, repository};
 
 /// Directories that are looked into. With the large ones left out this is a very large project; beyond it, a command
 /// would wait longer for its start than it runs.
@@ -20,45 +20,58 @@ const MAX_FOUND: usize = 512;
 /// Directories that tools fill by the ten thousand and in which nobody works.
 const PASSED_OVER: [&str; 5] = ["node_modules", "target", ".venv", "__pycache__", "objects"];
 
-/// The paths below `roots` that end in one of `names`, none of them inside `without`. Links are not followed.
+/// What is guarded below some trees.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Guarded {
+    /// What is there.
+    pub(crate) protected: Vec<PathBuf>,
+    /// What is not there and must not be left behind.
+    pub(crate) refused: Vec<PathBuf>,
+}
+
+/// What is guarded below `roots`: the paths that end in one of `names`, and if there is a name in `.git` among them, what
+/// git obeys of every repository. Nothing inside `without`. Links are not followed.
 pub(crate) fn find(
     roots: &[PathBuf],
     names: &[PathBuf],
     without: &[PathBuf],
-) -> Result<Vec<PathBuf>, SandboxError> {
-    let mut found = Vec::new();
+) -> Result<Guarded, SandboxError> {
+    let mut found = Guarded::default();
     if names.is_empty() {
         return Ok(found);
     }
+    let with_git = names.iter().any(|name| name.starts_with(".git"));
     let mut pending: VecDeque<PathBuf> = roots.iter().cloned().collect();
     let mut seen = 0;
     while let Some(directory) = pending.pop_front() {
         seen += 1;
-        if seen > MAX_DIRECTORIES || found.len() > MAX_FOUND {
+        if seen > MAX_DIRECTORIES || found.protected.len() > MAX_FOUND {
             return Err(SandboxError::TooManyEntries { path: directory, limit: MAX_DIRECTORIES });
         }
-        let names = names_in(&directory, names);
+        let mut is_repository = false;
         // What cannot be listed has no entries that this user's command could reach.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let path = entry.path();
+            let kind = entry.file_type();
+            is_repository |= entry.file_name() == "HEAD";
             if names.iter().any(|name| path.ends_with(name)) {
-                found.push(path);
-            } else if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && !without.contains(&path)
-                && looked_into(&path)
-            {
+                found.protected.push(path);
+            } else if kind.is_ok_and(|kind| kind.is_dir()) && !without.contains(&path) && looked_into(&path) {
                 pending.push_back(path);
+            } else if with_git && entry.file_name() == ".git" {
+                // A file that says where the repository of a submodule or of a linked work tree is.
+                found.protected.push(path);
             }
         }
+        if with_git && is_repository {
+            repository::guard(&directory, &mut found);
+        }
+    }
+    for paths in [&mut found.protected, &mut found.refused] {
+        paths.sort();
+        paths.dedup();
     }
     Ok(found)
-}
-
-/// The repository of a submodule is not called `.git`: it is a directory in `.git/modules` of the outer one.
-fn names_in<'a>(directory: &Path, names: &'a [PathBuf]) -> Vec<&'a Path> {
-    let module = directory.ancestors().any(|outer| outer.ends_with(".git/modules"));
-    let inner = names.iter().filter(|_| module).filter_map(|name| name.strip_prefix(".git").ok());
-    names.iter().map(PathBuf::as_path).chain(inner).collect()
 }
 
 fn looked_into(path: &Path) -> bool {
@@ -73,18 +86,12 @@ mod tests {
     fn names_are_found_at_every_depth_but_not_in_what_is_left_out() {
         let tree = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(tree.path()).unwrap();
-        for directory in
-            ["a/b/.git/hooks", ".git/modules/m/hooks", "node_modules/x/.vscode", "c/.vscode", "left/.vscode"]
-        {
+        for directory in ["a/b/.git/hooks", "node_modules/x/.vscode", "c/.vscode", "left/.vscode"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
         std::os::unix::fs::symlink("a", root.join("link")).unwrap();
         let names = [".git/hooks".into(), ".vscode".into()];
-        let mut found = find(std::slice::from_ref(&root), &names, &[root.join("left")]).unwrap();
-        found.sort();
-        assert_eq!(
-            found,
-            [root.join(".git/modules/m/hooks"), root.join("a/b/.git/hooks"), root.join("c/.vscode")]
-        );
+        let found = find(std::slice::from_ref(&root), &names, &[root.join("left")]).unwrap();
+        assert_eq!(found.protected, [root.join("a/b/.git/hooks"), root.join("c/.vscode")]);
     }
 }

@@ -35,6 +35,7 @@ mod plan;
 mod probe;
 mod process;
 mod relay;
+mod repository;
 mod ruleset;
 mod shared;
 mod sockets;

@@ -131,7 +131,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         own_network: means.own_network,
         missing,
     };
-    let sweep = Sweep::new(&spec.refused, spec.scratch.join("refused"));
+    let sweep = Sweep::new(trees.refused(spec), spec.scratch.join("refused"));
     let after = After { group, placeholders, sweep, observer };
     Ok(Plan { child, program, name, containment, after })
 }

@@ -30,6 +30,7 @@ pub struct Spec {
     /// goes when the command ends; `.git/hooks` is created for good.
     pub protected: Vec<PathBuf>,
     /// Names that are protected wherever they are found in a writable tree, as paths of one part or more: `.git/hooks`.
+    /// With such a name in `.git`, everything that git obeys of the repositories there is protected.
     /// The search leaves out a few directories that tools fill, such as `node_modules`.
     pub protected_names: Vec<PathBuf>,
     /// Paths inside writable trees that it may not leave behind: what was not there before is moved into the scratch

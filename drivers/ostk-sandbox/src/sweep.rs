@@ -5,6 +5,7 @@
 //! so what it left in the way of the move is not followed.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -28,9 +29,9 @@ pub(crate) struct Sweep {
 
 impl Sweep {
     /// Of `paths`, remembers those that are not there now.
-    pub(crate) fn new(paths: &[PathBuf], into: PathBuf) -> Self {
-        let is_absent = |path: &&PathBuf| fs::symlink_metadata(path).is_err();
-        Self { absent: paths.iter().filter(is_absent).cloned().collect(), into }
+    pub(crate) fn new(paths: BTreeSet<PathBuf>, into: PathBuf) -> Self {
+        let is_absent = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+        Self { absent: paths.into_iter().filter(is_absent).collect(), into }
     }
 
     /// Removes what is there now.

@@ -30,6 +30,8 @@ pub(crate) struct Trees {
     protected: Vec<PathBuf>,
     /// Of each protected path that is not there, the first part that is missing.
     absent: Vec<PathBuf>,
+    /// Names of what must not be left behind, at any depth.
+    refused: Vec<PathBuf>,
     hidden: Vec<PathBuf>,
     scratch: PathBuf,
 }
@@ -54,15 +56,21 @@ impl Trees {
         let scratch = paths::resolve("scratch directory", &spec.scratch)?;
         let roots: Vec<_> = roots.into_iter().map(|root| root.real).filter(|root| *root != scratch).collect();
         let without = [protected.as_slice(), &hidden].concat();
-        protected.extend(depth::find(&roots, &spec.protected_names, &without)?);
+        let guarded = depth::find(&roots, &spec.protected_names, &without)?;
+        protected.extend(guarded.protected);
         let roots = [roots, vec![scratch.clone()]].concat();
-        Ok(Self { roots, protected, absent, hidden, scratch })
+        Ok(Self { roots, protected, absent, refused: guarded.refused, hidden, scratch })
     }
 
     /// Whether something protected lies inside a writable tree.
     pub(crate) fn needs_protection(&self) -> bool {
         let inside = |path: &PathBuf| self.roots.iter().any(|root| path.starts_with(root));
         !self.absent.is_empty() || self.protected.iter().any(inside)
+    }
+
+    /// What must not be left behind, with what the spec says itself.
+    pub(crate) fn refused(&self, spec: &Spec) -> BTreeSet<PathBuf> {
+        spec.refused.iter().chain(&self.refused).cloned().collect()
     }
 
     pub(crate) fn hides(&self) -> bool {

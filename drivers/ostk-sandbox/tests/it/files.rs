@@ -281,6 +281,8 @@ fn protected_names_are_guarded_at_every_depth_where_they_are() {
         fs::create_dir_all(inner.join(".git/hooks")).unwrap();
         fs::create_dir_all(yard.workspace.join("pkg/.vscode")).unwrap();
         fs::create_dir_all(yard.workspace.join(".git/modules/sub/hooks")).unwrap();
+        fs::create_dir_all(yard.workspace.join(".git/modules/sub/objects")).unwrap();
+        fs::write(yard.workspace.join(".git/modules/sub/HEAD"), "").unwrap();
         for file in ["a/b/.git/config", "pkg/.vscode/tasks.json", ".git/modules/sub/config"] {
             fs::write(yard.workspace.join(file), "as it was").unwrap();
         }
@@ -357,5 +359,32 @@ fn modes_times_owners_and_attributes_outside_stay_where_there_are_namespaces() {
         spec.env.insert("F".into(), file.clone().into());
         let outcome = sandbox.run(&spec).unwrap();
         assert_eq!((state(), outcome.exit), (before, Exit::Code(0)), "{protection:?}: {}", said(&outcome));
+    }
+}
+
+#[test]
+fn what_git_obeys_of_every_repository_in_the_workspace_stays_as_it_is() {
+    // `bare` has no hooks, the settings of `inside` name files of its work tree, and `tree` is linked to the first.
+    let scene = "set -e; export HOME=$PWD GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+        for r in . bare inside; do git init -q $r; git -C $r commit -q --allow-empty -m x; done
+        rm -r bare/.git/hooks; mkdir inside/.hooks; : > inside/.gitconfig
+        git -C inside config core.hooksPath .hooks; git -C inside config include.path ../.gitconfig
+        git worktree add -q --detach tree";
+    let script = "for h in bare/.git/hooks inside/.hooks; do mkdir -p $h; echo x > $h/pre-commit; done
+        for f in inside/.gitconfig bare/.git/config.worktree bare/.git/commondir tree/.git .git/worktrees/tree/commondir \
+            .git/worktrees/tree/config.worktree; do echo x > $f; done; mv tree t; rm -rf tree/.git; mv bare b; mv inside i";
+    let kept = ["bare/.git", "inside/.hooks", "inside/.gitconfig", "tree/.git", ".git/worktrees/tree"];
+    for (protection, sandbox) in every_way() {
+        let yard = Yard::new();
+        let git = std::process::Command::new("sh").args(["-c", scene]).current_dir(&yard.workspace).status();
+        assert!(git.unwrap().success());
+        let state = || yard.contents(&kept);
+        let mut before = state();
+        // It is made, so that it can be guarded.
+        before.insert(yard.workspace.join("bare/.git/hooks"), None);
+        let mut spec = yard.shell(script);
+        spec.protected_names = [".git/hooks", ".git/config"].map(Into::into).to_vec();
+        let outcome = sandbox.run(&spec).unwrap();
+        assert_eq!(state(), before, "{protection:?}: {}", said(&outcome));
     }
 }

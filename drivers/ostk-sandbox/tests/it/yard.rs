@@ -54,6 +54,13 @@ impl Yard {
         spec
     }
 
+    /// The contents of everything below some paths of the workspace.
+    pub(crate) fn contents(&self, paths: &[&str]) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        paths.iter().for_each(|path| collect(&self.workspace.join(path), &mut found));
+        found
+    }
+
     /// The contents of everything that a command may not change.
     pub(crate) fn guarded(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let mut found = BTreeMap::new();
