@@ -34,8 +34,8 @@ const TOOL_HOMES: [(&str, &str); 4] = [
     ("GIT_CONFIG_GLOBAL", ".gitconfig"),
     ("GIT_CONFIG_GLOBAL", ".config/git/config"),
 ];
-/// Where people keep what lets others act in their name, below their home.
-const CREDENTIALS: [&str; 16] = [
+/// Where people keep what lets others act in their name, below their home, and what they typed into shells.
+const CREDENTIALS: [&str; 45] = [
     ".ssh",
     ".gnupg",
     ".aws",
@@ -45,17 +45,69 @@ const CREDENTIALS: [&str; 16] = [
     ".config/gh",
     ".config/glab-cli",
     ".docker/config.json",
+    ".config/containers/auth.json",
     ".netrc",
     ".git-credentials",
     ".config/git/credentials",
     ".npmrc",
     ".pypirc",
     ".cargo/credentials.toml",
+    ".gem/credentials",
+    ".m2/settings.xml",
+    ".gradle/gradle.properties",
+    ".terraform.d/credentials.tfrc.json",
+    ".vault-token",
+    ".config/rclone",
+    ".config/op",
+    ".config/sops",
     ".password-store",
+    ".local/share/keyrings",
+    ".pgpass",
+    ".my.cnf",
+    // Of coding agents.
+    ".claude/.credentials.json",
+    ".codex/auth.json",
+    ".gemini/oauth_creds.json",
+    ".local/share/opencode/auth.json",
+    ".config/github-copilot",
+    // Of browsers: their cookies are as good as passwords.
+    ".mozilla",
+    ".thunderbird",
+    ".config/google-chrome",
+    ".config/chromium",
+    ".config/BraveSoftware",
+    ".config/microsoft-edge",
+    ".bash_history",
+    ".zsh_history",
+    ".python_history",
+    ".node_repl_history",
+    ".psql_history",
+    ".mysql_history",
 ];
+/// The passwords of the machine, for a daemon that may read them.
+const PASSWORDS: [&str; 4] = ["/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-"];
 /// Settings of programs that people start in a workspace, each of which can name a command: guarded at every depth.
-const GUARDED_NAMES: [&str; 7] =
-    [".git/hooks", ".git/config", ".ostk", ".mcp.json", ".claude", ".codex", ".vscode"];
+const GUARDED_NAMES: [&str; 16] = [
+    ".git/hooks",
+    ".git/config",
+    ".ostk",
+    ".mcp.json",
+    ".claude",
+    ".codex",
+    ".vscode",
+    ".cursor",
+    ".gemini",
+    ".opencode",
+    "opencode.json",
+    ".zed",
+    ".idea",
+    ".devcontainer",
+    ".envrc",
+    ".husky",
+];
+/// Of those, how many from the first are kept from being made while a background process runs: something empty stands
+/// in their place meanwhile, and people see it.
+const KEPT_IN_BACKGROUND: usize = 7;
 /// The same at the top only: what a shell reads where the workspace is somebody's home, and a file by which git takes
 /// its settings from elsewhere.
 const GUARDED_AT_THE_TOP: [&str; 8] = [
@@ -68,6 +120,36 @@ const GUARDED_AT_THE_TOP: [&str; 8] = [
     ".git/commondir",
     ".git/config.worktree",
 ];
+/// What is obeyed below the person's own home, where that lies in the workspace: by shells, sessions, services and
+/// whoever lets people log in; and where the first programs of the path are.
+const GUARDED_AT_HOME: [&str; 24] = [
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".bash_logout",
+    ".bash_aliases",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".zlogin",
+    ".kshrc",
+    ".tcshrc",
+    ".inputrc",
+    ".xprofile",
+    ".xsession",
+    ".pam_environment",
+    ".gitconfig",
+    ".config/git",
+    ".config/fish",
+    ".config/environment.d",
+    ".config/systemd",
+    ".config/autostart",
+    ".local/bin",
+    ".cargo/bin",
+];
+/// Not there, but they would be obeyed: a directory of keys that a command makes for itself.
+const MADE_AT_HOME: [&str; 2] = [".ssh", ".gnupg"];
 /// A background process may run this long.
 const BACKGROUND: Duration = Duration::from_secs(24 * 3600);
 /// Background processes at once; those that have ended keep their output until the place is needed.
@@ -156,20 +238,37 @@ impl Processes {
         let real = |paths: &[String]| paths.iter().map(|path| self.root.join(path)).collect::<Vec<_>>();
         let mut spec = Spec::new(["/bin/sh", "-c", command], self.root.join(cwd), self.scratch.join(name));
         spec.env = environment();
-        spec.writable = real(&bounds.writable).into_iter().filter(|path| path.exists()).collect();
+        // A grant means what was there when it was written: a link that somebody put in its place leads elsewhere.
+        let granted = |paths: &[String]| {
+            let plain = |path: &PathBuf| path.exists() && !crosses_link(&self.root, path);
+            real(paths).into_iter().filter(plain).collect::<Vec<_>>()
+        };
+        spec.writable = granted(&bounds.writable);
         let top = GUARDED_NAMES.into_iter().chain(GUARDED_AT_THE_TOP).map(|name| self.root.join(name));
-        let guarded = real(&bounds.protected).into_iter().chain(top);
+        let guarded = real(&bounds.protected).into_iter().chain(top).chain(self.guarded_at_home());
         (spec.protected, spec.refused) = guarded.partition(|path| fs::symlink_metadata(path).is_ok());
         spec.protected_names = GUARDED_NAMES.map(PathBuf::from).to_vec();
         spec.hidden = [self.hidden.clone(), real(&bounds.denied)].concat();
         if let Some(readable) = &bounds.readable {
-            spec.readable = Readable::AllBut { tree: self.root.clone(), within: real(readable) };
+            spec.readable = Readable::AllBut { tree: self.root.clone(), within: granted(readable) };
         }
         spec.network = if bounds.network { self.settings.network.clone() } else { Network::None };
         spec.local_sockets = self.settings.local_sockets;
         spec.accepted = self.settings.accepted.clone();
         spec.limits = self.settings.limits.clone();
         spec
+    }
+
+    /// Where the person's home lies in the workspace: what is obeyed there.
+    fn guarded_at_home(&self) -> Vec<PathBuf> {
+        let Some(home) = env::home_dir().and_then(|home| fs::canonicalize(home).ok()) else {
+            return Vec::new();
+        };
+        if !home.starts_with(&self.root) {
+            return Vec::new();
+        }
+        let made = MADE_AT_HOME.map(|name| home.join(name)).into_iter().filter(|path| !path.exists());
+        GUARDED_AT_HOME.map(|name| home.join(name)).into_iter().chain(made).collect()
     }
 
     /// A line for each path that a command made and may not leave behind.
@@ -202,7 +301,9 @@ impl Processes {
         }
         let mut spec = self.spec(&format!("bg-{alias}"), command, "", bounds);
         // It may run for hours: these are kept from being made, not cleared away at its end.
-        let is_kept = |path: &mut PathBuf| GUARDED_NAMES.iter().any(|name| *path == self.root.join(name));
+        let is_kept = |path: &mut PathBuf| {
+            GUARDED_NAMES.iter().take(KEPT_IN_BACKGROUND).any(|name| *path == self.root.join(name))
+        };
         spec.protected.extend(spec.refused.extract_if(.., is_kept));
         spec.limits.wall = BACKGROUND;
         let process =
@@ -337,8 +438,16 @@ fn hidden(state_dir: &Path, keys: &Path, credentials: Credentials) -> Vec<PathBu
         && let Some(home) = env::home_dir()
     {
         hidden.extend(CREDENTIALS.map(|place| home.join(place)));
+        let readable = |path: &PathBuf| fs::File::open(path).is_ok();
+        hidden.extend(PASSWORDS.map(PathBuf::from).into_iter().filter(readable));
     }
     hidden
+}
+
+/// Whether a part of `path` below `root` is a link.
+fn crosses_link(root: &Path, path: &Path) -> bool {
+    let below = path.ancestors().take_while(|part| *part != root && part.starts_with(root));
+    below.into_iter().any(Path::is_symlink)
 }
 
 #[cfg(test)]
@@ -478,6 +587,18 @@ mod tests {
             assert!(fs::symlink_metadata(processes.root.join(path)).is_err(), "{path}");
         }
         assert!(err.contains("ostk: .mcp.json was removed: a command may not create it"), "{err}");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_granted_path_grants_nothing() {
+        let (_place, processes) = workspace();
+        let outside = processes.root.parent().unwrap().join("outside");
+        fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, processes.root.join("granted")).unwrap();
+        let (exit, _, _) = run_within(&processes, "touch granted/x", |bounds| {
+            bounds.writable = vec!["granted".to_owned(), "granted/deeper".to_owned()];
+        });
+        assert!(exit != 0 && !outside.join("x").exists());
     }
 
     #[test]
