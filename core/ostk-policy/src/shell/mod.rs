@@ -13,6 +13,7 @@ mod expand;
 mod ground;
 mod output;
 mod paths;
+mod plain;
 mod reader;
 mod rules;
 mod verbs;
@@ -76,7 +77,7 @@ impl Simple {
 }
 
 /// What a command line would run. Made by [`survey`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
     commands: Vec<Simple>,
     /// What was found while reading: piped downloads, hidden commands.

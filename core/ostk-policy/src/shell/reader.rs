@@ -12,6 +12,7 @@ use shuck_parser::{
 use super::{
     Danger, Finding, MAX_COMMAND_BYTES, Simple, Survey, code,
     ground::Ground,
+    plain,
     walk::Walk,
     word::{FETCHED, FILE, MARKS, OUTPUT, VARIABLE, Word},
     wrappers::{self, Inner},
@@ -60,8 +61,28 @@ impl Reader {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn read_by_parser(command: &str) -> Survey {
+        let mut reader = Self::default();
+        reader.parsed(command);
+        reader.survey
+    }
+
     /// Reads a text as a shell would, in the variables and the directory of now.
     pub(super) fn text(&mut self, text: &str) {
+        match plain::read(text).filter(|_| self.depth < MAX_DEPTH && text.len() <= MAX_COMMAND_BYTES) {
+            Some(parts) => {
+                let patched = std::mem::take(&mut self.patched);
+                self.depth += 1;
+                Walk::new(self, text).line(parts);
+                self.depth -= 1;
+                self.patched = patched;
+            }
+            None => self.parsed(text),
+        }
+    }
+
+    fn parsed(&mut self, text: &str) {
         if let Some(parsed) = self.parse(text) {
             if let Some(problem) = problem(&parsed) {
                 self.unreadable(&problem);

@@ -11,6 +11,7 @@ use shuck_ast::{
 use super::{
     Danger, Simple,
     output::output,
+    plain,
     reader::{Reader, downloads},
     word::{FETCHED, FILE, OUTPUT, Word, join},
 };
@@ -27,6 +28,19 @@ pub(super) struct Walk<'r, 's> {
 impl<'r, 's> Walk<'r, 's> {
     pub(super) fn new(reader: &'r mut Reader, source: &'s str) -> Self {
         Self { reader, source }
+    }
+
+    /// The commands of a plain line.
+    pub(super) fn line(&mut self, parts: Vec<plain::Part<'_>>) {
+        let (mut before, mut given) = (0, None);
+        for part in parts {
+            given = part.piped.then(|| self.printed(before, given.as_ref()));
+            before = self.reader.survey.commands.len();
+            let words = part.words.into_iter().map(Word::new).collect();
+            let files = part.writes.into_iter().map(|file| (true, Word::new(file))).collect();
+            let simple = Simple { words, files, input: given.clone(), ..self.blank() };
+            self.reader.run(simple);
+        }
     }
 
     pub(super) fn statements(&mut self, list: &StmtSeq, input: Option<&Word>) {

@@ -7,7 +7,9 @@
 
 use std::fmt::Write as _;
 
-use ostk_policy::{Actor, ActorKind, Class, Documents, Effect, Mode, Request, Resource, ToolGrant};
+use ostk_policy::{
+    Actor, ActorKind, Class, DestructiveOps, Documents, Effect, Mode, Request, Resource, ToolGrant,
+};
 
 const REQUESTS: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 /// Requests asked of one set of documents.
@@ -34,8 +36,8 @@ struct World {
     mode: Option<Mode>,
 }
 
-/// A command line, and what it runs.
-type Command = (&'static str, &'static [&'static str]);
+/// A command line, what it runs, and whether that destroys something.
+type Command = (&'static str, &'static [&'static str], bool);
 
 const PATHS: [&str; 32] = [
     "",
@@ -93,19 +95,23 @@ const PATTERNS: [&str; 16] = [
 const TOKENS: [&str; 6] =
     ["write-kernel", "modify-governance", "write-src", "read-secrets", "spawn-agent", "network"];
 const VERBS: [&str; 7] = ["git push", "git", "ls", "make", "file", "file.write", "agent.spawn"];
-const COMMANDS: [Command; 12] = [
-    ("git push", &["git push"]),
-    ("cd a && git push origin main", &["cd a", "git push origin main"]),
-    ("git status; ls -l", &["git status", "ls -l"]),
-    ("X=1 /usr/bin/git  push", &["git push"]),
-    ("sh -c 'git push'", &["sh", "git push"]),
-    ("env A=1 timeout 5 make all", &["env", "timeout 5", "make all"]),
-    ("find . -name x | xargs ls", &["find .", "xargs ls", "ls"]),
-    ("if make; then echo $(ls); fi", &["make", "ls", "echo"]),
-    ("echo git push", &["echo git push"]),
-    ("git pushy && lsof", &["git pushy", "lsof"]),
-    ("g'i't push", &["git push"]),
-    ("make 'git push", &["make git push", "make"]),
+const COMMANDS: [Command; 15] = [
+    ("git push", &["git push"], false),
+    ("cd a && git push origin main", &["cd a", "git push origin main"], false),
+    ("git status; ls -l", &["git status", "ls -l"], false),
+    ("X=1 /usr/bin/git  push", &["git push"], false),
+    ("sh -c 'git push'", &["sh", "git push"], false),
+    ("env A=1 timeout 5 make all", &["env", "timeout 5", "make all"], false),
+    ("find . -name x | xargs ls", &["find .", "xargs ls", "ls"], false),
+    ("if make; then echo $(ls); fi", &["make", "ls", "echo"], false),
+    ("echo git push", &["echo git push"], false),
+    ("git pushy && lsof", &["git pushy", "lsof"], false),
+    ("g'i't push", &["git push"], false),
+    // It cannot be read, so nobody knows what it destroys.
+    ("make 'git push", &["make git push", "make"], true),
+    ("make && git push --force", &["make", "git push --force"], true),
+    ("rm -rf /", &["rm"], true),
+    ("ls | xargs rm", &["ls", "xargs rm", "rm"], true),
 ];
 const HOSTS: [&str; 5] =
     ["example.org:443", "crates.io:80", "a.example.org:443", "EXAMPLE.org:8080", "not a host"];
@@ -197,6 +203,7 @@ impl Random {
         };
         actor.tools = self.once_in(3).then(|| (0..self.below(4)).map(|_| self.grant()).collect());
         actor.mode = self.once_in(3).then(|| self.of(&Mode::ALL));
+        actor.destructive_ops = self.once_in(3).then(|| self.of(&DestructiveOps::ALL));
         let mut command = None;
         let resource = match self.below(12) {
             0..=5 => Resource::Path(self.of(&PATHS).to_owned()),
@@ -345,6 +352,15 @@ impl World {
     /// What an agent may do without asking.
     fn consent(&self, asked: &Asked<'_>) -> Effect {
         let request = asked.request;
+        let destroys = asked.command.is_some_and(|(.., destroys)| destroys);
+        match (request.actor.kind, request.actor.destructive_ops.unwrap_or(DestructiveOps::Confirm)) {
+            (ActorKind::Agent, DestructiveOps::Deny) if destroys => return Effect::Deny,
+            // The documents say to confirm, and an Agentfile cannot say less.
+            (ActorKind::Agent, _) if destroys => {
+                return if request.approved.is_some() { Effect::Allow } else { Effect::Ask };
+            }
+            _ => {}
+        }
         let own_affair = matches!(request.call.as_str(), "note" | "session.start");
         let free = matches!(request.class, Class::KernelRead | Class::ModelCall | Class::NetConnect);
         if request.actor.kind != ActorKind::Agent || own_affair || free {
@@ -484,7 +500,7 @@ impl<'a> Asked<'a> {
         let call = &self.request.call;
         let called = call == verb || call.starts_with(&format!("{verb}."));
         let runs = |run: &&str| *run == verb || run.starts_with(&format!("{verb} "));
-        called || self.command.is_some_and(|(_, all)| all.iter().any(runs))
+        called || self.command.is_some_and(|(_, all, _)| all.iter().any(runs))
     }
 
     fn grants(&self, class: &'static str) -> impl Iterator<Item = &'a ToolGrant> {
