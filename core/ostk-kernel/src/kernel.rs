@@ -119,6 +119,8 @@ pub(crate) enum Stage {
     Spawn(Box<crate::spawn::Draft>),
     /// Waits for an agent to end.
     Agent(String),
+    /// Looks up where the path of a question leads.
+    Why,
     /// Waits for documents from disk.
     Documents,
     /// Waits for the answer to this question.
@@ -456,6 +458,7 @@ impl Kernel {
         match &job.stage {
             Stage::File(_) => self.resume_file(job, outcome),
             Stage::Shell(_) => self.resume_shell(job, outcome),
+            Stage::Why => self.resume_why(job, outcome),
             Stage::Documents => self.resume_documents(job, outcome),
             Stage::Spawn(_) => self.resume_spawn(job, outcome),
             Stage::Repeat(key) => {
@@ -571,7 +574,7 @@ impl Job {
         match &self.stage {
             Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) => true,
             Stage::File(stage) => stage.may_expire(),
-            Stage::Repeat(_) => true,
+            Stage::Repeat(_) | Stage::Why => true,
             Stage::Json | Stage::Shell(_) | Stage::Documents => false,
         }
     }

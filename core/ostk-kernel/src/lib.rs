@@ -29,6 +29,7 @@ mod spawn;
 mod state;
 mod table;
 mod tools;
+mod why;
 mod work;
 
 pub use act::{

@@ -35,9 +35,6 @@ impl Kernel {
 
     /// A search or a call on a background process: gate, record, run, reply with the host's JSON.
     pub(crate) fn start_op(&mut self, mut job: Job) {
-        if let Err(error) = self.check_process(&job) {
-            return self.finish(job, Err(error), None);
-        }
         let text = |field: &str| job.text(field).unwrap_or_default().to_owned();
         let resource = match job.syscall.name {
             "process.start" => Resource::Command(text("command")),
@@ -48,6 +45,9 @@ impl Kernel {
         match self.pass(&mut job, verb, class, resource) {
             Ok(request) => job.requests.push(request),
             Err(turned) => return self.turn(job, turned),
+        }
+        if let Err(error) = self.check_process(&job) {
+            return self.finish(job, Err(error), None);
         }
         let after = match self.op_intent(&job) {
             Ok(after) => after,

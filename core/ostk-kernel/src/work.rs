@@ -1,7 +1,7 @@
-//! The calls that only read or change the kernel's own state: sessions, locks, notes, `ps`, `why`, `status`.
+//! The calls that only read or change the kernel's own state: sessions, locks, notes, `ps`, `status`.
 
 use ostk_log::Timestamp;
-use ostk_policy::{Class, Mode, Resource, Verdict};
+use ostk_policy::{Mode, Resource};
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     limits,
     shell::blob,
     state::{LineageKind, LineageState},
-    table,
 };
 
 /// How long a lock holds when its holder does not say.
@@ -43,7 +42,7 @@ impl Kernel {
             "nudge" => self.nudge(&job),
             "ps" => (Ok(json!({ "processes": self.processes() })), None),
             "status" => (Ok(self.status()), None),
-            "why" => (self.why(&job), None),
+            "why" => return self.start_why(job),
             "approval.list" => (Ok(self.approvals(job.flag("all"))), None),
             "approval.grant" | "approval.deny" => self.answer_approval(&job),
             "label.take" | "label.clear" => self.change_label(&job),
@@ -203,37 +202,6 @@ impl Kernel {
             "running": self.state.lineages.values().filter(|lineage| lineage.state == LineageState::Running).count(),
             "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len() })
     }
-
-    fn why(&self, job: &Job) -> Result<Value, CallError> {
-        let text = |name: &str| job.text(name).unwrap_or_default().to_owned();
-        let verb = text("verb");
-        let syscall = table::lookup(&verb).ok_or_else(|| {
-            CallError::new(Code::Usage, format!("no such system call: {verb}")).hint("ostk abi list")
-        })?;
-        let lineage = text("lineage");
-        let caller =
-            if lineage == job.caller.lineage() { job.caller.clone() } else { Caller::Agent(lineage) };
-        let resource = match syscall.class {
-            Class::FileRead | Class::FileEdit | Class::FileWrite => Resource::Path(text("resource")),
-            Class::ShellRead | Class::ShellWrite | Class::ShellExec | Class::ShellSecret => {
-                Resource::Command(text("resource"))
-            }
-            Class::KernelSpawn => Resource::Agent(text("resource")),
-            Class::NetConnect => Resource::Host(text("resource")),
-            Class::ModelCall => Resource::Model(text("resource")),
-            _ => Resource::None,
-        };
-        let mut request = self.request(&caller, &verb, syscall.class, resource);
-        if let Some(pin) = job.text("pin") {
-            request.actor.pin = Some(pin.to_owned());
-        }
-        Ok(verdict_json(&self.gate.decide(&request)))
-    }
-}
-
-pub(crate) fn verdict_json(verdict: &Verdict) -> Value {
-    let rules: Vec<String> = verdict.rules.iter().map(ToString::to_string).collect();
-    json!({ "effect": verdict.effect, "rules": rules, "reason": verdict.reason, "remedy": verdict.remedy })
 }
 
 pub(crate) fn no_lineage(name: &str) -> CallError {

@@ -23,3 +23,4 @@ mod schema;
 mod secret;
 mod show;
 mod snapshots;
+mod why;
