@@ -75,12 +75,24 @@ impl Checkpoint {
 
     /// The signed note, signed as the key named after the origin.
     pub fn sign(&self, signer: &dyn Signer) -> Result<String, CheckpointError> {
-        let key = VerifierKey::new(&self.origin, *signer.key_id())?;
-        let text = self.text();
-        let mut note = Note::new(text.as_bytes(), &[]).map_err(CheckpointError::Note)?;
-        note.add_sigs(&[&NoteSigner { key, signer }]).map_err(CheckpointError::Note)?;
-        Ok(String::from_utf8_lossy(&note.to_bytes()).into_owned())
+        sign_note(&self.origin, &self.text(), signer)
     }
+}
+
+/// The signed note of `text`, by a key that signs as `name`.
+pub(crate) fn sign_note(name: &str, text: &str, signer: &dyn Signer) -> Result<String, CheckpointError> {
+    let key = VerifierKey::new(name, *signer.key_id())?;
+    let mut note = Note::new(text.as_bytes(), &[]).map_err(CheckpointError::Note)?;
+    note.add_sigs(&[&NoteSigner { key, signer }]).map_err(CheckpointError::Note)?;
+    Ok(String::from_utf8_lossy(&note.to_bytes()).into_owned())
+}
+
+/// Whether `key` signed the note.
+pub(crate) fn verify_note(note: &Note, key: &VerifierKey) -> Result<(), CheckpointError> {
+    let unsigned = |error| CheckpointError::Unsigned { key: key.clone(), error };
+    let verifier =
+        StandardVerifier::new(&key.to_string()).map_err(|_| unsigned(NoteError::UnverifiedNote))?;
+    note.verify(&VerifierList::new(vec![Box::new(verifier)])).map(|_| ()).map_err(unsigned)
 }
 
 impl SignedCheckpoint {
@@ -112,10 +124,7 @@ impl SignedCheckpoint {
             let (found, expected) = (checkpoint.origin.clone(), key.name.clone());
             return Err(CheckpointError::OtherLog { found, expected });
         }
-        let unsigned = |error| CheckpointError::Unsigned { key: key.clone(), error };
-        let verifier =
-            StandardVerifier::new(&key.to_string()).map_err(|_| unsigned(NoteError::UnverifiedNote))?;
-        self.note.verify(&VerifierList::new(vec![Box::new(verifier)])).map_err(unsigned)?;
+        verify_note(&self.note, key)?;
         Ok(checkpoint)
     }
 }

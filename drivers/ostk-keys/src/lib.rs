@@ -14,4 +14,4 @@ pub mod openpgp;
 pub mod secrets;
 
 pub use key::SigningKey;
-pub use store::{KEYS_DIR_VARIABLE, KeyError, KeyStore, SIGNING_KEY_FILE};
+pub use store::{KEYS_DIR_VARIABLE, KeyError, KeyStore, OPERATOR_KEY_FILE, SIGNING_KEY_FILE};

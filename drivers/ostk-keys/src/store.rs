@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ostk_log::Signer as _;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
@@ -22,6 +23,12 @@ use crate::{
 
 /// The file that holds this machine's signing key.
 pub const SIGNING_KEY_FILE: &str = "signing.key";
+
+/// The file that holds the key by which the operator signs documents.
+pub const OPERATOR_KEY_FILE: &str = "operator.key";
+
+/// The operator's next key, until its rotation is recorded.
+const NEXT_OPERATOR_KEY_FILE: &str = "operator.next.key";
 
 /// The variable that names another key directory.
 pub const KEYS_DIR_VARIABLE: &str = "OSTK_KEYS_DIR";
@@ -120,24 +127,61 @@ impl KeyStore {
     ///
     /// A created key is on disk (file and directory synced) before it is returned.
     pub fn instance_key(&self) -> Result<SigningKey, KeyError> {
-        let path = self.dir.join(SIGNING_KEY_FILE);
+        self.key(SIGNING_KEY_FILE)
+    }
+
+    /// The key by which the operator signs documents and statements, created at the first call as
+    /// [`KeyStore::instance_key`] is.
+    pub fn operator_key(&self) -> Result<SigningKey, KeyError> {
+        self.key(OPERATOR_KEY_FILE)
+    }
+
+    /// The operator's key, if there is one. Creates nothing.
+    pub fn existing_operator_key(&self) -> Result<Option<SigningKey>, KeyError> {
+        load(&self.dir.join(OPERATOR_KEY_FILE))
+    }
+
+    /// A new key that is kept beside the operator's and takes its place with [`KeyStore::rotate_operator_key`].
+    pub fn next_operator_key(&self) -> Result<SigningKey, KeyError> {
+        self.key(NEXT_OPERATOR_KEY_FILE)
+    }
+
+    /// Puts the next operator key in the place of the present one, which is kept under its public name: what it signed
+    /// can still be told apart, and a lost rotation be undone by hand.
+    pub fn rotate_operator_key(&self) -> Result<(), KeyError> {
+        let (present, next) = (self.dir.join(OPERATOR_KEY_FILE), self.dir.join(NEXT_OPERATOR_KEY_FILE));
+        if let Some(old) = load(&present)? {
+            let name = old.key_id().to_string().replace("ed25519:", "retired-");
+            let kept = self.dir.join(format!("{name}.key"));
+            fs::hard_link(&present, &kept).or_else(exists).map_err(io_error("keep", &kept))?;
+        }
+        fs::rename(&next, &present).map_err(io_error("replace", &present))?;
+        self.sync()
+    }
+
+    fn key(&self, name: &str) -> Result<SigningKey, KeyError> {
+        let path = self.dir.join(name);
         if let Some(key) = load(&path)? {
             return Ok(key);
         }
-        self.create(&path)?;
+        self.create(&path, name)?;
         let missing = || io_error("read", &path)(io::ErrorKind::NotFound.into());
         load(&path)?.ok_or_else(missing)
     }
 
     /// Puts a new key at `path`, unless another process was first.
-    fn create(&self, path: &Path) -> Result<(), KeyError> {
+    fn create(&self, path: &Path, name: &str) -> Result<(), KeyError> {
         let text = file::encode(&random_seed()?);
-        let temporary = self.dir.join(format!("{SIGNING_KEY_FILE}.new-{:016x}", random_u64()?));
+        let temporary = self.dir.join(format!("{name}.new-{:016x}", random_u64()?));
         let linked =
             write_new(&temporary, text.as_bytes()).and_then(|()| link_unless_present(&temporary, path));
         let removed = fs::remove_file(&temporary);
         linked.map_err(io_error("create", path))?;
         removed.map_err(io_error("remove", &temporary))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), KeyError> {
         let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
         synced.map_err(io_error("sync", &self.dir))
     }
@@ -185,10 +229,12 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn link_unless_present(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    }
+    fs::hard_link(from, to).or_else(exists)
+}
+
+/// No error when what was to be made is there.
+fn exists(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
 
 fn random_seed() -> Result<Seed, KeyError> {
@@ -209,8 +255,6 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyErr
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeSet, os::unix::fs::PermissionsExt as _, thread};
-
-    use ostk_log::Signer as _;
 
     use super::*;
 
@@ -237,6 +281,22 @@ mod tests {
         assert_eq!(mode(store.dir()), 0o700);
         assert_eq!(mode(store.dir().parent().unwrap()), 0o700);
         assert_eq!(mode(&store.dir().join(SIGNING_KEY_FILE)), 0o600);
+    }
+
+    #[test]
+    fn a_rotated_operator_key_is_another_and_the_old_one_is_kept() {
+        let (_home, store) = store();
+        assert!(store.existing_operator_key().unwrap().is_none());
+        let old = *store.operator_key().unwrap().key_id();
+        let next = *store.next_operator_key().unwrap().key_id();
+        assert_eq!(*store.next_operator_key().unwrap().key_id(), next);
+        store.rotate_operator_key().unwrap();
+        assert_eq!(*store.existing_operator_key().unwrap().unwrap().key_id(), next);
+        assert_ne!(old, next);
+        let kept =
+            store.dir().join(format!("retired-{}.key", old.to_string().trim_start_matches("ed25519:")));
+        assert_eq!((mode(&kept), *load(&kept).unwrap().unwrap().key_id()), (0o600, old));
+        assert!(store.rotate_operator_key().is_err(), "there is no next key");
     }
 
     #[test]

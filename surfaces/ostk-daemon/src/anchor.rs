@@ -4,7 +4,7 @@
 //! host, bind the socket, watch the workspace. Stop: on SIGTERM, SIGINT, `kernel/stop`, or when idle.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -34,6 +34,7 @@ use crate::{
     host::{Host, HostHandle, MAX_MESSAGES, Message, Progress},
     processes::Processes,
     rpc::{self, Shared},
+    signed,
     snapshot::{self, Snapshots},
 };
 
@@ -63,6 +64,9 @@ pub enum AnchorError {
         /// Why.
         source: io::Error,
     },
+    /// Documents that govern are not what was signed, or not signed where they must be; each with the remedy.
+    #[error("{0}")]
+    Untrusted(String),
     /// A part could not start; the message names it.
     #[error("{0}")]
     Part(String),
@@ -73,6 +77,7 @@ impl AnchorError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Held(_) => Some("use it as it is (ostk ps), or stop it first: ostk shutdown"),
+            Self::Untrusted(_) => None,
             Self::Io { .. } | Self::Part(_) => Some("ostk doctor looks for what is wrong"),
         }
     }
@@ -171,6 +176,7 @@ fn start(
     let progress: Arc<Progress> = Arc::default();
     let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), &progress, sender.clone())?;
     let (state, snapshots) = fold(state_dir, signer, recovery.next_seq)?;
+    trusted(state_dir)?;
     let documents = documents::load(state_dir);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -194,6 +200,12 @@ fn start(
     runtime.block_on(serve(state_dir, handle.clone(), options))?;
     handle.tell(Message::Stop { reason: "asked to stop".to_owned() });
     host.join().map(|_| ()).map_err(|_| AnchorError::Part("bug: the kernel's thread panicked".to_owned()))
+}
+
+/// A document that was changed after it was signed ends the start.
+fn trusted(state_dir: &Path) -> Result<(), AnchorError> {
+    let trust = signed::look(state_dir, &BTreeSet::new()).map_err(AnchorError::Part)?;
+    trust.problem().map_or(Ok(()), |problem| Err(AnchorError::Untrusted(problem)))
 }
 
 /// This instance's key.

@@ -24,6 +24,7 @@ use crate::{
     documents,
     host::{HostHandle, Message, now},
     processes::Processes,
+    signed,
 };
 
 /// Everything that operations need.
@@ -84,7 +85,7 @@ impl Hands {
             Op::Place { steps } => Outcome::Placed(self.place(&steps)),
             Op::List { path } => Outcome::Listed(self.list(&path)),
             Op::DescribeModel { model } => Outcome::Described(self.describe(&model)),
-            Op::LoadDocuments => Outcome::Documents(Box::new(documents::load(&self.state_dir))),
+            Op::LoadDocuments => Outcome::Documents(Box::new(signed::documents(&self.state_dir))),
             other => return Err(other),
         })
     }

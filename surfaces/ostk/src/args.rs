@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Pin(Pin),
     /// The operator's secrets: set, show, list and test them.
     Secret(SecretArgs),
+    /// Sign governing documents, or check their signatures.
+    Sign(Sign),
     /// Show a record, a blob, a lineage or a file.
     Show(Show),
     /// Send a signal to a process.
@@ -379,6 +381,20 @@ pub(crate) enum SecretAction {
         /// Its name.
         name: String,
     },
+}
+
+/// Arguments of `ostk sign`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sign {
+    /// The documents, such as `.ostk/HUMANFILE`.
+    #[arg(required_unless_present = "verify")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Sign with gpg, by the key that HUMANFILE's SIGN names; writes FILE.asc instead of FILE.sig.
+    #[arg(long)]
+    pub(crate) gpg: bool,
+    /// Check the signatures of these documents, or of all, instead.
+    #[arg(long, conflicts_with = "gpg")]
+    pub(crate) verify: bool,
 }
 
 /// Arguments of `ostk show`.

@@ -1,6 +1,6 @@
 //! A failed command: what happened, what to do, and the exit code.
 //!
-//! Exit codes: 0 ok, 1 a check failed, 2 usage, 3 denied, 4 deadline.
+//! Exit codes: 0 ok, 1 a check failed, 2 usage, 3 denied, 4 deadline, 5 untrusted.
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -37,6 +37,20 @@ impl Failure {
     /// This caller may not.
     pub(crate) fn denied(message: impl Display) -> Self {
         Self { code: 3, kind: "denied".to_owned(), ..Self::check(message) }
+    }
+
+    /// What it rests on is not to be trusted.
+    pub(crate) fn untrusted(message: impl Display) -> Self {
+        Self { code: 5, kind: "untrusted".to_owned(), ..Self::check(message) }
+    }
+
+    /// The failure of a library whose message may hold its remedy behind `Hint: `.
+    pub(crate) fn hinted(message: impl Display) -> Self {
+        let text = message.to_string();
+        match text.split_once("\nHint: ") {
+            Some((what, hint)) => Self::check(what).hint(hint),
+            None => Self::check(text),
+        }
     }
 
     /// Nobody answered in time.

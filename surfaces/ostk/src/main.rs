@@ -11,6 +11,7 @@ mod connect;
 mod failure;
 mod git;
 mod output;
+mod person;
 mod record;
 
 use std::process::ExitCode;

@@ -7,6 +7,8 @@ mod chain;
 #[cfg(test)]
 mod checkpoint;
 #[cfg(test)]
+mod document;
+#[cfg(test)]
 mod merkle;
 #[cfg(test)]
 mod proof;

@@ -16,6 +16,7 @@ mod project;
 mod run;
 mod secret;
 mod show;
+mod sign;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Audit(args) => audit::audit(&args.action, output),
         Command::Pin(args) => pin::pin(&args.action, output),
         Command::Secret(args) => secret::secret(&args.action, output),
+        Command::Sign(args) => sign::sign(&args, output),
         Command::Show(args) => show::show(&args, output),
         Command::Attach(args) => attach::attach(&args, output),
         Command::Shutdown => project::shutdown(output),

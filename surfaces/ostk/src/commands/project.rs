@@ -42,10 +42,16 @@ pub(crate) fn listen(args: &Listen) -> Done {
     let options =
         ostk_daemon::Options { idle_exit: (args.idle_exit > 0).then(|| Duration::from_secs(args.idle_exit)) };
     ostk_daemon::listen(project.root(), options).map_err(|error| match error.hint() {
+        None if matches!(error, ostk_daemon::AnchorError::Untrusted(_)) => untrusted(&error.to_string()),
         Some(hint) => Failure::check(&error).hint(hint),
         None => Failure::check(&error),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn untrusted(text: &str) -> Failure {
+    let (what, hint) = text.split_once("\nHint: ").unwrap_or((text, "ostk sign --verify"));
+    Failure::untrusted(what).hint(hint)
 }
 
 pub(crate) fn shutdown(output: &Output) -> Done {

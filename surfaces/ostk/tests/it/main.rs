@@ -22,5 +22,6 @@ mod project;
 mod schema;
 mod secret;
 mod show;
+mod sign;
 mod snapshots;
 mod why;

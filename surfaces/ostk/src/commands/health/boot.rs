@@ -11,6 +11,7 @@ use super::{
     machine,
     past::Past,
     project,
+    trust::trust,
 };
 use crate::{
     args::Boot,
@@ -32,12 +33,14 @@ pub(crate) fn boot(args: &Boot, output: &Output) -> Done {
         project::documents(&state_dir, loaded),
     ];
     checks.extend([journal, project::checkpoint(&state_dir, last.as_ref())]);
+    let (trusted, tier) = trust(&state_dir);
+    checks.extend(trusted);
     checks.extend(machine::sandbox());
     checks.extend([machine::disk(&state_dir), daemon.check(), daemon.version(past.as_ref())]);
     let (_, failed) = tally(&checks);
     let (active, inactive) = guarantees(&checks);
     let screen = json!({
-        "healthy": failed == 0, "user": connect::user(), "key": key_id, "project": project.root(),
+        "healthy": failed == 0, "user": connect::user(), "key": key_id, "tier": tier, "project": project.root(),
         "daemon": daemon.to_json(), "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
         "counts": past.as_ref().map(Past::counts), "guarantees": { "active": active, "inactive": inactive },
     });
@@ -55,6 +58,7 @@ fn human(output: &Output, screen: &Value, daemon: &Daemon, checks: &[Check]) -> 
         format!("{title}  {post}"),
         format!("  operator  {}", text("user")),
         format!("  key       {}", text("key")),
+        format!("  tier      {}", text("tier")),
         format!("  project   {}", text("project")),
         format!("  daemon    {}", daemon.words()),
         format!("  so far    {}", totals(&screen["counts"])),

@@ -13,6 +13,7 @@ use super::{
     machine,
     past::Past,
     project,
+    trust::trust,
 };
 use crate::{
     connect,
@@ -46,7 +47,8 @@ fn of_project(project: &Project) -> Vec<Check> {
     let (daemon, past) = (Daemon::look(project), Past::read(&state_dir));
     let loaded = past.as_ref().and_then(Past::policy).filter(|_| daemon.anchored);
     let (journal, last) = project::journal(&state_dir);
-    vec![
+    let mut checks = trust(&state_dir).0;
+    checks.extend([
         project::git(project),
         project::state_dir(&state_dir),
         project::documents(&state_dir, loaded),
@@ -57,5 +59,6 @@ fn of_project(project: &Project) -> Vec<Check> {
         project::socket(&connect::socket(project)),
         daemon.check(),
         daemon.version(past.as_ref()),
-    ]
+    ]);
+    checks
 }

@@ -1,6 +1,6 @@
 //! `ostk boot` and `ostk doctor`: what state is this project and this machine in?
 //!
-//! `check` is the form of an answer; `project`, `machine` and `daemon` look; `past` folds the log. Nothing here starts
+//! `check` is the form of an answer; `project`, `machine`, `trust` and `daemon` look; `past` folds the log. Nothing here starts
 //! a daemon or writes a byte.
 
 mod boot;
@@ -10,6 +10,7 @@ mod doctor;
 mod machine;
 mod past;
 mod project;
+mod trust;
 
 pub(crate) use boot::boot;
 pub(crate) use doctor::doctor;

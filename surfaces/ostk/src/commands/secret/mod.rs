@@ -5,7 +5,7 @@
 
 mod prompt;
 
-use std::{collections::BTreeSet, io::IsTerminal, process::ExitCode};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use ostk_keys::secrets::{Found, KNOWN_NAMES, Place, Secret, SecretError, SecretStore, check_name};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::{
     connect,
     failure::Failure,
     output::{Output, Paint},
+    person,
 };
 
 pub(crate) fn secret(action: &SecretAction, output: &Output) -> Done {
@@ -84,7 +85,7 @@ fn set(name: &str, value: Option<&str>, output: &Output) -> Done {
 }
 
 fn get(name: &str, output: &Output) -> Done {
-    person("secret get")?;
+    person::at_a_terminal("secret get")?;
     let found = resolve(name)?;
     output
         .show(&json!({ "name": name, "value": found.secret.expose() }), |_| found.secret.expose().to_owned());
@@ -92,7 +93,7 @@ fn get(name: &str, output: &Output) -> Done {
 }
 
 fn env(name: &str, output: &Output) -> Done {
-    person("secret env")?;
+    person::at_a_terminal("secret env")?;
     let found = resolve(name)?;
     let line = format!("export {name}='{}'", found.secret.expose().replace('\'', r"'\''"));
     output.show(&json!({ "name": name, "export": line }), |_| line.clone());
@@ -154,20 +155,4 @@ fn rm(name: &str, output: &Output) -> Done {
         format!("{name} {what}")
     });
     Ok(ExitCode::SUCCESS)
-}
-
-/// Values are shown to a person at a terminal, and to no agent.
-fn person(command: &str) -> Result<(), Failure> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let contained = status.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"]));
-    if contained || !std::io::stdin().is_terminal() {
-        let why = if contained {
-            "this process runs under no_new_privs, as agents do"
-        } else {
-            "there is no terminal"
-        };
-        return Err(Failure::denied(format!("ostk {command} shows a value to a person only: {why}"))
-            .hint("ostk secret test NAME shows its prefix and length"));
-    }
-    Ok(())
 }

@@ -1,0 +1,53 @@
+//! Checks of trust: the tier of whoever signed HUMANFILE, and which documents are signed by whom.
+
+use std::path::Path;
+
+use ostk_daemon::{Signature, SignedDocument};
+use ostk_keys::openpgp::Tier;
+
+use super::{super::sign, check::Check};
+
+/// The reference's way to raise a tier; here it changes nothing.
+const IGNORED_VARIABLE: &str = "OSTK_TRUST_TIER";
+
+/// The checks, and the tier for the screen.
+pub(crate) fn trust(state_dir: &Path) -> (Vec<Check>, Option<String>) {
+    let trust = match sign::look(state_dir) {
+        Ok(trust) => trust,
+        Err(failure) => {
+            let remedy = failure.remedy().unwrap_or("ostk sign --verify").to_owned();
+            return (vec![Check::fail("trust", failure.message(), remedy)], None);
+        }
+    };
+    let standing = &trust.standing;
+    let detail = format!("{}: {}", standing.tier, standing.reason);
+    let mut checks = vec![match standing.tier {
+        Tier::T3 => Check::warn("tier", detail, "the book's page on keys says how to get one"),
+        _ => Check::pass("tier", detail),
+    }];
+    if std::env::var_os(IGNORED_VARIABLE).is_some() {
+        let detail = format!("{IGNORED_VARIABLE} is set and changes nothing: only signatures make a tier");
+        checks.push(Check::warn("tier", detail, format!("unset {IGNORED_VARIABLE}")));
+    }
+    let signatures = match trust.problem() {
+        Some(problem) => {
+            let (what, hint) = problem.split_once("\nHint: ").unwrap_or((&problem, "ostk sign --verify"));
+            Check::fail("signatures", what, hint)
+        }
+        None => Check::pass("signatures", listed(&trust.documents)),
+    };
+    checks.push(signatures.guarantees("a signed document that was changed stops the start"));
+    (checks, Some(standing.tier.to_string()))
+}
+
+fn listed(documents: &[SignedDocument]) -> String {
+    let signed = documents.iter().filter(|document| document.signature != Signature::None);
+    let mut lines: Vec<String> =
+        signed.map(|document| format!("{}: {}", document.path, sign::words(&document.signature))).collect();
+    match documents.len() - lines.len() {
+        0 if lines.is_empty() => lines.push("there are no documents".to_owned()),
+        0 => {}
+        unsigned => lines.push(format!("not signed: {unsigned} of {} documents", documents.len())),
+    }
+    lines.join("\n")
+}
