@@ -1,11 +1,13 @@
-//! The project's own scripts: `cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...]`.
+//! The project's own scripts: `cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...] |
+//! escape [OPTION...]`.
 //!
 //! `test` installs what the tests need and runs every test; `tidy` checks the rules that no compiler checks; `ci` is
-//! what runs before a change lands; `bench` measures this machine; `torture` kills the daemon
-//! while clients edit, for minutes. Each is a function in a module of its own.
+//! what runs before a change lands; `bench` measures this machine; `torture` kills the daemon while clients edit, for
+//! minutes; `escape` tries every known way out of the sandbox. Each is a function in a module of its own.
 
 mod bench;
 mod documents;
+mod escape;
 mod fuzz;
 mod test;
 mod tidy;
@@ -17,10 +19,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...]";
+const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...] | escape [OPTION...]";
 
 /// The first words of [`USAGE`]'s alternatives; `tidy` looks for them in the documents.
-const VERBS: &[&str] = &["test", "tidy", "ci", "bench", "torture"];
+const VERBS: &[&str] = &["test", "tidy", "ci", "bench", "torture", "escape"];
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -28,6 +30,7 @@ fn main() -> Result<()> {
         Some("test") if args.next().as_deref() == Some("--fuzz") => fuzz::run(),
         Some("test" | "ci") => test::run(),
         Some("bench") => bench::run(args),
+        Some("escape") => escape::run(args),
         Some("tidy") => tidy::run(),
         Some("torture") => torture::run(args),
         _ => bail!(USAGE),

@@ -1,0 +1,98 @@
+# What the attempts in Python share. The facts (W, O, H, NONCE, ...) stand before this text.
+import ctypes, fcntl, mmap, os, platform, signal, socket, struct, sys, threading, time
+
+libc = ctypes.CDLL(None, use_errno=True)
+X86 = {'ptrace': 101, 'process_vm_readv': 310, 'process_vm_writev': 311, 'pidfd_getfd': 438, 'tgkill': 234,
+       'rt_sigqueueinfo': 129, 'shmget': 29, 'shmctl': 31, 'clone': 56, 'clone3': 435, 'fsopen': 430, 'add_key': 248,
+       'keyctl': 250, 'request_key': 249, 'bpf': 321, 'userfaultfd': 323, 'name_to_handle_at': 303,
+       'open_by_handle_at': 304, 'io_uring_setup': 425, 'perf_event_open': 298, 'renameat2': 316,
+       'fanotify_init': 300, 'kexec_load': 246}
+ARM = {'ptrace': 117, 'process_vm_readv': 270, 'process_vm_writev': 271, 'pidfd_getfd': 438, 'tgkill': 131,
+       'rt_sigqueueinfo': 138, 'shmget': 194, 'shmctl': 195, 'clone': 220, 'clone3': 435, 'fsopen': 430, 'add_key': 217,
+       'keyctl': 219, 'request_key': 218, 'bpf': 280, 'userfaultfd': 282, 'name_to_handle_at': 264,
+       'open_by_handle_at': 265, 'io_uring_setup': 425, 'perf_event_open': 241, 'renameat2': 276,
+       'fanotify_init': 262, 'kexec_load': 104}
+NUMBER = X86 if platform.machine() == 'x86_64' else ARM
+
+def call(name, *arguments):
+    """A system call by its name; a failure is said and raised."""
+    wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result = libc.syscall(ctypes.c_long(NUMBER[name]), *wide)
+    if result == -1:
+        raise OSError(ctypes.get_errno(), f'{name}: {os.strerror(ctypes.get_errno())}')
+    return result
+
+def said(what):
+    """Prints bytes, or what a descriptor has to read from its beginning."""
+    print(what if isinstance(what, bytes) else os.pread(what, 4096, 0))
+
+def tell(address):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(2)
+    s.connect(address)
+    s.send(NONCE.encode())
+
+def late(path):
+    """Asks for the socket, and talks to it when it is there."""
+    open(W + '/ready', 'w').close()
+    for _ in range(150):
+        if os.path.exists(path):
+            return tell(path)
+        time.sleep(0.02)
+    raise OSError('it never came')
+
+class iov_struct(ctypes.Structure):
+    _fields_ = [('base', ctypes.c_void_p), ('len', ctypes.c_size_t)]
+
+def iov(address, length):
+    return ctypes.byref(iov_struct(address, length))
+
+def open_by_handle(path, flags):
+    handle = ctypes.create_string_buffer(struct.pack('Ii', 128, 0) + bytes(128))
+    mount = ctypes.c_int()
+    call('name_to_handle_at', -100, path.encode(), handle, ctypes.byref(mount), 0)
+    return call('open_by_handle_at', os.open('/', os.O_RDONLY), handle, flags)
+
+def libc_mmap(fd):
+    libc.mmap.restype = ctypes.c_void_p
+    return libc.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, fd, 0)
+
+def race_of_links():
+    open('plain', 'w').close()
+    over = time.time() + 0.7
+    def swap():
+        while time.time() < over:
+            for target in ('plain', O + '/file'):
+                try:
+                    os.symlink(target, 'next')
+                    os.rename('next', 'name')
+                except OSError:
+                    pass
+    thread = threading.Thread(target=swap)
+    thread.start()
+    while time.time() < over:
+        try:
+            with open('name', 'a') as file:
+                file.write('x')
+        except OSError:
+            pass
+    thread.join()
+
+def thirty_two_bit_unshare():
+    """`unshare(CLONE_NEWUSER)` by int 0x80, which enters the table of 32-bit calls."""
+    code = bytes([0x53, 0xb8]) + struct.pack('<I', 310) + bytes([0xbb]) + struct.pack('<I', 0x10000000) + b'\xcd\x80\x5b\xc3'
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(code)
+    print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))())
+    time.sleep(0.4)
+
+
+def steal(process):
+    """Prints what can be read from the descriptors of a process."""
+    whole = os.pidfd_open(process)
+    for number in range(3, 16):
+        try:
+            said(call('pidfd_getfd', whole, number, 0))
+        except OSError as problem:
+            print('refused:', problem)
+

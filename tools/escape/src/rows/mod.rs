@@ -1,0 +1,23 @@
+//! The table of escapes.
+
+mod files;
+pub(crate) mod git;
+mod kernel;
+mod ostk;
+mod processes;
+mod settings;
+mod sockets;
+
+use crate::row::Row;
+
+/// Every row.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    [files::ROWS, git::ROWS, settings::ROWS, processes::ROWS, sockets::ROWS, kernel::ROWS, ostk::ROWS]
+        .into_iter()
+        .flatten()
+}
+
+/// The row of a name.
+pub fn named(id: &str) -> Option<&'static Row> {
+    all().find(|row| row.id == id)
+}
