@@ -9,6 +9,7 @@
 mod call;
 mod daemon;
 mod figure;
+mod files;
 mod gate;
 mod history;
 mod log;
@@ -35,6 +36,7 @@ const AREAS: &[(&str, Area)] = &[
     ("call", call::measure),
     ("merge", merge::measure),
     ("sandbox", sandbox::measure),
+    ("sandbox-files", files::measure),
     ("relay", relay::measure),
     ("daemon", daemon::measure),
 ];
@@ -53,7 +55,7 @@ fn main() -> Result<()> {
         // Below the working directory: a temporary directory in memory would make every sync free.
         let place = tempfile::Builder::new().prefix(".ostk-bench-").tempdir_in(".")?;
         for figure in measure(&place.path().canonicalize()?).with_context(|| format!("area {area}"))? {
-            println!("{area:<8} {figure}");
+            println!("{area:<13} {figure}");
             figures.push((area, figure));
         }
     }
