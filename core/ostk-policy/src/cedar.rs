@@ -23,12 +23,13 @@ use crate::{
     facts::Facts,
     grant,
     index::{MORE_GOVERNANCE, NOT_SOURCE},
+    listing::ListedRule,
     pack::{self, Pack},
     path::{PathPattern, components, fold},
     pin::{At, DenyToken, Execute, PathList, Pin},
     request::{ActorKind, Argument, Class, Resource},
     shell,
-    verdict::RuleRef,
+    verdict::{Effect, RuleRef},
 };
 
 /// Longest text of a rule without an `@id`, in characters.
@@ -75,6 +76,8 @@ pub(crate) struct Evaluation {
 pub(crate) struct Engine {
     set: PolicySet,
     rules: HashMap<PolicyId, (Arc<RuleRef>, Permit)>,
+    /// As they were given.
+    order: Vec<PolicyId>,
     types: HashMap<&'static str, EntityTypeName>,
     authorizer: Authorizer,
     entities: Entities,
@@ -96,10 +99,25 @@ impl Engine {
         Ok(Self {
             set: set.map_err(|e| e.to_string())?,
             rules: rules.iter().map(|r| (r.policy.id().clone(), (Arc::clone(&r.at), r.permit))).collect(),
+            order: rules.iter().map(|rule| rule.policy.id().clone()).collect(),
             types,
             authorizer: Authorizer::new(),
             entities: Entities::empty(),
         })
+    }
+
+    /// The rules in the order in which they were given.
+    pub(crate) fn listed(&self) -> Vec<ListedRule> {
+        let listed = |id: &PolicyId| {
+            let (policy, (at, permit)) = (self.set.policy(id)?, self.rules.get(id)?);
+            let effect = match (policy.effect(), permit) {
+                (CedarEffect::Forbid, _) => Effect::Deny,
+                (CedarEffect::Permit, Permit::Freely) => Effect::Allow,
+                (CedarEffect::Permit, Permit::Ask | Permit::Narrow) => Effect::Ask,
+            };
+            Some(ListedRule { at: RuleRef::clone(at), effect, source: policy.to_string() })
+        };
+        self.order.iter().filter_map(listed).collect()
     }
 
     /// Evaluates every policy of the set. `pin` is that of the actor, `packs` those that are in the set.

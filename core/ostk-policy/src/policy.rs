@@ -21,6 +21,7 @@ use crate::{
     host::HostPattern,
     humanfile::Humanfile,
     index::PinIndex,
+    listing::ListedRule,
     pack::{MAX_PACKS, Objections, Pack},
     path::PathPattern,
     pin::Pin,
@@ -237,6 +238,10 @@ impl Policy {
     pub fn bounds(&self, actor: &Actor) -> Bounds {
         let pin = actor.pin.as_ref().map(|name| self.pins.get(name).map(|loaded| &loaded.pin));
         bounds(actor, pin, &self.hosts)
+    }
+
+    pub(crate) fn listed(&self) -> Vec<ListedRule> {
+        self.all.listed()
     }
 
     /// Both layers of HUMANFILE as one.

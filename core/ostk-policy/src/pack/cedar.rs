@@ -53,7 +53,7 @@ pub(crate) fn rules(pack: &Pack) -> Vec<Made> {
 }
 
 fn policy(at: &Arc<RuleRef>, asks: bool, when: &str) -> Made {
-    let effect = if asks { "permit" } else { "forbid" };
+    let effect = if asks { "@effect(\"ask-if-permitted\")\npermit" } else { "forbid" };
     let source = format!(
         "{effect} (principal, action, resource)\nwhen {{ (principal is Agent || principal is World) && {when} }};"
     );

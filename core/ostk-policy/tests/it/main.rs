@@ -18,6 +18,7 @@ mod defaults;
 mod gate;
 mod grants;
 mod humanfile;
+mod listing;
 mod naive;
 mod oracle;
 mod packs;
