@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Why(Why),
     /// Capability boundaries.
     Pin(Pin),
+    /// The rules in force.
+    Policy(Policy),
+    /// Check the documents that govern: pins, rules, HUMANFILE, Agentfiles.
+    Lint(Lint),
     /// The operator's secrets: set, show, list and test them.
     Secret(SecretArgs),
     /// Sign governing documents, or check their signatures.
@@ -395,6 +399,42 @@ pub(crate) struct Sign {
     /// Check the signatures of these documents, or of all, instead.
     #[arg(long, conflicts_with = "gpg")]
     pub(crate) verify: bool,
+}
+
+/// Arguments of `ostk policy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Policy {
+    #[command(subcommand)]
+    pub(crate) action: PolicyAction,
+}
+
+/// What to do with the rules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyAction {
+    /// Print every rule that the documents come to, with the line it stands on.
+    Show {
+        /// Print them in another language.
+        #[arg(long = "as", value_enum, value_name = "LANGUAGE")]
+        form: Option<PolicyForm>,
+        /// Of the rules of pins, only those of this one.
+        #[arg(long, value_name = "NAME")]
+        pin: Option<String>,
+    },
+}
+
+/// A language of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyForm {
+    /// One Cedar policy set.
+    Cedar,
+}
+
+/// Arguments of `ostk lint`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Lint {
+    /// Only these files, each known by its name; every document that governs by default.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Arguments of `ostk show`.

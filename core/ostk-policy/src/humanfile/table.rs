@@ -105,15 +105,17 @@ const ONE: Shape = Shape::Words(1, 1);
 pub(super) const ROWS: [Row; 19] = [
     row(HumanfileKey::Identity, "IDENTITY", (ONE, true, "IDENTITY name"), identity),
     row(HumanfileKey::Sign, "SIGN", (ONE, true, "SIGN fingerprint"), fingerprint),
-    row(HumanfileKey::Trust, "TRUST", (ONE, true, "TRUST unsigned"), |_, word| {
+    idle(row(HumanfileKey::Trust, "TRUST", (ONE, true, "TRUST unsigned"), |_, word| {
         one_of(word, &["unsigned", "signed"])
-    }),
+    })),
     row(HumanfileKey::Mode, "MODE", (ONE, true, "MODE governed"), |_, word| {
         one_of(word, &Mode::ALL.map(Mode::as_str))
     }),
     row(HumanfileKey::Model, "MODEL", (ONE, true, "MODEL id"), |_, word| name(word)),
-    row(HumanfileKey::Fallback, "FALLBACK", (ONE, true, "FALLBACK id"), |_, word| name(word)),
-    row(HumanfileKey::Available, "AVAILABLE", (Shape::Each, false, "AVAILABLE id …"), |_, word| name(word)),
+    idle(row(HumanfileKey::Fallback, "FALLBACK", (ONE, true, "FALLBACK id"), |_, word| name(word))),
+    idle(row(HumanfileKey::Available, "AVAILABLE", (Shape::Each, false, "AVAILABLE id …"), |_, word| {
+        name(word)
+    })),
     idle(row(HumanfileKey::Preprocess, "PREPROCESS", (ONE, true, "PREPROCESS id"), |_, word| name(word))),
     row(HumanfileKey::Secret, "SECRET", (Shape::Each, false, "SECRET NAME …"), secret),
     row(HumanfileKey::Connect, "CONNECT", (Shape::Each, false, "CONNECT host[:port] …"), host),

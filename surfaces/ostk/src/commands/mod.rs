@@ -10,8 +10,10 @@ mod demo;
 mod health;
 mod hook;
 mod inspect;
+mod lint;
 mod mcp;
 mod pin;
+mod policy;
 mod project;
 mod run;
 mod secret;
@@ -33,6 +35,8 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Boot(args) => health::boot(&args, output),
         Command::Doctor => health::doctor(output),
         Command::Audit(args) => audit::audit(&args.action, output),
+        Command::Lint(args) => lint::lint(&args, output),
+        Command::Policy(args) => policy::policy(&args.action, output),
         Command::Pin(args) => pin::pin(&args.action, output),
         Command::Secret(args) => secret::secret(&args.action, output),
         Command::Sign(args) => sign::sign(&args, output),

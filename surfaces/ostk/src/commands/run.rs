@@ -2,6 +2,8 @@
 
 mod compose;
 
+pub(crate) use compose::refused;
+
 use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 use libostk::{CallOptions, Client, Identity};

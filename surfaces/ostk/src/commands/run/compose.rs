@@ -6,7 +6,8 @@
 
 use std::{env, fs, path::Path};
 
-use ostk_agent::{Agentfile, AgentfileError};
+use ostk_agent::{Agentfile, AgentfileError, Use};
+use ostk_policy::Humanfile;
 
 use crate::failure::Failure;
 
@@ -34,15 +35,27 @@ pub(super) fn compose(path: &Path, root: &Path, pin: Option<&str>) -> Result<Age
         profiles.push(name);
     }
     if file.from == "auto" {
-        file.from = env::var("OSTK_MODEL").map_err(|_| {
-            Failure::usage("FROM auto: no model is named")
-                .hint("name one, or export OSTK_MODEL=claude-sonnet-4-6")
-        })?;
+        file.from = auto(&root)?;
     }
     if let Some(pin) = pin {
         file.pin = Some(pin.to_owned());
     }
     Ok(file)
+}
+
+/// The model of `FROM auto`: that of the environment, else that of HUMANFILE.
+fn auto(root: &Path) -> Result<String, Failure> {
+    if let Ok(model) = env::var("OSTK_MODEL") {
+        return Ok(model);
+    }
+    let documents = ostk_daemon::read_documents(&root.join(".ostk"));
+    let layers = (documents.global_humanfile.as_deref(), documents.humanfile.as_deref());
+    let file = Humanfile::layered(layers.0, layers.1)
+        .map_err(|errors| Failure::check(errors).hint("ostk lint shows each with its line"))?;
+    file.model().map(str::to_owned).ok_or_else(|| {
+        Failure::usage("FROM auto: no model is named")
+            .hint("name one in HUMANFILE, or export OSTK_MODEL=claude-sonnet-4-6")
+    })
 }
 
 /// Reads one Agentfile, with the texts and skills that it names.
@@ -54,9 +67,7 @@ fn read(path: &Path, root: &Path) -> Result<Agentfile, Failure> {
     let text = bounded(path).map_err(|reason| Failure::usage(format!("{}: {reason}", path.display())))?;
     let parsed = Agentfile::parse_with_uses(&text, &|name| env::var(name).ok());
     let (mut file, uses) = parsed.map_err(refuse)?;
-    let kernels: Vec<_> =
-        uses.into_iter().filter(|used| !SETTLED_HERE.contains(&used.name.as_str())).collect();
-    let refused = ostk_kernel::not_carried_out(&kernels);
+    let refused = refused(uses);
     if !refused.is_empty() {
         return Err(refuse(refused));
     }
@@ -67,6 +78,13 @@ fn read(path: &Path, root: &Path) -> Result<Agentfile, Failure> {
         file.prompts.push(text.map_err(|reason| Failure::usage(format!("SKILL {name}: {reason}")))?);
     }
     Ok(file)
+}
+
+/// The directives that nothing here or in the kernel carries out.
+pub(crate) fn refused(uses: Vec<Use>) -> Vec<AgentfileError> {
+    let kernels: Vec<_> =
+        uses.into_iter().filter(|used| !SETTLED_HERE.contains(&used.name.as_str())).collect();
+    ostk_kernel::not_carried_out(&kernels)
 }
 
 fn profile(root: &Path, name: &str) -> Result<Agentfile, Failure> {
