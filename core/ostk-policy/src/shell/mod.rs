@@ -11,6 +11,7 @@ mod code;
 mod danger;
 mod expand;
 mod ground;
+mod launchers;
 mod output;
 mod paths;
 mod plain;

@@ -1,11 +1,11 @@
 //! Programs that run other programs: whom they run, and with which arguments.
 //!
-//! A table for those that take options and then a command (`sudo`, `timeout`, `xargs`), functions for the others
-//! (`find`, `ssh`, shells, interpreters). Options that are not in the table are taken to have no value, which at worst
-//! lists an option's value as a command.
+//! A table for those that take options and then a command (`sudo`, `timeout`), functions for the others (`find`, `ssh`,
+//! shells, interpreters); container engines, git and terminals are in `launchers`. Options that are not in the table are
+//! taken to have no value, which at worst lists an option's value as a command.
 
 use super::{
-    Simple,
+    Simple, launchers,
     word::{FETCHED, FILE, OUTPUT, Word, join},
 };
 
@@ -140,10 +140,10 @@ pub(super) fn inner(simple: &Simple) -> Vec<Inner> {
         "parallel" => parallel(simple),
         "find" | "fd" | "fdfind" => find(simple),
         "awk" | "gawk" | "mawk" | "nawk" => code(simple, operands(args, "Fvf", &[]).first()),
-        "docker" | "podman" | "nerdctl" | "docker-compose" => container(simple),
-        "kubectl" | "oc" => after_dashes(simple),
-        "git" => git(simple),
-        "tmux" | "screen" => terminal(simple),
+        "docker" | "podman" | "nerdctl" | "docker-compose" => launchers::container(simple),
+        "kubectl" | "oc" => launchers::after_dashes(simple),
+        "git" => launchers::git(simple),
+        "tmux" | "screen" => launchers::terminal(simple),
         "tar" | "rsync" | "vim" | "vi" | "nvim" | "ex" | "gdb" => Vec::new(),
         _ if SUBCOMMANDS.iter().any(|(name, verb)| *name == program && begins(args, verb)) => {
             let rest = args.get(1..).unwrap_or_default();
@@ -183,7 +183,7 @@ fn wrapped(simple: &Simple, rest: &[Word], own: usize) -> Vec<Inner> {
     found
 }
 
-fn derive(simple: &Simple, words: Vec<Word>, assignments: Vec<(String, Word)>) -> Simple {
+pub(super) fn derive(simple: &Simple, words: Vec<Word>, assignments: Vec<(String, Word)>) -> Simple {
     Simple {
         words,
         assignments,
@@ -277,7 +277,7 @@ fn given(simple: &Simple, input: &Word, here: bool) -> Vec<Inner> {
     if file { Vec::new() } else { vec![Inner::Text { by: simple.show(), text: input.clone(), here }] }
 }
 
-fn text_of(simple: &Simple, text: &Word) -> Inner {
+pub(super) fn text_of(simple: &Simple, text: &Word) -> Inner {
     Inner::Text { by: simple.show(), text: text.clone(), here: false }
 }
 
@@ -431,128 +431,6 @@ fn interpreter(simple: &Simple) -> Vec<Inner> {
             .map(|word| Inner::Code { by: by.clone(), text: word.clone() })
             .collect(),
     }
-}
-
-/// `docker run … image command…`, `docker exec … container command…`.
-fn container(simple: &Simple) -> Vec<Inner> {
-    const SHORT: &str = "aecfhlmpuvwH";
-    const LONG: [&str; 34] = [
-        "add-host",
-        "attach",
-        "cap-add",
-        "cap-drop",
-        "cidfile",
-        "cpus",
-        "device",
-        "dns",
-        "entrypoint",
-        "env",
-        "env-file",
-        "expose",
-        "file",
-        "gpus",
-        "group-add",
-        "hostname",
-        "ip",
-        "label",
-        "link",
-        "log-driver",
-        "memory",
-        "mount",
-        "name",
-        "net",
-        "network",
-        "pid",
-        "platform",
-        "publish",
-        "pull",
-        "restart",
-        "security-opt",
-        "user",
-        "volume",
-        "workdir",
-    ];
-    let global =
-        operands(simple.args(), "cHlf", &["context", "host", "config", "log-level", "file", "project-name"]);
-    let mut rest = global;
-    if rest.first().is_some_and(|word| matches!(word.as_str(), "compose" | "container")) {
-        rest = operands(
-            rest.get(1..).unwrap_or_default(),
-            "fp",
-            &["file", "project-name", "profile", "env-file"],
-        );
-    }
-    let Some((verb, rest)) = rest.split_first() else { return Vec::new() };
-    if !matches!(verb.as_str(), "run" | "exec" | "create") {
-        return Vec::new();
-    }
-    let entry = value_of(rest, &["--entrypoint"]);
-    let command = operands(rest, SHORT, &LONG).get(1..).unwrap_or_default();
-    let words: Vec<Word> = entry.into_iter().chain(command.iter().cloned()).collect();
-    if words.is_empty() { Vec::new() } else { vec![Inner::Command(derive(simple, words, Vec::new()))] }
-}
-
-/// `kubectl exec pod -- command…`.
-fn after_dashes(simple: &Simple) -> Vec<Inner> {
-    let mut parts = simple.args().splitn(2, |word| word.as_str() == "--");
-    let words = parts.nth(1).unwrap_or_default().to_vec();
-    if words.is_empty() { Vec::new() } else { vec![Inner::Command(derive(simple, words, Vec::new()))] }
-}
-
-/// The commands that git runs for `bisect run`, `submodule foreach`, `rebase --exec` and aliases that begin with `!`.
-fn git(simple: &Simple) -> Vec<Inner> {
-    let args = simple.args();
-    let mut found: Vec<Inner> = Vec::new();
-    let exec = value_of(args, &["--exec", "-x"]).filter(|_| simple.texts().any(|text| text == "rebase"));
-    found.extend(exec.map(|text| Inner::Text { by: simple.show(), text, here: false }));
-    let filter = value_of(args, &["--tree-filter", "--index-filter", "--msg-filter", "--env-filter"]);
-    found.extend(filter.map(|text| Inner::Text { by: simple.show(), text, here: false }));
-    for (at, pair) in args.windows(2).enumerate() {
-        let [first, second] = pair else { continue };
-        let rest = || args.get(at + 2..).unwrap_or_default().to_vec();
-        match (first.as_str(), second.as_str()) {
-            ("bisect", "run") => found.push(Inner::Command(derive(simple, rest(), Vec::new()))),
-            ("submodule", "foreach") => {
-                let words = rest();
-                let text = join(operands(&words, "", &[]));
-                found.push(Inner::Text { by: simple.show(), text, here: false });
-            }
-            ("-c", setting) => {
-                let value = setting.split_once('=').map(|(_, value)| value.trim_start_matches('!'));
-                let shell = setting.contains("=!");
-                found.extend(value.filter(|_| shell).map(|value| text_of(simple, &Word::new(value))));
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// What a terminal multiplexer is told to start.
-fn terminal(simple: &Simple) -> Vec<Inner> {
-    let args = simple.args();
-    let starts = [
-        "new-session",
-        "new",
-        "new-window",
-        "neww",
-        "split-window",
-        "splitw",
-        "run-shell",
-        "run",
-        "respawn-pane",
-    ];
-    let Some(at) = args.iter().position(|word| starts.contains(&word.as_str())) else {
-        let screen = simple.program() == "screen";
-        let words = if screen { operands(args, "SpXchtT", &[]) } else { &[] };
-        return if words.is_empty() {
-            Vec::new()
-        } else {
-            vec![Inner::Command(derive(simple, words.to_vec(), Vec::new()))]
-        };
-    };
-    let words = operands(args.get(at + 1..).unwrap_or_default(), "sntcFxye", &[]);
-    if words.is_empty() { Vec::new() } else { vec![text_of(simple, &join(words))] }
 }
 
 /// The script that a shell or an interpreter is given.
