@@ -12,9 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostk_sandbox::{Exit, Namespaces, Network, Probe, Sandbox, Spec, probe};
+use ostk_sandbox::{Exit, Namespaces, Network, Probe, Sandbox, Spec, WindowSize, probe};
 
 const ROUNDS: usize = 300;
+/// Far more than a command here takes.
+const LONG: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let place = std::env::temp_dir().join(format!("spawn-cost-{}", std::process::id()));
@@ -39,6 +41,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         spec.network = network;
         compare(name, &Sandbox::new(probe), &spec)?;
     }
+    // What an agent in a terminal has: started, and served from outside while it runs.
+    spec.network = Network::Relayed { ports: vec![3128, 8080] };
+    let started = Spec { stdin: Some(Vec::new()), ..spec.clone() };
+    compare("everything, and two relays", &Sandbox::new(machine.clone()), &started)?;
+    let size = Some(WindowSize { rows: 24, columns: 80 });
+    let terminal = Spec { terminal: size, ..started };
+    compare("everything, two relays and a terminal", &Sandbox::new(machine.clone()), &terminal)?;
+    let observed = Spec { network: Network::Host, observe: true, ..spec };
+    compare("everything, and observed", &Sandbox::new(machine), &observed)?;
     fs::remove_dir_all(&place)?;
     Ok(())
 }
@@ -51,7 +62,10 @@ fn compare(name: &str, sandbox: &Sandbox, spec: &Spec) -> Result<(), Box<dyn Err
         command.env_clear().stdin(Stdio::piped()).output()?;
         let outside = started.elapsed();
         let started = Instant::now();
-        let outcome = sandbox.run(spec)?;
+        let outcome = match spec.network {
+            Network::Relayed { .. } => sandbox.start(spec)?.wait(LONG)?.ok_or("it does not end")?,
+            _ => sandbox.run(spec)?,
+        };
         added.push(started.elapsed().saturating_sub(outside));
         plain.push(outside);
         if outcome.exit != Exit::Code(0) {
