@@ -135,6 +135,11 @@ impl Pin {
         self.deny_paths.iter().map(|at| &at.value)
     }
 
+    /// The commands that it takes away, as `git push`.
+    pub fn denied_verbs(&self) -> impl Iterator<Item = &str> {
+        self.deny_verbs.iter().map(|at| at.value.as_str())
+    }
+
     /// What it says about commands; `None` when it does not say. Nothing may run when there is no `execute:` line and a
     /// `read:` or `write:` line.
     pub fn execute(&self) -> Option<Execute> {
