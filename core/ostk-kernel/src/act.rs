@@ -124,6 +124,8 @@ pub enum Op {
         timeout_ms: u64,
         /// What the sandbox keeps it to.
         bounds: Box<Bounds>,
+        /// Note what it asks the system for.
+        observe: bool,
     },
     /// Scan the workspace for changes made outside the kernel.
     Scan,
@@ -252,6 +254,8 @@ pub struct ShellEnd {
     pub dropped_bytes: u64,
     /// Wall clock.
     pub duration_ms: u64,
+    /// What it asked for, when it was observed: the member `observed` of the result of `process.learn`.
+    pub observed: Option<Value>,
 }
 
 /// What is known of a model before it is called.

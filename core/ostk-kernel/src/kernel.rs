@@ -444,7 +444,7 @@ impl Kernel {
             | "hook.after" => {
                 self.start_file(job);
             }
-            "shell.run" => self.start_shell(job),
+            "shell.run" | "process.learn" => self.start_shell(job),
             "process.start" | "process.interact" | "search" => self.start_op(job),
             "agent.spawn" | "agent.signal" | "agent.wait" => self.start_agent_call(job),
             "net.resolve" | "net.connect" | "net.closed" | "model.relay" | "model.relayed" => {

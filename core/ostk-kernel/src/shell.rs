@@ -97,7 +97,8 @@ impl Kernel {
         let intent = self.record_with(&job.caller, &event, vec![(command_blob, bytes)], Awaited::Durable);
         let bounds = Box::new(self.gate.bounds(&request.actor));
         job.stage = Stage::Shell(ShellStage::Running { intent, touched: BTreeSet::new() });
-        self.run_for(job, Op::Shell { command, cwd, timeout_ms, bounds }, Some(intent + 1));
+        let observe = job.syscall.name == "process.learn";
+        self.run_for(job, Op::Shell { command, cwd, timeout_ms, bounds, observe }, Some(intent + 1));
     }
 
     pub(crate) fn resume_shell(&mut self, mut job: Job, outcome: Outcome) {
@@ -222,9 +223,15 @@ impl Kernel {
         self.record_with(&job.caller, &event, blobs, Awaited::Durable);
         let after = Some(self.state.next_seq);
         let result = match end {
-            Ok(end) => Ok(json!({ "intent": intent, "exit": end.exit, "timed_out": end.timed_out,
-                "stdout": shown(&end.stdout), "stderr": shown(&end.stderr), "dropped_bytes": end.dropped_bytes,
-                "duration_ms": end.duration_ms, "changed": changed })),
+            Ok(end) => {
+                let mut result = json!({ "intent": intent, "exit": end.exit, "timed_out": end.timed_out,
+                    "stdout": shown(&end.stdout), "stderr": shown(&end.stderr),
+                    "dropped_bytes": end.dropped_bytes, "duration_ms": end.duration_ms, "changed": changed });
+                if let (Some(members), Some(observed)) = (result.as_object_mut(), end.observed) {
+                    members.insert("observed".to_owned(), observed);
+                }
+                Ok(result)
+            }
             Err(message) => Err(CallError::new(Code::Failed, message)),
         };
         self.finish(job, result, after);

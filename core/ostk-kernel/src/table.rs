@@ -479,6 +479,25 @@ pub const TABLE: &[Syscall] = &[
         result: &[("output", "the last lines"), ("alive", "whether it runs")],
     },
     Syscall {
+        name: "process.learn",
+        class: Class::ShellExec,
+        effect: Effect::Write,
+        doc: "Run a command as shell.run does, and say which files, programs and addresses it asked for.",
+        args: &[need("command", Text, "a command line for sh -c"), CWD, TIMEOUT, REASON],
+        result: &[
+            ("exit", "exit code, 128 + signal"),
+            ("stdout", "standard output, bounded"),
+            ("stderr", "standard error, bounded"),
+            ("timed_out", "the deadline passed"),
+            ("changed", "files it changed"),
+            ("duration_ms", "wall clock"),
+            (
+                "observed",
+                "paths in the workspace: read, written, files_made, directories_made, names_gone; programs outside it, connected, truncated",
+            ),
+        ],
+    },
+    Syscall {
         name: "process.start",
         class: Class::ShellExec,
         effect: Effect::Write,

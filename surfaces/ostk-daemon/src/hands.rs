@@ -104,9 +104,9 @@ impl Hands {
 
     fn long(&self, id: OpId, op: Op) -> Outcome {
         match op {
-            Op::Shell { command, cwd, timeout_ms, bounds } => {
+            Op::Shell { command, cwd, timeout_ms, bounds, observe } => {
                 let before = self.scan().unwrap_or_default();
-                let end = self.processes.run(id, &command, &cwd, timeout_ms, &bounds);
+                let end = self.processes.run(id, &command, &cwd, timeout_ms, &bounds, observe);
                 match self.scan() {
                     Ok(after) => Outcome::Shell { end, before, after },
                     Err(problem) => Outcome::Shell { end: end.and(Err(problem)), before, after: Vec::new() },

@@ -11,6 +11,7 @@ mod handles;
 mod hands;
 pub mod hooks;
 mod host;
+mod learned;
 mod lookup;
 pub mod mcp;
 mod outbox;

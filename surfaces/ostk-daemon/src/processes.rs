@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     handles::Handles,
     hands::lock,
+    learned::learned,
     settings::{Credentials, Settings},
 };
 
@@ -198,10 +199,12 @@ impl Processes {
         cwd: &str,
         timeout_ms: u64,
         bounds: &Bounds,
+        observe: bool,
     ) -> Result<ShellEnd, String> {
         let mut spec = self.spec(&format!("{id}"), command, cwd, bounds);
         spec.limits.wall = Duration::from_millis(timeout_ms);
         spec.stdin = Some(Vec::new());
+        spec.observe = observe;
         if lock(&self.running).was_ended(&id) {
             return Err("it was ended before it began".to_owned());
         }
@@ -211,6 +214,7 @@ impl Processes {
         let ended = process.wait(patience);
         lock(&self.running).remove(&id);
         let _ = fs::remove_dir_all(&spec.scratch);
+        let state_dir = self.scratch.parent().unwrap_or(&self.scratch);
         let outcome =
             ended.map_err(|error| error.to_string())?.ok_or("the command did not end after its deadline")?;
         let mut stderr = outcome.stderr.to_bytes();
@@ -222,6 +226,7 @@ impl Processes {
             stderr,
             dropped_bytes: outcome.stdout.omitted() + outcome.stderr.omitted(),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+            observed: outcome.observed.as_ref().map(|observed| learned(observed, &self.root, state_dir)),
         })
     }
 
@@ -484,7 +489,7 @@ mod tests {
         let mut bounds =
             Bounds { writable: vec![String::new()], protected, network: true, ..Bounds::default() };
         narrow(&mut bounds);
-        let end = processes.run(1, command, "", 60_000, &bounds).unwrap();
+        let end = processes.run(1, command, "", 60_000, &bounds, false).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (end.exit, text(end.stdout), text(end.stderr))
     }
@@ -497,10 +502,10 @@ mod tests {
     fn a_command_that_is_ended_before_it_begins_does_nothing() {
         let (_place, processes) = workspace();
         processes.kill(7);
-        let refused = processes.run(7, "touch src/made", "", 60_000, &anywhere()).unwrap_err();
+        let refused = processes.run(7, "touch src/made", "", 60_000, &anywhere(), false).unwrap_err();
         assert!(refused.contains("before it began"), "{refused}");
         assert!(!processes.root.join("src/made").exists());
-        assert_eq!(processes.run(8, "touch src/made", "", 60_000, &anywhere()).unwrap().exit, 0);
+        assert_eq!(processes.run(8, "touch src/made", "", 60_000, &anywhere(), false).unwrap().exit, 0);
     }
 
     #[test]
@@ -552,7 +557,7 @@ mod tests {
         let (_place, processes) = workspace();
         start(&processes, "web", "sleep 600").unwrap();
         processes.kill_all();
-        assert!(processes.run(1, "true", "", 60_000, &anywhere()).is_err());
+        assert!(processes.run(1, "true", "", 60_000, &anywhere(), false).is_err());
         assert!(start(&processes, "again", "true").is_err());
         assert_eq!(interact(&processes, "web", "kill").unwrap()["exit"], 128 + 9);
     }

@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Log(FileArg),
     /// Explain the verdict on a call, without making it.
     Why(Why),
+    /// Run a command, propose the least pin that it needs, and try it out.
+    Learn(Learn),
     /// Capability boundaries.
     Pin(Pin),
     /// The rules in force.
@@ -161,6 +163,20 @@ pub(crate) struct Run {
     /// Check the Agentfile and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Arguments of `ostk learn`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Learn {
+    /// The command. It runs twice: to be watched, and under the pin.
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
+    /// The pin's name; the command's by default. What a pin of that name allows and denies already, stays.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Save the pin if the command passes under it.
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 /// Arguments of `ostk demo`.

@@ -235,7 +235,7 @@ fn every_call_of_the_table_has_code() {
         "file.write": { "path": "d", "content": "d" },
         "hook.after": { "tool": "Edit", "paths": ["a"] }, "hook.before": { "tool": "Edit", "access": "edit", "path": "a" },
         "lock": { "action": "status", "name": "l" }, "note": { "text": "t" }, "nudge": { "lineage": "v", "text": "t" },
-        "process.interact": { "alias": "p", "action": "read_tail" }, "process.start": { "alias": "p", "command": "true" },
+        "process.interact": { "alias": "p", "action": "read_tail" }, "process.learn": { "command": "true" }, "process.start": { "alias": "p", "command": "true" },
         "search": { "pattern": "x" }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },
     });
     let mut host = Host::new();

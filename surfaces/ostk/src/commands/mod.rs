@@ -10,6 +10,7 @@ mod demo;
 mod health;
 mod hook;
 mod inspect;
+mod learn;
 mod lint;
 mod mcp;
 mod pin;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Audit(args) => audit::audit(&args.action, output),
         Command::Lint(args) => lint::lint(&args, output),
         Command::Policy(args) => policy::policy(&args.action, output),
+        Command::Learn(args) => learn::learn(&args, output),
         Command::Pin(args) => pin::pin(&args.action, output),
         Command::Secret(args) => secret::secret(&args.action, output),
         Command::Sign(args) => sign::sign(&args, output),

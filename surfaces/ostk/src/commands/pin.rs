@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -35,7 +35,7 @@ fn issue(name: &str, caps: &str, output: &Output) -> Done {
     check_caps(caps)?;
     let text = ostk_policy::scaffold(name, caps);
     let project = connect::project()?;
-    let path = project.state_dir().join("pins").join(name).join("pin.caps");
+    let path = path(&project, name);
     write_new(&path, &text)?;
     let reloaded = reload(&project)?;
     let value = json!({ "name": name, "path": path, "reloaded": reloaded });
@@ -47,7 +47,12 @@ fn issue(name: &str, caps: &str, output: &Output) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_name(name: &str) -> Result<(), Failure> {
+/// Where the pin of that name is, if there is one.
+pub(crate) fn path(project: &Project, name: &str) -> PathBuf {
+    project.state_dir().join("pins").join(name).join("pin.caps")
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > MAX_NAME || name.starts_with('.') || !name.chars().all(plain) {
         let what = format!("not a name for a pin: {name:?}");
@@ -83,8 +88,16 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     Ok(file.sync_all()?)
 }
 
+/// Writes a pin, in place of the one that may be there.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, text).map_err(|error| Failure::check(format!("{}: {error}", path.display())))
+}
+
 /// Tells a running daemon; false when none runs.
-fn reload(project: &Project) -> Result<bool, Failure> {
+pub(crate) fn reload(project: &Project) -> Result<bool, Failure> {
     let Some(mut client) = connect::running(project) else { return Ok(false) };
     client.attach(&Identity::Operator(connect::user()), "ostk", None)?;
     client.call("policy.reload", &json!({}), &CallOptions::default())?;

@@ -66,15 +66,10 @@ fn wait(client: &mut Client, name: &str) -> Result<Value, Failure> {
 
 /// Runs a command in the sandbox, under a lineage of its own.
 fn command(args: &Run, output: &Output) -> Done {
-    let program = args.command.first().map(String::as_str).unwrap_or_default();
-    let stem = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or("command");
-    let name = args
-        .name
-        .clone()
-        .unwrap_or_else(|| stem.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect());
+    let name = args.name.clone().unwrap_or_else(|| stem(&args.command));
     let project = connect::project()?;
     let mut client = connect::attach(&project, &Identity::Agent(name), args.pin.as_deref())?;
-    let line = args.command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
+    let line = command_line(&args.command);
     let call = json!({ "command": line, "cwd": cwd()?, "timeout_ms": 3_600_000 });
     let options = CallOptions {
         // Whoever interrupts this program ends the command with it.
@@ -92,6 +87,18 @@ fn command(args: &Run, output: &Output) -> Done {
     }
     let exit = result["exit"].as_i64().and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1);
     Ok(ExitCode::from(exit))
+}
+
+/// The name of a program, as a name for what it does.
+pub(crate) fn stem(command: &[String]) -> String {
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    let stem = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or("command");
+    stem.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+}
+
+/// The words as a line for `sh`.
+pub(crate) fn command_line(words: &[String]) -> String {
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A word as `sh` reads it back unchanged.

@@ -17,6 +17,7 @@ mod contract;
 mod fixture;
 mod full_disk;
 mod health;
+mod learn;
 mod lint;
 mod pin;
 mod project;
