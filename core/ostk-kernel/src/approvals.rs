@@ -6,7 +6,7 @@
 //! a caller that repeats its call meets the question, or the answer, again. Which calls need consent the gate says.
 
 use ostk_log::{Hash, Timestamp};
-use ostk_policy::{Request, Verdict};
+use ostk_policy::{Request, Resource, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ const MAX_OPEN: usize = 256;
 pub enum Scope {
     /// One call.
     Once,
-    /// Every such call on the same resource until the session ends.
+    /// Every such call on the same resource, with no more labels, until the session ends.
     Session,
 }
 
@@ -71,19 +71,34 @@ pub struct Answer {
     pub used: bool,
 }
 
+/// What a consent covers of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cover {
+    /// All that it touches: it was asked about as a whole.
+    Whole,
+    /// Only this part: the consent is for the resource.
+    Part,
+}
+
 impl Approval {
-    /// Whether its consent covers a call.
-    fn covers(&self, asker: &Asker<'_>) -> bool {
-        let Some(answer) = self.answer.as_ref().filter(|answer| answer.granted) else { return false };
-        self.lineage == asker.lineage
-            && match answer.scope {
-                Scope::Once => !answer.used && self.call == asker.call,
-                Scope::Session => {
-                    self.session == asker.session
-                        && self.request.call == asker.request.call
-                        && self.request.resource == asker.request.resource
-                }
-            }
+    /// Whether its consent covers a call. Data that took a label since then is other data than was consented to.
+    fn covers(&self, asker: &Asker<'_>) -> Option<Cover> {
+        let (asked, request) = (&self.request, asker.request);
+        let answer = self.answer.as_ref().filter(|answer| answer.granted && self.lineage == asker.lineage)?;
+        if !request.labels.iter().all(|label| asked.labels.contains(label)) {
+            return None;
+        }
+        let whole = (self.call == asker.call).then_some(Cover::Whole);
+        // The name of a tool does not say whom it reaches: its arguments do.
+        let tool = matches!(request.resource, Resource::Tool(_));
+        let part = asked.call == request.call
+            && asked.resource == request.resource
+            && (!tool || asked.args == request.args);
+        match answer.scope {
+            Scope::Once => whole.filter(|_| !answer.used),
+            Scope::Session if self.session != asker.session => None,
+            Scope::Session => whole.or(part.then_some(Cover::Part)),
+        }
     }
 }
 
@@ -119,15 +134,17 @@ impl Kernel {
         let session = self.state.lineages.get(&lineage).map_or(0, |known| known.generation);
         let call = digest(&lineage, job.syscall.name, &job.args);
         let asker = Asker { lineage: &lineage, session, request: &request, call };
-        let found = self.state.approvals.iter().rev().find(|(_, approval)| approval.covers(&asker));
-        if let Some((id, answer)) = found.and_then(|(id, approval)| Some((*id, approval.answer.clone()?))) {
+        let covering = |(id, approval): (&u64, &Approval)| {
+            Some((*id, approval.answer.clone()?, approval.covers(&asker)?))
+        };
+        if let Some((id, answer, cover)) = self.state.approvals.iter().rev().find_map(covering) {
             if answer.scope == Scope::Once {
                 self.record(&job.caller, &Event::ApprovalUsed { approval: id });
             }
-            job.approved = Some(answer.seq);
+            job.approved = (cover == Cover::Whole).then_some(answer.seq);
             return Ok(Request { approved: Some(answer.seq), ..request });
         }
-        let open = |approval: &crate::approvals::Approval| approval.answer.is_none();
+        let open = |approval: &Approval| approval.answer.is_none();
         let same =
             |approval: &Approval| open(approval) && approval.call == call && approval.lineage == lineage;
         if let Some((id, _)) = self.state.approvals.iter().find(|(_, approval)| same(approval)) {
@@ -143,7 +160,7 @@ impl Kernel {
             call,
             until: self.now.plus_millis(PATIENCE_MS),
             rules: verdict.rules.iter().map(ToString::to_string).collect(),
-            reason: verdict.reason.clone(),
+            reason: format!("{}{}", verdict.reason, all_of(&job.args)),
         };
         if let Err(error) = limits::check_record(&event) {
             return Err(Turned::Away(Box::new(error), None));
@@ -228,6 +245,12 @@ impl Kernel {
         }
     }
 
+    /// The oldest question of a lineage that waits for an answer.
+    pub(crate) fn open_question(&self, lineage: &str) -> Option<u64> {
+        let asks = |approval: &Approval| approval.answer.is_none() && approval.lineage == lineage;
+        self.state.approvals.iter().find(|(_, approval)| asks(approval)).map(|(id, _)| *id)
+    }
+
     /// When the next question lapses.
     pub(crate) fn next_lapse(&self) -> impl Iterator<Item = Timestamp> {
         let open = self.state.approvals.values().filter(|approval| approval.answer.is_none());
@@ -243,6 +266,18 @@ impl Kernel {
                 "since": approval.since, "until": approval.until, "answer": approval.answer })
         };
         json!({ "approvals": shown.map(row).collect::<Vec<_>>() })
+    }
+}
+
+/// The paths of a call that touches several: consent to it is consent to all of them.
+fn all_of(args: &Value) -> String {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let ops = args.get("ops").and_then(Value::as_array).into_iter().flatten();
+    let mut paths: Vec<String> = ops.filter_map(|op| text(op, "path")).collect();
+    paths.extend(text(args, "from").into_iter().chain(text(args, "to")));
+    match paths.len() {
+        0 | 1 => String::new(),
+        _ => limits::clip(&format!("; the call touches {}", paths.join(", "))),
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::host::{Host, ada, agent, assert_code};
 
-/// A host with the agent `w` in governed mode .
+/// A host with the agent `w` in governed mode.
 fn governed() -> Host {
     let mut host = Host::new();
     let session = json!({ "name": "w", "exact": true, "client": "test", "mode": "governed" });
@@ -94,6 +94,76 @@ fn a_consent_for_the_session_holds_for_the_same_resource_until_the_session_ends(
     let after = host.submit(&agent("w"), "shell.run", json!({ "command": "make" }));
     host.run();
     assert!(!host.replies.contains_key(&after), "a new session asks again, in the mode that it kept");
+}
+
+#[test]
+fn a_consent_for_a_file_covers_no_other_file_of_a_later_call() {
+    let mut host = governed();
+    let ops = |path: &str| {
+        json!({ "ops": [{ "op": "write", "path": "b", "content": "new\n" },
+        { "op": "write", "path": path, "content": "new\n" }] })
+    };
+    host.submit(&agent("w"), "file.batch", ops("c"));
+    host.run();
+    let id = question(&mut host);
+    let open = host.ok(&ada(), "approval.list", json!({}));
+    let reason = open["approvals"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.ends_with("the call touches b, c"), "the person sees all of it: {reason}");
+    host.ok(&ada(), "approval.grant", json!({ "id": id, "scope": "session" }));
+    host.run();
+    assert_eq!((host.text("b"), host.text("c")), ("new\n".to_owned(), "new\n".to_owned()));
+    let other = host.submit(&agent("w"), "file.batch", ops("d"));
+    host.run();
+    assert!(!host.replies.contains_key(&other), "nobody was asked about d");
+    let open = host.ok(&ada(), "approval.list", json!({}));
+    assert_eq!(open["approvals"][0]["resource"]["name"], "d");
+}
+
+#[test]
+fn a_consent_does_not_hold_for_data_that_took_a_label_since() {
+    let mut host = governed();
+    let granted = |host: &mut Host, scope: &str| {
+        host.submit(&agent("w"), "file.write", write());
+        host.run();
+        let id = question(host);
+        host.ok(&ada(), "approval.grant", json!({ "id": id, "scope": scope }));
+        host.run();
+    };
+    granted(&mut host, "session");
+    host.ok(&agent("w"), "label.take", json!({ "label": "untrusted" }));
+    let again = host.submit(&agent("w"), "file.write", json!({ "path": "b", "content": "2\n" }));
+    host.run();
+    assert!(!host.replies.contains_key(&again), "the person consented before");
+    assert_eq!(host.last("approval.requested").body["request"]["labels"], json!(["untrusted"]));
+}
+
+#[test]
+fn a_consent_for_a_tool_holds_for_the_same_arguments_only() {
+    let mut host = governed();
+    let mail = |to: &str| json!({ "tool": "mcp__mail__send", "access": "tool", "input": [{ "to": to }] });
+    host.submit(&agent("w"), "hook.before", mail("ada@example.org"));
+    host.run();
+    let id = question(&mut host);
+    host.ok(&ada(), "approval.grant", json!({ "id": id, "scope": "session" }));
+    host.ok(&agent("w"), "hook.before", mail("ada@example.org"));
+    let other = host.submit(&agent("w"), "hook.before", mail("eve@evil.net"));
+    host.run();
+    assert!(!host.replies.contains_key(&other), "another recipient is another question");
+}
+
+#[test]
+fn a_question_is_what_its_asker_is_doing() {
+    let mut host = governed();
+    host.submit(&agent("w"), "file.write", write());
+    host.run();
+    let id = question(&mut host);
+    let doing = |host: &mut Host| {
+        let rows = host.ok(&ada(), "ps", json!({}))["processes"].take();
+        rows.as_array().unwrap().iter().find(|row| row["lineage"] == "w").unwrap()["doing"].clone()
+    };
+    assert_eq!(doing(&mut host), format!("asks for consent (question {id})"));
+    host.ok(&ada(), "approval.deny", json!({ "id": id }));
+    assert_eq!(doing(&mut host), "");
 }
 
 #[test]
