@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ostk_kernel::{CallError, Caller, Code};
+use ostk_kernel::{CallError, Caller, Code, Syscall};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -260,6 +260,10 @@ impl Connection {
 fn new_call(caller: Caller, mut params: Value) -> Result<NewCall, CallError> {
     let text = |name: &str| params.get(name).and_then(Value::as_str).map(str::to_owned);
     let verb = text("verb").ok_or_else(|| CallError::new(Code::Usage, "call: `verb` is missing"))?;
+    if ostk_kernel::lookup(&verb).is_some_and(Syscall::is_internal) {
+        return Err(CallError::new(Code::Denied, format!("{verb} is made by the daemon only"))
+            .hint("connect from a contained process, and the daemon makes it: ostk run -- COMMAND"));
+    }
     let idempotency = text("idempotency");
     let timeout_ms = params.get("timeout_ms").and_then(Value::as_u64).unwrap_or(DEFAULT_TIMEOUT_MS);
     let args =
