@@ -106,7 +106,7 @@ fn show_status(output: &Output) -> Done {
 
 fn show_lineage(state_dir: &Path, row: &Value, output: &Output) -> Done {
     let query = Query { agent: row["lineage"].as_str().map(str::to_owned), ..Query::default() };
-    let filter = super::audit::Filter::new(&query)?;
+    let mut filter = super::audit::Filter::new(&query)?;
     let mut last = VecDeque::new();
     for entry in libostk::records(state_dir)? {
         let entry = entry?;

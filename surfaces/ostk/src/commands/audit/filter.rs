@@ -1,6 +1,9 @@
 //! Which records `ostk audit query` prints.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use libostk::{Entry, Timestamp};
 use serde_json::Value;
@@ -11,17 +14,22 @@ use crate::{args::Query, failure::Failure, record};
 pub(crate) struct Filter<'a> {
     query: &'a Query,
     since: Option<Timestamp>,
+    /// Who put the questions met so far, where the query is about one lineage: an answer names the question only.
+    askers: BTreeMap<u64, String>,
 }
 
 impl<'a> Filter<'a> {
     pub(crate) fn new(query: &'a Query) -> Result<Self, Failure> {
         let since = query.since.as_deref().map(|text| since(text, now())).transpose()?;
-        Ok(Self { query, since })
+        Ok(Self { query, since, askers: BTreeMap::new() })
     }
 
-    /// Whether all filters match. The body is parsed only when a filter needs it.
-    pub(crate) fn matches(&self, entry: &Entry) -> Result<bool, Failure> {
+    /// Whether all filters match. The body is parsed only when a filter needs it. Wants to see every record of the log in turn.
+    pub(crate) fn matches(&mut self, entry: &Entry) -> Result<bool, Failure> {
         let head = record::header(entry)?;
+        if head.event == "approval.requested" && self.query.agent.is_some() {
+            self.askers.insert(head.seq, head.actor.to_owned());
+        }
         if self.since.is_some_and(|since| head.ts < since) || !self.wants_kind(head.event) {
             return Ok(false);
         }
@@ -29,11 +37,17 @@ impl<'a> Filter<'a> {
             return Ok(false);
         }
         let actor = self.query.agent.as_deref().is_none_or(|wanted| by(head.actor, wanted));
-        if self.query.file.is_none() && actor {
+        let refusal = self.query.denied && head.event == "approval.answered";
+        if self.query.file.is_none() && actor && !refusal {
             return Ok(true);
         }
         let body = Value::Object(record::parse(entry)?.body);
-        let agent = self.query.agent.as_deref().is_none_or(|wanted| actor || body["lineage"] == wanted);
+        if refusal && body["granted"] == true {
+            return Ok(false);
+        }
+        let asker = body["approval"].as_u64().and_then(|id| self.askers.get(&id));
+        let about = |wanted: &str| body["lineage"] == wanted || asker.is_some_and(|asker| by(asker, wanted));
+        let agent = self.query.agent.as_deref().is_none_or(|wanted| actor || about(wanted));
         Ok(agent && self.query.file.as_deref().is_none_or(|file| mentions(&body, file)))
     }
 
@@ -44,7 +58,7 @@ impl<'a> Filter<'a> {
         !any || match event {
             "file.write.intent" => writes,
             "file.conflict" => conflicts,
-            "gate.denied" => denied,
+            "gate.denied" | "approval.answered" => denied,
             _ => false,
         }
     }

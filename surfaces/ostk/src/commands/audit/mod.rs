@@ -1,5 +1,6 @@
 //! `ostk audit`: reads and checks the log. Needs no daemon, takes no lock, changes nothing.
 
+mod consents;
 mod filter;
 mod prove;
 mod query;

@@ -19,7 +19,7 @@ const BEFORE: u64 = 20;
 const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) fn query(query: &Query, output: &Output) -> Done {
-    let filter = Filter::new(query)?;
+    let mut filter = Filter::new(query)?;
     let mut printer = Printer::new(output);
     let mut last = VecDeque::new();
     for entry in libostk::records(&connect::project()?.state_dir())? {

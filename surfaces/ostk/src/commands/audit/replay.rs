@@ -1,5 +1,6 @@
 //! `ostk audit replay-verdicts`: computes every verdict of the log again from its recorded inputs and compares it with
-//! what happened: what has an effect or a receipt was allowed, and a refusal was refused by the same rules.
+//! what happened: what has an effect or a receipt was allowed, a refusal was refused and a question was asked by the same
+//! rules. Whether a consent that a verdict names was given `consents` says.
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
@@ -9,7 +10,7 @@ use ostk_kernel::Event;
 use ostk_policy::{Documents, Effect, Policy, Request, Verdict};
 use serde_json::{Value, json};
 
-use super::super::Done;
+use super::{super::Done, consents::Consents};
 use crate::{
     connect,
     failure::Failure,
@@ -45,9 +46,11 @@ struct Replay {
     blobs: Option<BlobStore>,
     now: Option<InForce>,
     before: Option<Policy>,
+    consents: Consents,
     policies: u64,
     allowed: u64,
     denied: u64,
+    asked: u64,
     in_flight: u64,
     boundary: u64,
     malformed: u64,
@@ -63,9 +66,11 @@ impl Replay {
             blobs: blobs.map_err(Failure::check)?,
             now: None,
             before: None,
+            consents: Consents::default(),
             policies: 0,
             allowed: 0,
             denied: 0,
+            asked: 0,
             in_flight: 0,
             boundary: 0,
             malformed: 0,
@@ -75,15 +80,24 @@ impl Replay {
     }
 
     fn record(&mut self, record: &Record) -> Result<(), Failure> {
-        match event_of(record)? {
+        let event = event_of(record)?;
+        self.consents.note(record.seq, &record.actor, &event);
+        match event {
             Event::PolicyLoaded { fingerprint, documents_blob } => {
                 self.load(record, fingerprint, documents_blob)?;
             }
             Event::GateDenied { request, effect, rules, reason } => {
                 self.refused(record, &request, &effect, &rules, &reason);
             }
+            Event::ApprovalRequested { request, rules, .. } => {
+                self.compare(record, &request, "ask", &by_rules(Effect::Ask, &rules));
+            }
             event => {
-                for request in requests(&event) {
+                let requests = requests(&event);
+                if let Some(problem) = self.consents.problem(&record.actor, &requests) {
+                    return Ok(self.disagree(record, requests.first().copied(), "allow", json!(problem)));
+                }
+                for request in requests {
                     self.admitted(record, request);
                 }
             }
@@ -124,11 +138,7 @@ impl Replay {
             return;
         }
         let wanted = if effect == "ask" { Effect::Ask } else { Effect::Deny };
-        let same = |verdict: &Verdict| {
-            let found: Vec<String> = verdict.rules.iter().map(ToString::to_string).collect();
-            verdict.effect == wanted && found == rules
-        };
-        self.compare(record, request, effect, &same);
+        self.compare(record, request, effect, &by_rules(wanted, rules));
     }
 
     fn compare(
@@ -140,11 +150,16 @@ impl Replay {
     ) {
         let verdict = self.now.as_ref().map(|now| now.policy.decide(request));
         if verdict.as_ref().is_some_and(agrees) {
-            *if happened == "allow" { &mut self.allowed } else { &mut self.denied } += 1;
+            *match happened {
+                "allow" => &mut self.allowed,
+                "ask" => &mut self.asked,
+                _ => &mut self.denied,
+            } += 1;
         } else if self.was_in_flight(record, request, agrees) {
             self.in_flight += 1;
         } else {
-            self.disagree(record, request, happened, verdict.as_ref());
+            let computed = verdict.map_or(json!("no policy is loaded"), |verdict| json!(verdict));
+            self.disagree(record, Some(request), happened, computed);
         }
     }
 
@@ -154,10 +169,9 @@ impl Replay {
         before.is_some_and(|before| agrees(&before.decide(request)))
     }
 
-    fn disagree(&mut self, record: &Record, request: &Request, happened: &str, verdict: Option<&Verdict>) {
+    fn disagree(&mut self, record: &Record, request: Option<&Request>, happened: &str, computed: Value) {
         self.disagreed += 1;
         if self.listed.len() < MAX_LISTED {
-            let computed = verdict.map_or(json!("no policy is loaded"), |verdict| json!(verdict));
             self.listed.push(json!({ "seq": record.seq, "event": record.event, "actor": record.actor,
                 "recorded": happened, "computed": computed, "request": request }));
         }
@@ -165,17 +179,20 @@ impl Replay {
 
     fn to_json(&self) -> Value {
         json!({ "ok": self.disagreed == 0, "policies": self.policies, "allowed": self.allowed, "denied": self.denied,
-            "in_flight": self.in_flight, "skipped": { "boundary": self.boundary, "malformed_documents": self.malformed },
+            "asked": self.asked, "in_flight": self.in_flight, "skipped": { "boundary": self.boundary, "malformed_documents": self.malformed },
             "disagreed": self.disagreed, "disagreements": self.listed })
     }
 
     fn human(&self, output: &Output) -> String {
         let good = self.disagreed == 0;
         let mark = if good { output.paint(Paint::Green, "✓") } else { output.paint(Paint::Red, "✗") };
-        let same = self.allowed + self.denied + self.in_flight;
+        let same = self.allowed + self.denied + self.asked + self.in_flight;
         let mut lines = vec![
             format!("{mark} {same} verdicts come out the same, {} do not", self.disagreed),
-            format!("  {} allowed, {} denied, under {} policies", self.allowed, self.denied, self.policies),
+            format!(
+                "  {} allowed, {} denied, {} asked, under {} policies",
+                self.allowed, self.denied, self.asked, self.policies
+            ),
         ];
         let notes = [
             (self.in_flight, "were judged by the policy before, which was replaced while they waited"),
@@ -200,6 +217,14 @@ impl Replay {
     }
 }
 
+/// Whether a verdict is this one, by the same rules.
+fn by_rules(effect: Effect, rules: &[String]) -> impl Fn(&Verdict) -> bool {
+    move |verdict| {
+        let found: Vec<String> = verdict.rules.iter().map(ToString::to_string).collect();
+        verdict.effect == effect && found == rules
+    }
+}
+
 fn plain(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
@@ -216,9 +241,12 @@ fn requests(event: &Event) -> Vec<&Request> {
     match event {
         Event::WriteIntent { requests, .. } => requests.iter().collect(),
         Event::FileRead { request, .. }
+        | Event::FileMissing { request, .. }
         | Event::ShellIntent { request, .. }
         | Event::ProcessIntent { request, .. }
         | Event::SearchReceipt { request, .. }
+        | Event::NetIntent { request, .. }
+        | Event::RelayIntent { request, .. }
         | Event::CallReceipt { request, .. } => vec![request],
         _ => Vec::new(),
     }
