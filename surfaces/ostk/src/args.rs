@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Run a command, propose the least pin that it needs, and try it out.
     Learn(Learn),
+    /// Questions of agents that wait for a person: list, answer, watch them.
+    Approvals(Approvals),
     /// Capability boundaries.
     Pin(Pin),
     /// The rules in force.
@@ -285,7 +287,7 @@ pub(crate) struct Query {
     /// Only conflicts.
     #[arg(long)]
     pub(crate) conflicts: bool,
-    /// Only refusals.
+    /// Only refusals, by rules, by people and for want of an answer.
     #[arg(long)]
     pub(crate) denied: bool,
     /// Only the last N matches.
@@ -332,6 +334,53 @@ pub(crate) struct Why {
     /// Suppose this pin.
     #[arg(long)]
     pub(crate) pin: Option<String>,
+}
+
+/// Arguments of `ostk approvals`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Approvals {
+    #[command(subcommand)]
+    pub(crate) action: Option<ApprovalsAction>,
+    /// Also those that were answered.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// What to do with questions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsAction {
+    /// List the questions that wait; what is done without an action.
+    List {
+        /// Also those that were answered.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Let the call go on.
+    Grant {
+        #[command(flatten)]
+        answer: Answer,
+        /// Also such calls on the same resource until the session ends.
+        #[arg(long)]
+        session: bool,
+    },
+    /// Refuse the call.
+    Deny {
+        #[command(flatten)]
+        answer: Answer,
+    },
+    /// Ask at this terminal whatever is open or comes.
+    Watch,
+}
+
+/// An answer to a question.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Answer {
+    /// The question's number.
+    pub(crate) id: u64,
+    /// Why, for the log.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
 }
 
 /// Arguments of `ostk pin`.

@@ -36,7 +36,7 @@ pub(crate) fn line(output: &Output, record: &Record) -> String {
 fn color(event: &str) -> Paint {
     match event {
         "gate.denied" | "policy.rejected" => Paint::Red,
-        "file.conflict" | "file.foreign" => Paint::Yellow,
+        "file.conflict" | "file.foreign" | "approval.requested" | "approval.answered" => Paint::Yellow,
         "file.write.intent" | "file.write.receipt" => Paint::Green,
         _ => Paint::Cyan,
     }
@@ -48,7 +48,12 @@ pub(crate) fn summary(event: &str, body: &Map<String, Value>) -> String {
     let words = match event {
         "file.write.intent" => changes(body),
         "file.write.receipt" | "shell.receipt" => receipt(body),
-        "gate.denied" => text("reason"),
+        "gate.denied" | "approval.requested" => text("reason"),
+        "approval.answered" => answer(body),
+        "label.changed" => {
+            let taken = if body.get("taken") == Some(&Value::Bool(true)) { "taken by" } else { "taken off" };
+            format!("{} {taken} {}{}", text("label"), text("lineage"), text("path"))
+        }
         "session.started" => format!("{} {}", text("client"), text("pin")),
         "file.read" | "file.conflict" => text("path"),
         "file.foreign" => {
@@ -85,6 +90,13 @@ fn receipt(body: &Map<String, Value>) -> String {
         (None, None) => "done".to_owned(),
     };
     format!("of {intent}: {how}")
+}
+
+fn answer(body: &Map<String, Value>) -> String {
+    let granted = body.get("granted") == Some(&Value::Bool(true));
+    let word = if granted { format!("granted ({})", plain(body.get("scope"))) } else { "denied".to_owned() };
+    let why = body.get("reason").map(|why| format!(": {}", plain(Some(why)))).unwrap_or_default();
+    format!("question {} {word}{why}", plain(body.get("approval")))
 }
 
 fn step(body: &Map<String, Value>) -> String {

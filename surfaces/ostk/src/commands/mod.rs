@@ -1,6 +1,7 @@
 //! One module for each family of commands; this one only says which command lives where.
 
 mod act;
+mod approvals;
 mod attach;
 mod audit;
 mod bench;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Lint(args) => lint::lint(&args, output),
         Command::Policy(args) => policy::policy(&args.action, output),
         Command::Learn(args) => learn::learn(&args, output),
+        Command::Approvals(args) => approvals::approvals(&args, output),
         Command::Pin(args) => pin::pin(&args.action, output),
         Command::Secret(args) => secret::secret(&args.action, output),
         Command::Sign(args) => sign::sign(&args, output),

@@ -72,6 +72,20 @@ fn a_client_is_followed_spoken_to_and_left_when_it_ends() {
 }
 
 #[test]
+fn a_question_and_its_answer_are_part_of_the_story() {
+    let fixture = Fixture::new();
+    fixture.call("session.start", r#"{"name":"w","exact":true,"client":"test","mode":"governed"}"#).good();
+    let mut attached = Attached::to(&fixture, "w");
+    let call = fixture.spawn(&["call", "file.write", r#"{"path":"a.txt","content":"a\n"}"#, "--as", "w"]);
+    attached.says("asks (question");
+    let open = fixture.run(&["approvals", "--json"]).good().json();
+    let id = open[0]["id"].to_string();
+    fixture.run(&["approvals", "deny", &id, "--reason", "use b.txt"]).good();
+    attached.says(&format!("human:ada question {id} denied: use b.txt"));
+    assert_eq!(call.wait_with_output().unwrap().status.code(), Some(3));
+}
+
+#[test]
 fn attach_goes_on_after_the_daemon_was_killed_and_repeats_nothing() {
     let fixture = Fixture::new();
     fixture.call_as("worker-a", "file.write", r#"{"path":"first.txt","content":"a\n"}"#).good();

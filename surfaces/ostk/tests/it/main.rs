@@ -10,6 +10,7 @@
     reason = "a test that meets the unexpected must stop"
 )]
 
+mod approvals;
 mod attach;
 mod audit;
 mod book;

@@ -1,6 +1,9 @@
 //! An agent's records as a story: what the model said, what it asked for, what came of it, how it ended.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use libostk::Hash;
 use ostk_agent::{
@@ -24,6 +27,8 @@ pub(crate) struct Story {
     actor: String,
     packs: PathBuf,
     blobs: Option<BlobStore>,
+    /// Its questions that nobody has answered yet.
+    open: BTreeSet<u64>,
 }
 
 /// What a record comes to.
@@ -37,7 +42,7 @@ pub(crate) struct Told {
 impl Story {
     pub(crate) fn new(state_dir: &Path, lineage: &str) -> Self {
         let (lineage, actor) = (lineage.to_owned(), format!("agent:{lineage}"));
-        Self { lineage, actor, packs: state_dir.join("packs"), blobs: None }
+        Self { lineage, actor, packs: state_dir.join("packs"), blobs: None, open: BTreeSet::new() }
     }
 
     /// The record in words; none when it is not about the agent.
@@ -45,8 +50,12 @@ impl Story {
         let event = record["event"].as_str().unwrap_or_default();
         let body = record["body"].as_object()?;
         let about = |member: &str| body.get(member).is_some_and(|name| *name == self.lineage);
-        if !(record["actor"] == self.actor.as_str() || about("lineage") || about("to")) {
+        let answered = body.get("approval").and_then(Value::as_u64).is_some_and(|id| self.open.remove(&id));
+        if !(record["actor"] == self.actor.as_str() || about("lineage") || about("to") || answered) {
             return None;
+        }
+        if event == "approval.requested" {
+            self.open.extend(record["seq"].as_u64());
         }
         if event == "agent.step" {
             let step = serde_json::from_value(body.get("step")?.clone()).ok()?;
@@ -57,6 +66,15 @@ impl Story {
         let text = match event {
             "gate.denied" => marked(output, Paint::Red, "denied", &record::summary(event, body)),
             "file.conflict" => marked(output, Paint::Yellow, "conflict", &record::summary(event, body)),
+            "approval.requested" => {
+                let what = format!("(question {}) {}", record["seq"], record::summary(event, body));
+                marked(output, Paint::Yellow, "asks", &what)
+            }
+            "approval.answered" => {
+                let by = record["actor"].as_str().unwrap_or_default();
+                marked(output, Paint::Yellow, by, &record::summary(event, body))
+            }
+            "approval.used" => String::new(),
             "nudge.sent" => marked(output, Paint::Bold, "told", &self.text(blob("text_blob"))),
             "note.added" => marked(output, Paint::Dim, "note", &self.text(blob("text_blob"))),
             "shell.intent" => marked(output, Paint::Cyan, "$", &self.text(blob("command_blob"))),
