@@ -17,6 +17,7 @@ use crate::{
         Conflict, FileEntry, Keyed, Lineage, LineageKind, LineageState, Lock, OpenShell, OpenWrite, Read,
         State, Version, name_of,
     },
+    trust,
 };
 
 /// Results of calls with an idempotency key that are kept; an agent repeats a call within one turn, never 10,000 later.
@@ -72,6 +73,10 @@ impl State {
             | Event::NudgeDelivered { .. }
             | Event::CallReceipt { .. } => {
                 self.apply_work(at, event);
+                Ok(())
+            }
+            Event::TrustSigned { .. } | Event::TrustRotated { .. } | Event::TrustRevoked { .. } => {
+                trust::apply(&mut self.trust, seq, event);
                 Ok(())
             }
             _ => self.apply_life(at, event),

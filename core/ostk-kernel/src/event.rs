@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ostk_agent::AgentEvent;
-use ostk_log::{Hash, Timestamp};
+use ostk_log::{Hash, KeyId, Timestamp};
 use ostk_policy::{Mode, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -431,6 +431,35 @@ pub enum Event {
         /// Idempotency key of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+    },
+    /// A key came into force: one that is in force vouches for it.
+    #[serde(rename = "trust.signed")]
+    TrustSigned {
+        /// The key.
+        key: KeyId,
+        /// Who vouches for it.
+        by: KeyId,
+        /// By which signature over the statement of both.
+        signature: String,
+    },
+    /// A key handed over to its successor. What it signed before stays valid.
+    #[serde(rename = "trust.rotated")]
+    TrustRotated {
+        /// The key that goes.
+        old: KeyId,
+        /// The key that comes.
+        new: KeyId,
+        /// The old key's signature over the statement of both.
+        signature: String,
+    },
+    /// A key was revoked: nothing that it signs from here on is valid.
+    #[serde(rename = "trust.revoked")]
+    TrustRevoked {
+        /// The key.
+        key: KeyId,
+        /// Why, in the operator's words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// A remark for the log's readers.
     #[serde(rename = "note.added")]

@@ -29,6 +29,7 @@ mod spawn;
 mod state;
 mod table;
 mod tools;
+mod trust;
 mod why;
 mod work;
 
@@ -47,3 +48,4 @@ pub use state::{
 };
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
 pub use tools::{TOOLS, Tool, render as render_tool, tool_call};
+pub use trust::{KeyStanding, TrustedKeys, rotation_statement, vouching_statement};

@@ -57,6 +57,9 @@ pub struct State {
     pub notes: VecDeque<(u64, String, Hash)>,
     /// Undelivered messages, by lineage: (from, blob).
     pub nudges: BTreeMap<String, Vec<(String, Hash)>>,
+    /// The operator's keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trust: crate::trust::TrustedKeys,
     /// Counts for the summary.
     pub counts: Counts,
 }

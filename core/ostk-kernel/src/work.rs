@@ -46,6 +46,7 @@ impl Kernel {
             "approval.list" => (Ok(self.approvals(job.flag("all"))), None),
             "approval.grant" | "approval.deny" => self.answer_approval(&job),
             "label.take" | "label.clear" => self.change_label(&job),
+            "trust.list" | "trust.sign" | "trust.rotate" | "trust.revoke" => self.trust(&job),
             "kernel.state_hash" => {
                 (Ok(json!({ "state_hash": self.state.hash(), "next_seq": self.state.next_seq })), None)
             }

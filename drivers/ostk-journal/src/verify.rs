@@ -4,7 +4,7 @@
 //! every blob is rehashed and every full tile compared.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
@@ -35,6 +35,8 @@ use crate::{
 
 /// Most problems that a report lists; it counts them all.
 pub const MAX_PROBLEMS: usize = 1000;
+/// How a record begins to say that a key is revoked. Inside a text the quotes would be escaped.
+const REVOCATION: &[u8] = b"\"event\":\"trust.revoked\"";
 /// Lines handed to a checking thread at once.
 const BATCH_LINES: usize = 512;
 /// More threads than this wait for the reading one.
@@ -161,6 +163,8 @@ struct Check<'a> {
     tiles: Vec<TileFile>,
     records: u64,
     signatures: u64,
+    /// Keys that were revoked, by the record that says so.
+    revoked: BTreeMap<KeyId, u64>,
     /// Root and last key when the tree had the checkpoint's size.
     at_checkpoint: Option<(Hash, KeyId)>,
     /// The log's end is not a whole line.
@@ -190,6 +194,7 @@ impl<'a> Check<'a> {
             tiles,
             records,
             signatures,
+            revoked: BTreeMap::new(),
             at_checkpoint,
             unfinished,
         }
@@ -232,7 +237,8 @@ impl<'a> Check<'a> {
         let covered = self.size().unwrap_or(0);
         let chain = self.chain.push(offset, line.raw).into_iter().map(|p| p.what);
         let missing = if seq < covered { self.missing_blob(line.bytes) } else { None };
-        for what in chain.chain(missing).chain(misnamed(walk, offset, seq)) {
+        let revoked = self.revoked(seq, line.bytes);
+        for what in chain.chain(missing).chain(misnamed(walk, offset, seq)).chain(revoked) {
             add(self.found, Some(seq), walk.path(), offset, what);
         }
         if self.deep {
@@ -244,6 +250,18 @@ impl<'a> Check<'a> {
             check_line(seq, offset, line.bytes, walk.path(), &mut signature, self.found);
             check_signatures(&mut signature, walk.path(), self.found);
         }
+    }
+
+    /// What a record signed by a revoked key is worth. The record of a revocation may be signed by the key itself.
+    fn revoked(&mut self, seq: u64, line: &[u8]) -> Option<String> {
+        let since = self.chain.last_key().and_then(|key| Some((*key, *self.revoked.get(key)?)));
+        if memchr::memmem::find(line, REVOCATION).is_some()
+            && let Ok(record) = Record::parse(line)
+            && let Some(key) = record.body.get("key").and_then(|key| key.as_str()?.parse().ok())
+        {
+            self.revoked.entry(key).or_insert(seq);
+        }
+        since.map(|(key, at)| format!("it is signed by {key}, which record {at} revoked"))
     }
 
     fn send(&mut self, batch: &mut Batch, workers: &SyncSender<Batch>) {

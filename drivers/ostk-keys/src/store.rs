@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ostk_log::Signer as _;
+use ostk_log::{KeyId, Signer as _};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
@@ -26,6 +26,11 @@ pub const SIGNING_KEY_FILE: &str = "signing.key";
 
 /// The file that holds the key by which the operator signs documents.
 pub const OPERATOR_KEY_FILE: &str = "operator.key";
+
+/// How the names of keys begin whose place another took.
+const RETIRED: &str = "retired-";
+/// Files in the key directory that are looked at.
+const MAX_FILES: usize = 10_000;
 
 /// The operator's next key, until its rotation is recorded.
 const NEXT_OPERATOR_KEY_FILE: &str = "operator.next.key";
@@ -141,6 +146,20 @@ impl KeyStore {
         load(&self.dir.join(OPERATOR_KEY_FILE))
     }
 
+    /// The operator's keys, the present one and those it took the place of. Creates nothing.
+    pub fn own_operator_keys(&self) -> Result<Vec<KeyId>, KeyError> {
+        let present = self.existing_operator_key()?;
+        let mut keys: Vec<KeyId> = present.iter().map(|key| *key.key_id()).collect();
+        let entries = fs::read_dir(&self.dir).map_err(io_error("list", &self.dir))?;
+        for entry in entries.flatten().take(MAX_FILES) {
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with(RETIRED) && name.ends_with(".key")) {
+                keys.extend(load(&entry.path())?.map(|key| *key.key_id()));
+            }
+        }
+        Ok(keys)
+    }
+
     /// A new key that is kept beside the operator's and takes its place with [`KeyStore::rotate_operator_key`].
     pub fn next_operator_key(&self) -> Result<SigningKey, KeyError> {
         self.key(NEXT_OPERATOR_KEY_FILE)
@@ -151,7 +170,7 @@ impl KeyStore {
     pub fn rotate_operator_key(&self) -> Result<(), KeyError> {
         let (present, next) = (self.dir.join(OPERATOR_KEY_FILE), self.dir.join(NEXT_OPERATOR_KEY_FILE));
         if let Some(old) = load(&present)? {
-            let name = old.key_id().to_string().replace("ed25519:", "retired-");
+            let name = old.key_id().to_string().replace("ed25519:", RETIRED);
             let kept = self.dir.join(format!("{name}.key"));
             fs::hard_link(&present, &kept).or_else(exists).map_err(io_error("keep", &kept))?;
         }

@@ -4,7 +4,7 @@
 //! host, bind the socket, watch the workspace. Stop: on SIGTERM, SIGINT, `kernel/stop`, or when idle.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -176,7 +176,7 @@ fn start(
     let progress: Arc<Progress> = Arc::default();
     let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), &progress, sender.clone())?;
     let (state, snapshots) = fold(state_dir, signer, recovery.next_seq)?;
-    trusted(state_dir)?;
+    trusted(state_dir, &state)?;
     let documents = documents::load(state_dir);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -203,8 +203,8 @@ fn start(
 }
 
 /// A document that was changed after it was signed ends the start.
-fn trusted(state_dir: &Path) -> Result<(), AnchorError> {
-    let trust = signed::look(state_dir, &BTreeSet::new()).map_err(AnchorError::Part)?;
+fn trusted(state_dir: &Path, state: &State) -> Result<(), AnchorError> {
+    let trust = signed::look(state_dir, &state.trust).map_err(AnchorError::Part)?;
     trust.problem().map_or(Ok(()), |problem| Err(AnchorError::Untrusted(problem)))
 }
 

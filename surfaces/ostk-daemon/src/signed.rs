@@ -12,6 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use ostk_kernel::{KeyStanding, TrustedKeys};
 use ostk_keys::{
     KeyStore,
     openpgp::{
@@ -19,7 +20,7 @@ use ostk_keys::{
         tier, verify_detached,
     },
 };
-use ostk_log::{DocumentStatement, KeyId, Signer as _, Timestamp};
+use ostk_log::{DocumentStatement, KeyId, Timestamp};
 use ostk_policy::{Documents, HUMANFILE_DOCUMENT, Humanfile, MAX_PINS, MAX_TEXT_BYTES};
 
 /// Documents with a fixed place under `.ostk/`.
@@ -91,12 +92,12 @@ impl Trust {
     }
 }
 
-/// Looks at the documents of the project whose state is in `state_dir`. `trusted` are keys beside the operator's own.
+/// Looks at the documents of the project whose state is in `state_dir`. `known` are the keys that the log speaks of, beside the operator's own.
 ///
 /// # Errors
 /// When a file, the key directory or gpg's keyring cannot be read.
-pub fn look(state_dir: &Path, trusted: &BTreeSet<KeyId>) -> Result<Trust, String> {
-    let look = Look::new(state_dir, trusted)?;
+pub fn look(state_dir: &Path, known: &TrustedKeys) -> Result<Trust, String> {
+    let look = Look::new(state_dir, known)?;
     let mut documents = Vec::new();
     for name in names(state_dir) {
         let signature = look.signature(&name)?;
@@ -112,7 +113,7 @@ pub fn look(state_dir: &Path, trusted: &BTreeSet<KeyId>) -> Result<Trust, String
 /// refuses each by name.
 pub(crate) fn documents(state_dir: &Path) -> Documents {
     let mut documents = crate::documents::load(state_dir);
-    let refusals = look(state_dir, &BTreeSet::new()).map(|trust| trust.refusals());
+    let refusals = look(state_dir, &TrustedKeys::new()).map(|trust| trust.refusals());
     let refusals = refusals.unwrap_or_else(|why| vec![(".ostk/policy.cedar".to_owned(), why)]);
     for (path, why) in refusals {
         let text = format!("signature: {why}");
@@ -155,15 +156,15 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(state_dir: &'a Path, trusted: &BTreeSet<KeyId>) -> Result<Self, String> {
-        let mut trusted = trusted.clone();
+    fn new(state_dir: &'a Path, known: &TrustedKeys) -> Result<Self, String> {
+        let mut trusted: BTreeSet<KeyId> = known.keys().copied().filter(|key| !revoked(known, key)).collect();
         let mut directories = Vec::new();
         let dir = KeyStore::default_dir(|name| std::env::var_os(name)).map_err(|error| error.to_string())?;
         // Looking creates nothing: without the directory there is no key.
         if dir.is_dir() {
             let store = KeyStore::open(&dir).map_err(|error| error.to_string())?;
-            let own = store.existing_operator_key().map_err(|error| error.to_string())?;
-            trusted.extend(own.map(|key| *key.key_id()));
+            trusted.extend(store.own_operator_keys().map_err(|error| error.to_string())?);
+            trusted.retain(|key| !revoked(known, key));
             directories = github(&dir)?;
         }
         // gpg is asked only where there is something for it.
@@ -247,6 +248,10 @@ impl<'a> Look<'a> {
             self.directories.iter().map(|keys| keys as &dyn KeyDirectory).collect();
         Ok(tier(&key, &self.keyring, ANCHORS, &directories, self.now))
     }
+}
+
+fn revoked(known: &TrustedKeys, key: &KeyId) -> bool {
+    matches!(known.get(key), Some(KeyStanding::Revoked { .. }))
 }
 
 /// Saved answers of GitHub, from the private key directory: a project could forge one.

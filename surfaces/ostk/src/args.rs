@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Secret(SecretArgs),
     /// Sign governing documents, or check their signatures.
     Sign(Sign),
+    /// The operator's keys: which are in force; vouch for one, rotate, revoke.
+    Trust(TrustArgs),
     /// Show a record, a blob, a lineage or a file.
     Show(Show),
     /// Send a signal to a process.
@@ -500,6 +502,35 @@ pub(crate) struct Lint {
     /// Only these files, each known by its name; every document that governs by default.
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// Arguments of `ostk trust`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrustArgs {
+    #[command(subcommand)]
+    pub(crate) action: TrustAction,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustAction {
+    /// List the keys that the log speaks of.
+    List,
+    /// Vouch for another person's key with yours.
+    Sign {
+        /// The key, `ed25519:` and 43 characters.
+        key: String,
+    },
+    /// Make a new key that takes the place of yours; what the old one signed stays valid.
+    Rotate,
+    /// Revoke a key: nothing that it signs from then on is valid.
+    Revoke {
+        /// The key.
+        key: String,
+        /// Why.
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 /// Arguments of `ostk show`.

@@ -21,6 +21,7 @@ mod run;
 mod secret;
 mod show;
 mod sign;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Pin(args) => pin::pin(&args.action, output),
         Command::Secret(args) => secret::secret(&args.action, output),
         Command::Sign(args) => sign::sign(&args, output),
+        Command::Trust(args) => trust::trust(&args.action, output),
         Command::Show(args) => show::show(&args, output),
         Command::Attach(args) => attach::attach(&args, output),
         Command::Shutdown => project::shutdown(output),

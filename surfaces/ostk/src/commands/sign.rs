@@ -118,7 +118,8 @@ fn verify(state_dir: &Path, files: &[PathBuf], output: &Output) -> Done {
 
 /// What is known of the project's trust.
 pub(crate) fn look(state_dir: &Path) -> Result<Trust, Failure> {
-    ostk_daemon::look_at_trust(state_dir, &std::collections::BTreeSet::new()).map_err(Failure::hinted)
+    let known = super::health::keys_of_log(state_dir);
+    ostk_daemon::look_at_trust(state_dir, &known).map_err(Failure::hinted)
 }
 
 /// A document as JSON.

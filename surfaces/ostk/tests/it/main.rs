@@ -27,4 +27,5 @@ mod secret;
 mod show;
 mod sign;
 mod snapshots;
+mod trust;
 mod why;

@@ -14,3 +14,4 @@ mod trust;
 
 pub(crate) use boot::boot;
 pub(crate) use doctor::doctor;
+pub(crate) use past::keys_of_log;

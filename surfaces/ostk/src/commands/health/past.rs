@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ostk_kernel::{LineageState, State};
+use ostk_kernel::{LineageState, State, TrustedKeys};
 use ostk_log::Hash;
 use serde_json::{Value, json};
 
@@ -16,6 +16,11 @@ pub(crate) struct Past {
     state: State,
     /// Version of the daemon that started last.
     pub(crate) version: Option<String>,
+}
+
+/// The keys that the log speaks of; none when it cannot be folded.
+pub(crate) fn keys_of_log(state_dir: &Path) -> TrustedKeys {
+    Past::read(state_dir).map(|past| past.state.trust).unwrap_or_default()
 }
 
 impl Past {
