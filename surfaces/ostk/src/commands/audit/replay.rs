@@ -95,7 +95,8 @@ impl Replay {
             event => {
                 let requests = requests(&event);
                 if let Some(problem) = self.consents.problem(&record.actor, &requests) {
-                    return Ok(self.disagree(record, requests.first().copied(), "allow", json!(problem)));
+                    self.disagree(record, requests.first().copied(), "allow", json!(problem));
+                    return Ok(());
                 }
                 for request in requests {
                     self.admitted(record, request);
