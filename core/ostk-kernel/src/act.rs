@@ -115,22 +115,13 @@ pub enum Op {
         path: String,
     },
     /// Run a command in the sandbox, with a scan of the workspace before and after.
-    Shell {
-        /// A command line for `sh -c`.
-        command: String,
-        /// Workspace-relative directory.
-        cwd: String,
-        /// Deadline of the command.
-        timeout_ms: u64,
-        /// What the sandbox keeps it to.
-        bounds: Box<Bounds>,
-        /// Note what it asks the system for.
-        observe: bool,
-    },
+    Shell(Box<Command>),
     /// Scan the workspace for changes made outside the kernel.
     Scan,
     /// Start a background process in the sandbox.
     Start {
+        /// Whose it is.
+        lineage: String,
         /// Its alias, unique among live processes.
         alias: String,
         /// A command line for `sh -c`.
@@ -178,6 +169,29 @@ pub enum Op {
     },
     /// Load the policy documents from disk again.
     LoadDocuments,
+}
+
+/// A command for the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Whose it is.
+    pub lineage: String,
+    /// A command line for `sh -c`.
+    pub line: String,
+    /// Workspace-relative directory.
+    pub cwd: String,
+    /// Deadline of the command.
+    pub timeout_ms: u64,
+    /// What the sandbox keeps it to.
+    pub bounds: Bounds,
+    /// It is an agent: it gets ways to models and to this system.
+    pub agent: bool,
+    /// The name under which its caller follows its output and writes its input.
+    pub stream: Option<String>,
+    /// Lines and columns of its terminal, if it shall have one.
+    pub window: Option<(u16, u16)>,
+    /// Note what it asks the system for.
+    pub observe: bool,
 }
 
 /// A file as it is, or shall be: `None` is absent.

@@ -34,8 +34,8 @@ mod why;
 mod work;
 
 pub use act::{
-    Act, After, Awaited, BlobBytes, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen,
-    ShellEnd, Unresolved,
+    Act, After, Awaited, BlobBytes, Command, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed,
+    Seen, ShellEnd, Unresolved,
 };
 pub use approvals::{Answer, Approval, Scope};
 pub use call::{Call, CallError, CallId, Caller, Code};

@@ -110,7 +110,8 @@ impl Kernel {
                 let bounds = Box::new(bounds.unwrap_or_default());
                 let wait_for = job.text("wait_for").map(str::to_owned);
                 let (alias, command) = (text("alias"), text("command"));
-                Op::Start { alias, command, bounds, wait_for, timeout_ms }
+                let lineage = job.caller.lineage().to_owned();
+                Op::Start { lineage, alias, command, bounds, wait_for, timeout_ms }
             }
             "process.interact" => Op::Interact {
                 alias: text("alias"),

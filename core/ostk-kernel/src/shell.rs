@@ -10,7 +10,7 @@ use ostk_policy::Resource;
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Awaited, BlobBytes, Op, Outcome, ShellEnd},
+    act::{Awaited, BlobBytes, Command, Op, Outcome, ShellEnd},
     call::{CallError, Code},
     event::{Event, Via},
     kernel::{Job, Kernel, Stage, Target},
@@ -22,6 +22,8 @@ use crate::{
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 /// Longest deadline a command may ask for: one hour.
 pub(crate) const MAX_TIMEOUT_MS: u64 = 3_600_000;
+/// Longest deadline of a command that is an agent: a day.
+const MAX_AGENT_MS: u64 = 24 * 3_600_000;
 /// Output shown in a reply; the whole kept output is in the blob.
 const MAX_SHOWN: usize = 32 * 1024;
 
@@ -82,7 +84,8 @@ impl Kernel {
     fn run_shell(&mut self, mut job: Job, cwd: String) {
         let Some(request) = job.requests.first().cloned() else { return };
         let command = job.text("command").unwrap_or_default().to_owned();
-        let timeout_ms = job.number("timeout_ms").unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
+        let longest = if job.flag("agent") { MAX_AGENT_MS } else { MAX_TIMEOUT_MS };
+        let timeout_ms = job.number("timeout_ms").unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, longest);
         let (command_blob, bytes) = blob(command.as_bytes());
         let event = Event::ShellIntent {
             command_blob,
@@ -95,10 +98,20 @@ impl Kernel {
             return self.finish(job, Err(error), None);
         }
         let intent = self.record_with(&job.caller, &event, vec![(command_blob, bytes)], Awaited::Durable);
-        let bounds = Box::new(self.gate.bounds(&request.actor));
+        let size = |name: &str| job.number(name).and_then(|size| u16::try_from(size).ok());
+        let command = Command {
+            lineage: job.caller.lineage().to_owned(),
+            line: command,
+            cwd,
+            timeout_ms,
+            bounds: self.gate.bounds(&request.actor),
+            agent: job.flag("agent"),
+            stream: job.text("stream").map(str::to_owned),
+            window: size("rows").zip(size("columns")),
+            observe: job.syscall.name == "process.learn",
+        };
         job.stage = Stage::Shell(ShellStage::Running { intent, touched: BTreeSet::new() });
-        let observe = job.syscall.name == "process.learn";
-        self.run_for(job, Op::Shell { command, cwd, timeout_ms, bounds, observe }, Some(intent + 1));
+        self.run_for(job, Op::Shell(Box::new(command)), Some(intent + 1));
     }
 
     pub(crate) fn resume_shell(&mut self, mut job: Job, outcome: Outcome) {

@@ -566,7 +566,20 @@ pub const TABLE: &[Syscall] = &[
         class: Class::ShellExec,
         effect: Effect::Write,
         doc: "Run a command in the sandbox; files it changes are ascribed to the caller.",
-        args: &[need("command", Text, "a command line for sh -c"), CWD, TIMEOUT, REASON],
+        args: &[
+            need("command", Text, "a command line for sh -c"),
+            may(
+                "agent",
+                Flag,
+                "it is an agent: it gets ways to models and to this system, and may take a day",
+            ),
+            may("stream", Text, "a name under which its caller follows its output and writes its input"),
+            may("rows", Number, "lines of a terminal of its own; with columns"),
+            may("columns", Number, "columns of a terminal of its own; with rows"),
+            CWD,
+            TIMEOUT,
+            REASON,
+        ],
         result: &[
             ("exit", "exit code, 128 + signal"),
             ("stdout", "standard output, bounded"),

@@ -29,6 +29,8 @@ pub struct Bounds {
     pub network: bool,
     /// Whether there are hosts that it may reach; which, is decided for each connection.
     pub hosts: bool,
+    /// Names of the secrets that drivers may use for it; it never sees them.
+    pub secrets: Vec<String>,
 }
 
 /// What no process but the kernel writes; git's configuration and hooks because they name programs that people run.
@@ -51,6 +53,7 @@ pub(crate) fn bounds(actor: &Actor, pin: Option<Option<&Pin>>, hosts: &[HostPatt
         denied: Vec::new(),
         network: true,
         hosts: !hosts.is_empty(),
+        secrets: Vec::new(),
     };
     match pin {
         None => {}

@@ -237,7 +237,8 @@ impl Policy {
     /// What the sandbox of a process of this actor must keep to: the same documents, the other enforcement point.
     pub fn bounds(&self, actor: &Actor) -> Bounds {
         let pin = actor.pin.as_ref().map(|name| self.pins.get(name).map(|loaded| &loaded.pin));
-        bounds(actor, pin, &self.hosts)
+        let secrets = self.humanfile.secrets().map(str::to_owned).collect();
+        Bounds { secrets, ..bounds(actor, pin, &self.hosts) }
     }
 
     pub(crate) fn listed(&self) -> Vec<ListedRule> {

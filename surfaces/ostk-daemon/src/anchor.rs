@@ -36,6 +36,7 @@ use crate::{
     rpc::{self, Shared},
     signed,
     snapshot::{self, Snapshots},
+    ways::Ways,
 };
 
 /// How long a start waits for the lock of a daemon that has just died.
@@ -186,18 +187,18 @@ fn start(
     let epoch = recovery.last_epoch + 1;
     let config =
         Config { version: env!("CARGO_PKG_VERSION").to_owned(), epoch, recovered: recovered(&recovery) };
-    let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime)?);
+    let handle = HostHandle::new(sender, epoch);
+    let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime, &handle)?);
     if state.next_seq > 0 && !state.stopped {
         sweep(&hands)?;
     }
     let workspace = hands.workspace.clone();
-    let handle = HostHandle::new(sender, epoch);
     let kernel = Kernel::new(config, state, gate);
-    let host = Host::new(kernel, journal, hands, handle.clone(), inbox, snapshots, progress);
+    let host = Host::new(kernel, journal, Arc::clone(&hands), handle.clone(), inbox, snapshots, progress);
     let builder = thread::Builder::new().name("ostk-kernel".to_owned());
     let host = builder.spawn(move || host.run(&documents)).map_err(AnchorError::io(root))?;
     let _watcher = watch(workspace, handle.clone());
-    runtime.block_on(serve(state_dir, handle.clone(), options))?;
+    runtime.block_on(serve(state_dir, handle.clone(), hands, options))?;
     handle.tell(Message::Stop { reason: "asked to stop".to_owned() });
     host.join().map(|_| ()).map_err(|_| AnchorError::Part("bug: the kernel's thread panicked".to_owned()))
 }
@@ -288,6 +289,7 @@ fn hands(
     journal: &Journal,
     state: &State,
     runtime: &tokio::runtime::Runtime,
+    host: &HostHandle,
 ) -> Result<Hands, AnchorError> {
     let utf8 = camino::Utf8Path::from_path(root).ok_or_else(|| {
         AnchorError::Part(format!("the path of the project is not UTF-8: {}", root.display()))
@@ -300,12 +302,24 @@ fn hands(
         scanner: Mutex::new(scanner),
         models: ostk_models::Models::new(ostk_models::Config::from_env())
             .map_err(|error| AnchorError::Part(error.to_string()))?,
-        processes: Processes::new(root, state_dir, &keys_dir()?).map_err(AnchorError::part("sandbox"))?,
+        processes: Processes::new(root, state_dir, &keys_dir()?, ways(root, state_dir, runtime, host)?)
+            .map_err(AnchorError::part("sandbox"))?,
         state_dir: state_dir.to_owned(),
         root: root.to_owned(),
         runtime: runtime.handle().clone(),
         tasks: Mutex::new(BTreeMap::new()),
     })
+}
+
+/// The ways out of contained processes.
+fn ways(
+    root: &Path,
+    state_dir: &Path,
+    runtime: &tokio::runtime::Runtime,
+    host: &HostHandle,
+) -> Result<Ways, AnchorError> {
+    let secrets = crate::secrets::secret_store(state_dir).map_err(AnchorError::Part)?;
+    Ok(Ways::new(host.clone(), runtime.handle().clone(), root, state_dir, secrets))
 }
 
 /// Watching is a help, not a guarantee: every touch checks the file's hash anyway.
@@ -330,13 +344,18 @@ fn watch(workspace: Workspace, handle: HostHandle) -> Option<Watcher> {
     }
 }
 
-async fn serve(state_dir: &Path, host: HostHandle, options: Options) -> Result<(), AnchorError> {
+async fn serve(
+    state_dir: &Path,
+    host: HostHandle,
+    hands: Arc<Hands>,
+    options: Options,
+) -> Result<(), AnchorError> {
     let path = state_dir.join("run/ostk.sock");
     // The lock is ours, so a socket that is there belongs to a daemon that is gone.
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(AnchorError::io(&path))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(AnchorError::io(&path))?;
-    let shared = Arc::new(Shared { host, state_dir: state_dir.to_owned() });
+    let shared = Arc::new(Shared::front(host, state_dir.to_owned(), hands));
     let open = Arc::new(AtomicUsize::new(0));
     let mut idle_since = Instant::now();
     let mut terminate = signal(tokio::signal::unix::SignalKind::terminate(), &path)?;

@@ -104,18 +104,19 @@ impl Hands {
 
     fn long(&self, id: OpId, op: Op) -> Outcome {
         match op {
-            Op::Shell { command, cwd, timeout_ms, bounds, observe } => {
+            Op::Shell(command) => {
                 let before = self.scan().unwrap_or_default();
-                let end = self.processes.run(id, &command, &cwd, timeout_ms, &bounds, observe);
+                let end = self.processes.run(id, &command);
                 match self.scan() {
                     Ok(after) => Outcome::Shell { end, before, after },
                     Err(problem) => Outcome::Shell { end: end.and(Err(problem)), before, after: Vec::new() },
                 }
             }
             Op::Scan => Outcome::Scanned(self.scan()),
-            Op::Start { alias, command, bounds, wait_for, timeout_ms } => {
+            Op::Start { lineage, alias, command, bounds, wait_for, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);
-                Outcome::Json(self.processes.start(&alias, &command, &bounds, wait_for.as_deref(), wait))
+                let found = wait_for.as_deref();
+                Outcome::Json(self.processes.start(&lineage, &alias, &command, &bounds, found, wait))
             }
             Op::Interact { alias, action, input, lines, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);

@@ -23,6 +23,8 @@ mod settings;
 mod setup;
 mod signed;
 mod snapshot;
+mod streams;
+mod ways;
 
 pub use anchor::{AnchorError, Options, anchored, listen};
 pub use documents::load as read_documents;

@@ -13,16 +13,18 @@ use std::{
     time::Duration,
 };
 
-use ostk_kernel::{CallError, Code, OpId, ShellEnd};
+use ostk_kernel::{CallError, Code, Command, OpId, ShellEnd};
 use ostk_policy::Bounds;
-use ostk_sandbox::{Exit, Network, Process, Readable, Refused, Spec, Stream, Waited};
+use ostk_sandbox::{Exit, Network, Process, Readable, Refused, Spec, Stream, Waited, WindowSize};
 use serde_json::{Value, json};
 
 use crate::{
     handles::Handles,
     hands::lock,
     learned::learned,
-    settings::{Credentials, Settings},
+    settings::{Credentials, Reach, Settings},
+    streams::Streams,
+    ways::{Open, Ways},
 };
 
 /// Variables that a command inherits; everything else of the daemon's environment stays out.
@@ -168,13 +170,18 @@ pub(crate) struct Processes {
     running: Mutex<Handles<OpId, Process>>,
     /// Background processes, by alias.
     background: Mutex<Handles<String, Process>>,
+    /// Ways out of background processes, by alias.
+    open: Mutex<BTreeMap<String, Open>>,
+    /// Processes whose callers follow them.
+    streams: Streams,
+    ways: Ways,
     /// Exit codes of background processes that ended and whose place was needed, by alias.
     exits: Mutex<BTreeMap<String, i32>>,
 }
 
 impl Processes {
     /// `keys` is the directory of the private keys: no command sees into it.
-    pub(crate) fn new(root: &Path, state_dir: &Path, keys: &Path) -> Result<Self, String> {
+    pub(crate) fn new(root: &Path, state_dir: &Path, keys: &Path, ways: Ways) -> Result<Self, String> {
         let scratch = state_dir.join("scratch");
         // What an earlier daemon's commands left is nobody's any more.
         let _ = fs::remove_dir_all(&scratch);
@@ -188,30 +195,40 @@ impl Processes {
             running: Mutex::default(),
             background: Mutex::default(),
             exits: Mutex::default(),
+            open: Mutex::default(),
+            streams: Streams::default(),
+            ways,
         })
     }
 
+    /// Processes whose callers follow them.
+    pub(crate) const fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
     /// Runs a command to its end.
-    pub(crate) fn run(
-        &self,
-        id: OpId,
-        command: &str,
-        cwd: &str,
-        timeout_ms: u64,
-        bounds: &Bounds,
-        observe: bool,
-    ) -> Result<ShellEnd, String> {
-        let mut spec = self.spec(&format!("{id}"), command, cwd, bounds);
-        spec.limits.wall = Duration::from_millis(timeout_ms);
-        spec.stdin = Some(Vec::new());
-        spec.observe = observe;
+    pub(crate) fn run(&self, id: OpId, command: &Command) -> Result<ShellEnd, String> {
+        let mut spec = self.spec(&format!("{id}"), &command.line, &command.cwd, &command.bounds);
+        spec.limits.wall = Duration::from_millis(command.timeout_ms);
+        spec.stdin = command.stream.is_none().then(Vec::new);
+        spec.output_waits = command.stream.is_some();
+        spec.observe = command.observe;
+        if let Some((rows, columns)) = command.window {
+            spec.terminal = Some(WindowSize { rows, columns });
+            spec.env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
+        }
+        let bounds = self.reachable(&command.bounds);
+        let prepared = self.ways.prepare(&mut spec, &command.lineage, &bounds, command.agent)?;
         if lock(&self.running).was_ended(&id) {
             return Err("it was ended before it began".to_owned());
         }
         let patience = spec.limits.wall + spec.limits.grace + Duration::from_secs(10);
         let process = Arc::new(ostk_sandbox::start(&spec).map_err(|error| error.to_string())?);
         self.under_way(id, &process);
+        let open = self.ways.open(&process, prepared);
+        let stream = command.stream.as_ref().map(|name| self.streams.enter(&command.lineage, name, &process));
         let ended = process.wait(patience);
+        drop((open, stream));
         lock(&self.running).remove(&id);
         let _ = fs::remove_dir_all(&spec.scratch);
         let state_dir = self.scratch.parent().unwrap_or(&self.scratch);
@@ -257,7 +274,10 @@ impl Processes {
         if let Some(readable) = &bounds.readable {
             spec.readable = Readable::AllBut { tree: self.root.clone(), within: granted(readable) };
         }
-        spec.network = if bounds.network { self.settings.network.clone() } else { Network::None };
+        spec.network = match self.settings.network {
+            Reach::Host if bounds.network => Network::Host,
+            _ => Network::None,
+        };
         spec.local_sockets = self.settings.local_sockets;
         spec.accepted = self.settings.accepted.clone();
         spec.limits = self.settings.limits.clone();
@@ -276,6 +296,11 @@ impl Processes {
         GUARDED_AT_HOME.map(|name| home.join(name)).into_iter().chain(made).collect()
     }
 
+    /// The bounds, without hosts where the operator wants no network at all.
+    fn reachable(&self, bounds: &Bounds) -> Bounds {
+        Bounds { hosts: bounds.hosts && self.settings.network == Reach::Granted, ..bounds.clone() }
+    }
+
     /// A line for each path that a command made and may not leave behind.
     fn told_of_refused(&self, refused: &[Refused]) -> String {
         let line = |Refused { path, removed }: &Refused| {
@@ -289,6 +314,7 @@ impl Processes {
     /// Starts a background process.
     pub(crate) fn start(
         &self,
+        lineage: &str,
         alias: &str,
         command: &str,
         bounds: &Bounds,
@@ -311,9 +337,11 @@ impl Processes {
         };
         spec.protected.extend(spec.refused.extract_if(.., is_kept));
         spec.limits.wall = BACKGROUND;
-        let process =
-            ostk_sandbox::start(&spec).map_err(|error| CallError::new(Code::Failed, error.to_string()))?;
-        let process = Arc::new(process);
+        let failed = |error: String| CallError::new(Code::Failed, error);
+        let bounds = self.reachable(bounds);
+        let prepared = self.ways.prepare(&mut spec, lineage, &bounds, false).map_err(failed)?;
+        let process = Arc::new(ostk_sandbox::start(&spec).map_err(|error| failed(error.to_string()))?);
+        lock(&self.open).insert(name.clone(), self.ways.open(&process, prepared));
         {
             let mut background = lock(&self.background);
             if background.was_ended(&name) {
@@ -335,6 +363,7 @@ impl Processes {
         let ended = |process: &Process| Some(code(process.try_wait().ok()??.exit));
         let mut exits = lock(&self.exits);
         exits.extend(background.take_ended(ended));
+        lock(&self.open).retain(|alias, _| background.get(alias).is_some());
         while exits.len() > MAX_EXITS {
             exits.pop_first();
         }
@@ -389,6 +418,7 @@ impl Processes {
         let end = process.try_wait().map_err(failed)?;
         if end.is_some() {
             lock(&self.background).remove(&name);
+            lock(&self.open).remove(&name);
         }
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
         Ok(json!({ "output": tail(&process, lines), "alive": end.is_none(), "found": found,
@@ -457,8 +487,6 @@ fn crosses_link(root: &Path, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     /// A workspace with a repository, a token and a key, and what the daemon runs commands with.
@@ -471,25 +499,55 @@ mod tests {
         }
         fs::write(state_dir.join("run/mcp.token"), "secret").unwrap();
         fs::write(keys.join("signing.key"), "secret").unwrap();
-        assert!(Command::new("git").args(["init", "-q"]).arg(&root).status().unwrap().success());
-        let processes = Processes::new(&root, &state_dir, &keys).unwrap();
+        assert!(
+            std::process::Command::new("git").args(["init", "-q"]).arg(&root).status().unwrap().success()
+        );
+        let processes = Processes::new(&root, &state_dir, &keys, ways(&root, &state_dir)).unwrap();
         (place, processes)
+    }
+
+    /// Ways that lead to a kernel which never answers.
+    fn ways(root: &Path, state_dir: &Path) -> Ways {
+        let (sender, _) = std::sync::mpsc::sync_channel(1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let secrets = ostk_keys::secrets::SecretStore::of_machine(None);
+        let ways = Ways::new(
+            crate::host::HostHandle::new(sender, 1),
+            runtime.handle().clone(),
+            root,
+            state_dir,
+            secrets,
+        );
+        // Nothing here is served; the handle must only outlive the test.
+        std::mem::forget(runtime);
+        ways
+    }
+
+    /// A command of nobody in particular.
+    fn command(line: &str, bounds: Bounds) -> Command {
+        Command {
+            lineage: "w".to_owned(),
+            line: line.to_owned(),
+            cwd: String::new(),
+            timeout_ms: 60_000,
+            bounds,
+            agent: false,
+            stream: None,
+            window: None,
+            observe: false,
+        }
     }
 
     fn run(processes: &Processes, command: &str) -> (i32, String, String) {
         run_within(processes, command, |_| {})
     }
 
-    fn run_within(
-        processes: &Processes,
-        command: &str,
-        narrow: impl Fn(&mut Bounds),
-    ) -> (i32, String, String) {
+    fn run_within(processes: &Processes, line: &str, narrow: impl Fn(&mut Bounds)) -> (i32, String, String) {
         let protected = [".ostk", ".git/hooks", ".git/config", "HUMANFILE"].map(str::to_owned).to_vec();
         let mut bounds =
             Bounds { writable: vec![String::new()], protected, network: true, ..Bounds::default() };
         narrow(&mut bounds);
-        let end = processes.run(1, command, "", 60_000, &bounds, false).unwrap();
+        let end = processes.run(1, &command(line, bounds)).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (end.exit, text(end.stdout), text(end.stderr))
     }
@@ -502,10 +560,10 @@ mod tests {
     fn a_command_that_is_ended_before_it_begins_does_nothing() {
         let (_place, processes) = workspace();
         processes.kill(7);
-        let refused = processes.run(7, "touch src/made", "", 60_000, &anywhere(), false).unwrap_err();
+        let refused = processes.run(7, &command("touch src/made", anywhere())).unwrap_err();
         assert!(refused.contains("before it began"), "{refused}");
         assert!(!processes.root.join("src/made").exists());
-        assert_eq!(processes.run(8, "touch src/made", "", 60_000, &anywhere(), false).unwrap().exit, 0);
+        assert_eq!(processes.run(8, &command("touch src/made", anywhere())).unwrap().exit, 0);
     }
 
     #[test]
@@ -520,7 +578,7 @@ mod tests {
     }
 
     fn start(processes: &Processes, alias: &str, command: &str) -> Result<Value, CallError> {
-        processes.start(alias, command, &anywhere(), None, Duration::ZERO)
+        processes.start("w", alias, command, &anywhere(), None, Duration::ZERO)
     }
 
     fn interact(processes: &Processes, alias: &str, action: &str) -> Result<Value, CallError> {
@@ -544,7 +602,7 @@ mod tests {
         start(&processes, "long", "sleep 600").unwrap();
         for number in 0..=MAX_BACKGROUND {
             let (alias, until) = (format!("short{number}"), Duration::from_secs(60));
-            processes.start(&alias, "exit 3", &anywhere(), Some("never said"), until).unwrap();
+            processes.start("w", &alias, "exit 3", &anywhere(), Some("never said"), until).unwrap();
         }
         assert_eq!(interact(&processes, "long", "read_tail").unwrap()["alive"], true);
         let first = interact(&processes, "short0", "read_tail").unwrap();
@@ -557,7 +615,7 @@ mod tests {
         let (_place, processes) = workspace();
         start(&processes, "web", "sleep 600").unwrap();
         processes.kill_all();
-        assert!(processes.run(1, "true", "", 60_000, &anywhere(), false).is_err());
+        assert!(processes.run(1, &command("true", anywhere())).is_err());
         assert!(start(&processes, "again", "true").is_err());
         assert_eq!(interact(&processes, "web", "kill").unwrap()["exit"], 128 + 9);
     }
@@ -616,7 +674,7 @@ mod tests {
         let command =
             format!("cat src/a; cat pkg/b; bash -c 'echo > /dev/tcp/127.0.0.1/{port} && echo reached'");
         let (_, free, err) = run(&processes, &command);
-        assert_eq!(free, "abreached\n", "{err}");
+        assert_eq!(free, "ab", "no host is granted: {err}");
         let denied = run_within(&processes, &command, |bounds| {
             bounds.network = false;
             bounds.denied = vec!["pkg".to_owned()];

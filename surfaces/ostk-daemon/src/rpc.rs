@@ -1,6 +1,7 @@
 //! The socket: newline-delimited JSON-RPC 2.0, one task for each connection.
 //!
-//! Methods: `client/attach`, `client/detach`, `client/subscribe`, `call`, `call/cancel`, `kernel/stop`. Each answer carries the
+//! Methods: `client/attach`, `client/detach`, `client/subscribe`, `call`, `call/cancel`, `process/read`, `process/write`,
+//! `kernel/stop`. Each answer carries the
 //! anchor's epoch. A connection holds nothing that matters: it may break at any moment.
 
 use std::{path::PathBuf, sync::Arc};
@@ -17,9 +18,11 @@ use tokio::{
 
 use crate::{
     follow::Follower,
+    hands::Hands,
     host::{Answer, HostHandle, Message, NewCall, Reply},
     outbox::Outbox,
     peer::Peer,
+    streams::Wanted,
 };
 
 /// Version of the protocol.
@@ -37,6 +40,22 @@ const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 pub(crate) struct Shared {
     pub(crate) host: HostHandle,
     pub(crate) state_dir: PathBuf,
+    /// What runs, for those who follow it; not on the socket of a contained process.
+    hands: Option<Arc<Hands>>,
+    /// The lineage that everybody on this socket is: the one process that can reach it.
+    seat: Option<String>,
+}
+
+impl Shared {
+    /// What the project's socket shares.
+    pub(crate) const fn front(host: HostHandle, state_dir: PathBuf, hands: Arc<Hands>) -> Self {
+        Self { host, state_dir, hands: Some(hands), seat: None }
+    }
+
+    /// What the socket of a contained process shares.
+    pub(crate) const fn seat(host: HostHandle, state_dir: PathBuf, lineage: String) -> Self {
+        Self { host, state_dir, hands: None, seat: Some(lineage) }
+    }
 }
 
 /// Serves one connection until it ends.
@@ -108,6 +127,11 @@ impl Connection {
                 self.start_call(id, params, permit);
                 return true;
             }
+            "process/read" => {
+                self.read_process(id, &params, permit);
+                return true;
+            }
+            "process/write" => self.write_process(&params),
             "call/cancel" => self.cancel(&params),
             "client/attach" => self.attach(&params).await,
             "client/subscribe" => self.subscribe(&params),
@@ -128,6 +152,10 @@ impl Connection {
         if params.get("protocol").and_then(Value::as_u64) != Some(PROTOCOL) {
             return Err(CallError::new(Code::Usage, format!("this daemon speaks protocol {PROTOCOL}"))
                 .hint("use the ostk binary of the same version as the daemon"));
+        }
+        if let Some(lineage) = &self.shared.seat {
+            self.caller = Some(Caller::Agent(lineage.clone()));
+            return Ok(json!({ "lineage": lineage, "protocol": PROTOCOL, "epoch": self.shared.host.epoch }));
         }
         let name = text("name").unwrap_or("operator").to_owned();
         if let Some(reason) = self.peer.contained() {
@@ -203,6 +231,33 @@ impl Connection {
                 Err(CallError::new(Code::Denied, format!("{} may not stop the daemon", other.lineage())))
             }
         }
+    }
+
+    /// The process that a person follows.
+    fn followed(&self, params: &Value) -> Result<(Arc<Hands>, String, String), CallError> {
+        let text = |name: &str| params.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match (self.attached()?, &self.shared.hands) {
+            (Caller::Human(_), Some(hands)) => Ok((Arc::clone(hands), text("lineage"), text("stream"))),
+            _ => Err(CallError::new(Code::Denied, "only a person follows a process and types into it")),
+        }
+    }
+
+    /// Answers with the next piece of a process's output, as soon as there is one.
+    fn read_process(&self, id: Value, params: &Value, permit: OwnedSemaphorePermit) {
+        let (outbox, epoch) = (Arc::clone(&self.outbox), self.shared.host.epoch);
+        let followed = self.followed(params);
+        let wanted = Wanted::of(params);
+        tokio::task::spawn_blocking(move || {
+            let read = |(hands, lineage, stream): (Arc<Hands>, String, String)| {
+                hands.processes.streams().read(&lineage, &stream, &wanted)
+            };
+            outbox.answer(answer(&id, followed.and_then(read), epoch), permit);
+        });
+    }
+
+    fn write_process(&self, params: &Value) -> Result<Value, CallError> {
+        let (hands, lineage, stream) = self.followed(params)?;
+        hands.processes.streams().write(&lineage, &stream, params)
     }
 
     fn attached(&self) -> Result<&Caller, CallError> {

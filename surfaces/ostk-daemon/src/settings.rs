@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use ostk_sandbox::{Guarantee, Limits, LocalSockets, Network};
+use ostk_sandbox::{Guarantee, Limits, LocalSockets};
 
 /// The names in the section `[sandbox]`. One that is mistyped must not be taken for one that is not given.
 const SETTINGS: [&str; 7] =
@@ -15,7 +15,7 @@ const LANDLOCK: &str = "landlock";
 
 /// What the operator says about commands, in the section `[sandbox]` of `ostk.toml`.
 pub(crate) struct Settings {
-    pub(crate) network: Network,
+    pub(crate) network: Reach,
     pub(crate) local_sockets: LocalSockets,
     pub(crate) credentials: Credentials,
     pub(crate) limits: Limits,
@@ -53,7 +53,12 @@ impl Settings {
             Some(Some(word)) if word == second => Ok(false),
             Some(_) => Err(format!("sandbox.{name} must be {first:?} or {second:?}")),
         };
-        let host = word("network", "host", "none")?;
+        let network = match sandbox.and_then(|sandbox| sandbox.get("network")).map(toml::Value::as_str) {
+            None | Some(Some("granted")) => Reach::Granted,
+            Some(Some("host")) => Reach::Host,
+            Some(Some("none")) => Reach::Nothing,
+            Some(_) => return Err("sandbox.network must be \"granted\", \"host\" or \"none\"".to_owned()),
+        };
         let own = word("local_sockets", "own", "all")?;
         let hidden = word("credentials", "hidden", "visible")?;
         let number = |name| match sandbox.and_then(|sandbox| sandbox.get(name)) {
@@ -78,13 +83,24 @@ impl Settings {
         let waived = (!held).then_some(Ok(Guarantee::Files));
         let accepted = names.iter().map(|name| name.as_str().unwrap_or_default().parse()).chain(waived);
         Ok(Self {
-            network: if host { Network::Host } else { Network::None },
+            network,
             local_sockets: if own { LocalSockets::Own } else { LocalSockets::All },
             credentials: if hidden { Credentials::Hidden } else { Credentials::Visible },
             limits,
             accepted: accepted.collect::<Result<_, String>>()?,
         })
     }
+}
+
+/// What commands reach over the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The hosts that HUMANFILE grants, through the proxy.
+    Granted,
+    /// What the daemon reaches, unasked and unrecorded: the operator wants it so.
+    Host,
+    /// Nothing, whatever HUMANFILE grants.
+    Nothing,
 }
 
 /// Whether commands see what lets them act in the person's name.
@@ -104,10 +120,10 @@ mod tests {
             Settings::parse("[sandbox]\nnetwork = \"none\"\naccept_missing = [\"files\"]").unwrap();
         assert_eq!(
             (settings.network, settings.accepted),
-            (Network::None, BTreeSet::from([Guarantee::Files]))
+            (Reach::Nothing, BTreeSet::from([Guarantee::Files]))
         );
         let nothing = Settings::parse("").unwrap();
-        assert_eq!((nothing.network, nothing.accepted), (Network::Host, BTreeSet::new()));
+        assert_eq!((nothing.network, nothing.accepted), (Reach::Granted, BTreeSet::new()));
         assert_eq!((nothing.credentials, nothing.limits), (Credentials::Hidden, Limits::default()));
         let limited = Settings::parse("[sandbox]\nmemory_mib = 2048\nprocesses = 500").unwrap().limits;
         assert_eq!((limited.total_memory_bytes, limited.total_processes), (Some(2 << 30), Some(500)));

@@ -29,19 +29,24 @@ pub(crate) fn project() -> Result<Project, Failure> {
 
 /// A connection as the operator; starts a daemon if none runs.
 pub(crate) fn operator(project: &Project) -> Result<Client, Failure> {
-    attach(project, &Identity::Operator(user()), None)
+    Ok(attach(project, &Identity::Operator(user()), None)?.0)
 }
 
-/// A connection as `identity`; starts a daemon if none runs.
-pub(crate) fn attach(project: &Project, identity: &Identity, pin: Option<&str>) -> Result<Client, Failure> {
+/// A connection as `identity`, and the lineage that it has; starts a daemon if none runs.
+pub(crate) fn attach(
+    project: &Project,
+    identity: &Identity,
+    pin: Option<&str>,
+) -> Result<(Client, String), Failure> {
     let mut client = ensure(project)?;
-    if let Err(error) = client.attach(identity, "ostk", pin) {
-        let ClientError::Io(_) = error else { return Err(error.into()) };
+    match client.attach(identity, "ostk", pin) {
+        Ok(lineage) => return Ok((client, lineage)),
         // The daemon was dying when it took the connection; there is another, or there will be.
-        client = ensure(project)?;
-        client.attach(identity, "ostk", pin)?;
+        Err(ClientError::Io(_)) => client = ensure(project)?,
+        Err(error) => return Err(error.into()),
     }
-    Ok(client)
+    let lineage = client.attach(identity, "ostk", pin)?;
+    Ok((client, lineage))
 }
 
 /// A connection to a running daemon, or none.

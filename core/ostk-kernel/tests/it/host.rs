@@ -338,7 +338,7 @@ impl Host {
             }
             Op::Place { steps } => Outcome::Placed(self.place(steps)),
             Op::List { .. } => Outcome::Listed(Ok(self.files.keys().cloned().collect())),
-            Op::Shell { command, .. } => self.shell(&command),
+            Op::Shell(command) => self.shell(&command.line),
             Op::Scan => Outcome::Scanned(Ok(self.files.keys().cloned().collect())),
             Op::Start { alias, .. } => Outcome::Json(Ok(serde_json::json!({ "alias": alias, "pid": 7 }))),
             Op::Interact { action, .. } => {
@@ -463,7 +463,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::Resolve { .. } => "resolve",
         Op::Observe { .. } => "observe",
         Op::Place { .. } => "place",
-        Op::Shell { .. } => "shell",
+        Op::Shell(_) => "shell",
         Op::Model { .. } => "model",
         Op::Interact { .. } => "interact",
         Op::Start { .. } => "start",

@@ -73,7 +73,8 @@ pub(crate) fn call(args: &Call, output: &Output) -> Done {
         tied: false,
     };
     let project = connect::project()?;
-    let result = connect::attach(&project, &identity, None)?.call(&args.verb, &call, &options)?;
+    let (mut client, _) = connect::attach(&project, &identity, None)?;
+    let result = client.call(&args.verb, &call, &options)?;
     output.line(&result.to_string());
     Ok(ExitCode::SUCCESS)
 }

@@ -124,7 +124,7 @@ fn calls_in(dir: &std::path::Path) -> Result<Vec<Row>, Failure> {
     let project = Project::at(ostk_daemon::init(dir).map_err(Failure::check)?.root);
     let text: String = (0..200).map(|line| format!("line {line}\n")).collect();
     fs::write(dir.join("bench.txt"), text)?;
-    let mut client = connect::attach(&project, &Identity::Agent("bench".to_owned()), None)?;
+    let (mut client, _) = connect::attach(&project, &Identity::Agent("bench".to_owned()), None)?;
     let options = CallOptions::default();
     let read = |client: &mut Client| {
         Ok(client.call("file.read", &json!({ "path": "bench.txt" }), &options).map(|_| ())?)

@@ -1,13 +1,16 @@
 //! `ostk run`: an agent from an Agentfile (`compose` puts it together), or any command in the sandbox.
 
 mod compose;
+mod follow;
 
 pub(crate) use compose::refused;
 
-use std::{io::Write, path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use libostk::{CallOptions, Client, Identity};
 use serde_json::{Value, json};
+
+use follow::Following;
 
 use super::{Done, inspect::cwd};
 use crate::{
@@ -17,6 +20,8 @@ use crate::{
     output::{Output, Paint},
 };
 
+/// The name of a command's stream: a lineage that `run` starts runs one command.
+const STREAM: &str = "run";
 /// An agent may run this long while somebody waits for it.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -68,23 +73,31 @@ fn wait(client: &mut Client, name: &str) -> Result<Value, Failure> {
 fn command(args: &Run, output: &Output) -> Done {
     let name = args.name.clone().unwrap_or_else(|| stem(&args.command));
     let project = connect::project()?;
-    let mut client = connect::attach(&project, &Identity::Agent(name), args.pin.as_deref())?;
+    let (mut client, lineage) = connect::attach(&project, &Identity::Agent(name), args.pin.as_deref())?;
     let line = command_line(&args.command);
-    let call = json!({ "command": line, "cwd": cwd()?, "timeout_ms": 3_600_000 });
+    let mut call =
+        json!({ "command": line, "cwd": cwd()?, "timeout_ms": DAY.as_millis() as u64, "agent": true });
     let options = CallOptions {
         // Whoever interrupts this program ends the command with it.
         idempotency: Some("run".to_owned()),
-        timeout: Some(Duration::from_secs(3_600)),
+        timeout: Some(DAY),
         tied: true,
     };
-    let result = client.call("shell.run", &call, &options)?;
-    if output.is_json() {
+    let result = if output.is_json() {
+        let result = client.call("shell.run", &call, &options)?;
         output.show(&result, |_| String::new());
+        result
     } else {
-        let text = |name: &str| result[name].as_str().unwrap_or_default().as_bytes();
-        std::io::stdout().write_all(text("stdout"))?;
-        std::io::stderr().write_all(text("stderr"))?;
-    }
+        call["stream"] = json!(STREAM);
+        let window = follow::window();
+        if let Some((rows, columns)) = window {
+            (call["rows"], call["columns"]) = (json!(rows), json!(columns));
+        }
+        let following = Following::start(&project, &lineage, STREAM, window)?;
+        let result = client.call("shell.run", &call, &options);
+        following.finish();
+        result?
+    };
     let exit = result["exit"].as_i64().and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1);
     Ok(ExitCode::from(exit))
 }
