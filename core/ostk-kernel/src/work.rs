@@ -191,8 +191,8 @@ impl Kernel {
                     "state": lineage.state, "model": null, "turns": 0, "tokens": 0, "usd": 0.0, "doing": "",
                     "writes": lineage.writes, "refused": lineage.denied, "pin": lineage.pin, "client": lineage.client });
                 self.describe_agent(name, &mut row);
-                if let Some(id) = self.open_question(name) {
-                    row["doing"] = json!(format!("asks for consent (question {id})"));
+                if let (Some(id), Some(doing)) = (self.open_question(name), row.get_mut("doing")) {
+                    *doing = json!(format!("asks for consent (question {id})"));
                 }
                 row
             })
