@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The client, in the version that these tests were written against.
-fn claude() -> Option<&'static Path> {
+pub(crate) fn claude() -> Option<&'static Path> {
     static CLIENT: OnceLock<Option<PathBuf>> = OnceLock::new();
     CLIENT.get_or_init(|| install("@anthropic-ai/claude-code", "2.1.197", "claude")).as_deref()
 }

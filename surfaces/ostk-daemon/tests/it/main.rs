@@ -11,6 +11,7 @@
 )]
 
 mod agentfiles;
+mod broker;
 mod claude;
 mod clients;
 mod codex;
