@@ -12,7 +12,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ostk_kernel::{CallError, Code};
-use ostk_sandbox::{Process, Stream, WindowSize};
+use ostk_sandbox::{Process, SandboxError, Stream, WindowSize};
 use serde_json::{Value, json};
 
 use crate::hands::lock;
@@ -101,11 +101,14 @@ impl Streams {
     pub(crate) fn write(&self, lineage: &str, stream: &str, params: &Value) -> Result<Value, CallError> {
         let gone = || CallError::new(Code::NotFound, format!("nothing runs under {lineage}/{stream}"));
         let process = self.find(lineage, stream, START).ok_or_else(gone)?;
-        let failed = |error: ostk_sandbox::SandboxError| CallError::new(Code::Failed, error.to_string());
+        let failed = |error: SandboxError| CallError::new(Code::Failed, error.to_string());
         if let Some(data) = params.get("data").and_then(Value::as_str) {
             let bytes = STANDARD.decode(data);
             let bytes = bytes.map_err(|error| CallError::new(Code::Usage, format!("data: {error}")))?;
-            process.write_stdin(&bytes).map_err(failed)?;
+            process.write_stdin(&bytes).map_err(|error| match error {
+                SandboxError::InputFull { .. } => CallError::new(Code::Busy, error.to_string()),
+                error => failed(error),
+            })?;
         }
         if params.get("close").and_then(Value::as_bool) == Some(true) {
             process.close_stdin();

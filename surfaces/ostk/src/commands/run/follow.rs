@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use libostk::{Client, Project};
+use libostk::{Client, ClientError, Project};
 use rustix::termios::{self, OptionalActions, Termios};
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ const LOOK_MS: u64 = 1_000;
 const WINDOW: Duration = Duration::from_millis(200);
 /// Longest wait for an answer about a stream.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Between two tries to send input.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of input sent at once.
 const PIECE: usize = 16 * 1024;
 
@@ -114,16 +116,17 @@ fn input(mut client: Client, named: &Value) {
     }
 }
 
-/// Sends input, again while the command has much to read.
+/// Sends input: again while the command has not begun, or has much to read. Ends with the command's last connection.
 fn send(client: &mut Client, said: &Value) -> bool {
-    for _ in 0..6_000 {
+    loop {
         match client.request("process/write", said, ANSWER) {
             Ok(_) => return true,
-            Err(error) if error.to_string().contains("input") => thread::sleep(Duration::from_millis(10)),
+            Err(ClientError::Call { code, .. }) if code == "not_found" || code == "busy" => {
+                thread::sleep(PAUSE)
+            }
             Err(_) => return false,
         }
     }
-    false
 }
 
 /// Tells the command's terminal when the window changes.
