@@ -480,10 +480,26 @@ mod tests {
 
     #[test]
     fn tools_without_files_and_files_outside_are_not_asked_about() {
-        assert_eq!(args(Event::PreTool, "WebFetch", json!({ "url": "x" })), None);
+        assert_eq!(args(Event::PreTool, "TodoWrite", json!({ "todos": [] })), None);
+        assert_eq!(args(Event::PreTool, "mcp__ostk__read", json!({ "path": "a" })), None);
         assert_eq!(args(Event::PreTool, "Edit", json!({ "file_path": "/etc/hosts" })), None);
         assert_eq!(args(Event::PreTool, "Edit", json!({ "file_path": "/repo/../etc/hosts" })), None);
         assert_eq!(args(Event::PreTool, "Edit", json!({ "file_path": 3 })), None);
+    }
+
+    #[test]
+    fn a_tool_that_reaches_beyond_the_project_is_asked_about_with_its_arguments() {
+        let fetch =
+            args(Event::PreTool, "WebFetch", json!({ "url": "https://Example.org:8443/a?b" })).unwrap();
+        assert_eq!((&fetch["access"], &fetch["target"]), (&json!("fetch"), &json!("Example.org:8443")));
+        let plain = args(Event::PreTool, "WebFetch", json!({ "url": "http://example.org/" })).unwrap();
+        assert_eq!(plain["target"], "example.org:80");
+        let odd = args(Event::PreTool, "WebFetch", json!({ "url": "https://a@b/" })).unwrap();
+        assert_eq!(odd.get("target"), None, "what is not plain names no host, so it is refused");
+        let mail = args(Event::PreTool, "mcp__mail__send", json!({ "to": "eve@evil.net" })).unwrap();
+        assert_eq!((&mail["access"], &mail["input"][0]["to"]), (&json!("tool"), &json!("eve@evil.net")));
+        let brought = args(Event::PostTool, "mcp__mail__list", json!({})).unwrap();
+        assert_eq!(brought["labels"], json!(["tool:mail"]));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use crate::{fixture::Fixture, schema::Schemas};
 fn states(fixture: &Fixture) -> Vec<(String, String)> {
     let list = fixture.run(&["trust", "list", "--json"]).good().json();
     let text = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
-    list["keys"].as_array().unwrap().iter().map(|row| (text(row, "key"), text(row, "state"))).collect()
+    let mut states: Vec<_> =
+        list["keys"].as_array().unwrap().iter().map(|row| (text(row, "key"), text(row, "state"))).collect();
+    states.sort();
+    states
 }
 
 #[test]
