@@ -4,17 +4,13 @@
 //! The exit code is 1 when something escaped that the table does not list as known. `tools/escape/README.md` has the
 //! method and the results.
 
-use std::{env, path::PathBuf};
-
 use anyhow::Result;
 
-use crate::{root, run as sh};
+use crate::{built, run as sh};
 
 pub(crate) fn run(options: impl Iterator<Item = String>) -> Result<()> {
     sh("cargo", &["build", "--quiet", "--package", "ostk", "--package", "escape"])?;
-    let target = env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root().map(|root| root.join("target")), |dir| Ok(PathBuf::from(dir)))?;
-    let escape = target.join("debug/escape").to_string_lossy().into_owned();
+    let escape = built("debug", "escape")?.to_string_lossy().into_owned();
     let options: Vec<String> = options.collect();
     let mut args = vec!["run"];
     args.extend(options.iter().map(String::as_str));

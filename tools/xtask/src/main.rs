@@ -44,6 +44,15 @@ fn root() -> Result<PathBuf> {
     Ok(root.to_owned())
 }
 
+/// What cargo built: a program of this profile (`debug`, `release`).
+fn built(profile: &str, program: &str) -> Result<PathBuf> {
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => root()?.join("target"),
+    };
+    Ok(target.join(profile).join(program))
+}
+
 /// Runs a command in the root and shows what it prints.
 fn run(program: &str, args: &[&str]) -> Result<()> {
     let status = Command::new(program)

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{present, run as sh, tidy};
+use crate::{built, present, run as sh, tidy};
 
 /// Programs that the tests start, and the Debian package of each.
 const PROGRAMS: &[(&str, &str)] = &[("git", "git"), ("python3", "python3"), ("cc", "gcc"), ("gpg", "gnupg")];
@@ -10,11 +10,15 @@ const PROGRAMS: &[(&str, &str)] = &[("git", "git"), ("python3", "python3"), ("cc
 pub(crate) fn run() -> Result<()> {
     install_missing()?;
     tidy::run()?;
-    if present("cargo-nextest") {
-        sh("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"])
+    // Tests of other packages start this binary too; each would ask cargo to build it otherwise.
+    sh("cargo", &["build", "--workspace", "--bins"])?;
+    let binary = format!("OSTK_BIN={}", built("debug", "ostk")?.display());
+    let test: &[&str] = if present("cargo-nextest") {
+        &["nextest", "run", "--workspace", "--no-fail-fast"]
     } else {
-        sh("cargo", &["test", "--workspace", "--quiet"])
-    }
+        &["test", "--workspace", "--quiet"]
+    };
+    sh("env", &[&[binary.as_str(), "cargo"], test].concat())
 }
 
 fn install_missing() -> Result<()> {

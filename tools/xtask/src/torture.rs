@@ -2,20 +2,16 @@
 //!
 //! Without options that is 8 clients with 500 calls each on 20 files and 20 kills: minutes, not seconds.
 
-use std::{env, path::PathBuf};
-
 use anyhow::Result;
 
-use crate::{root, run as sh};
+use crate::{built, run as sh};
 
 pub(crate) fn run(options: impl Iterator<Item = String>) -> Result<()> {
     sh("cargo", &["build", "--release", "--package", "ostk", "--package", "torture"])?;
-    let target = env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root().map(|root| root.join("target")), |dir| Ok(PathBuf::from(dir)))?;
-    let program = |name: &str| target.join("release").join(name).to_string_lossy().into_owned();
-    let ostk = program("ostk");
+    let program = |name| built("release", name).map(|path| path.to_string_lossy().into_owned());
+    let ostk = program("ostk")?;
     let mut args = vec!["--ostk", ostk.as_str()];
     let options: Vec<String> = options.collect();
     args.extend(options.iter().map(String::as_str));
-    sh(&program("torture"), &args)
+    sh(&program("torture")?, &args)
 }

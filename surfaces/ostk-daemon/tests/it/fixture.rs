@@ -38,7 +38,7 @@ impl From<Output> for Ran {
 pub(crate) fn ostk() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(named) = env::var_os("OSTK_TEST_BINARY") {
+        if let Some(named) = env::var_os("OSTK_BIN") {
             return PathBuf::from(named);
         }
         // This test runs from TARGET/PROFILE/deps.
