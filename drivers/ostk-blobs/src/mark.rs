@@ -5,11 +5,11 @@
 //! unfinished entry after it is a write that nobody was told about. Without the file every entry must be whole but the last.
 
 use std::{
-    fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+
+use ostk_disk::fs::{self, File, OpenOptions};
 
 use crate::BlobError;
 
@@ -36,7 +36,7 @@ impl Mark {
 
     /// The mark of `dir`; `None` when there is none or it was never finished.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, BlobError> {
-        match std::fs::read_to_string(Self::path(dir)) {
+        match fs::read_to_string(Self::path(dir)) {
             Ok(text) => Ok(Self::decode(&text)),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
             Err(e) => Err(BlobError::io("read", Self::path(dir))(e)),

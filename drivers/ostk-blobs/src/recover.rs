@@ -5,11 +5,11 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
+use ostk_disk::fs::{File, OpenOptions};
 use ostk_log::Hash;
 
 use crate::{

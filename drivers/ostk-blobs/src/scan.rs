@@ -1,11 +1,11 @@
 //! Walks the entries of one pack by their headers. Knows where each entry lies and why a walk ended; decides nothing.
 
 use std::{
-    fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
+use ostk_disk::fs::{self, File};
 use ostk_log::Hash;
 use sha2::{Digest, Sha256};
 
@@ -132,15 +132,14 @@ fn digest(reader: &mut impl BufRead, size: u64) -> io::Result<Hash> {
 
 /// The packs of `dir` in order: number and path. Other files are not packs and are left alone.
 pub(crate) fn packs(dir: &Path) -> Result<Vec<(u64, PathBuf)>, BlobError> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
+    let names = match fs::names(dir) {
+        Ok(names) => names,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(BlobError::io("list", dir)(e)),
     };
     let mut packs = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(BlobError::io("list", dir))?;
-        if let Some(number) = entry.file_name().to_str().and_then(pack_number) {
+    for name in names {
+        if let Some(number) = name.to_str().and_then(pack_number) {
             packs.push((number, dir.join(pack_name(number))));
         }
     }

@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use ostk_disk::fs::{self, File};
 use ostk_log::Hash;
 
 use crate::{

@@ -3,13 +3,9 @@
 //! Called by the journal's pack thread. After an error the writer must be dropped and the store opened again, because
 //! nobody knows how much of the group the disk took.
 
-use std::{
-    collections::HashSet,
-    fs::{File, OpenOptions},
-    io::Write,
-    sync::Arc,
-};
+use std::{collections::HashSet, io::Write, sync::Arc};
 
+use ostk_disk::fs::{File, OpenOptions};
 use ostk_log::Hash;
 
 use crate::{

@@ -1,14 +1,14 @@
 //! The journal as its owner sees it: open, append, close. The work is done by the writer thread.
 
 use std::{
-    fs, io,
-    os::unix::fs::symlink,
+    io,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use ostk_blobs::BlobStore;
+use ostk_blobs::{BlobStore, PackWriter};
+use ostk_disk::fs;
 use ostk_log::{Draft, Hash, KeyId, Signer, seal};
 
 use crate::{
@@ -76,6 +76,19 @@ impl Journal {
     /// What was found and cut is in [`Recovery`]; the caller records it. Anything wrong before the end is
     /// [`OpenError::Corrupt`], and then nothing was changed but unfinished pack entries moved aside.
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
+        let (mut journal, writer, recovery) = Self::prepare(dir, options, PackThread::start)?;
+        let builder = thread::Builder::new().name("ostk-journal".into());
+        let thread = builder.spawn(|| writer.run()).map_err(OpenError::io("start a thread for", dir))?;
+        journal.thread = Some(thread);
+        Ok((journal, recovery))
+    }
+
+    /// The journal and its writer, which does not run yet.
+    pub(crate) fn prepare(
+        dir: &Path,
+        options: Options,
+        start: impl FnOnce(PackWriter, Failpoints) -> io::Result<PackThread>,
+    ) -> Result<(Self, Writer, Recovery), OpenError> {
         let Options { signer, origin, segment_bytes, on_durable, on_written, failpoint } = options;
         let lock = Lock::take(dir)?;
         create_layout(dir)?;
@@ -85,15 +98,13 @@ impl Journal {
         recovery.blobs_cut = blobs_cut;
         let live = Live::open(dir, live_first).map_err(OpenError::io("open the live segment in", dir))?;
         let failpoints = Failpoints(failpoint);
-        let packs =
-            PackThread::start(packs, failpoints.clone()).map_err(OpenError::io("start a thread for", dir))?;
+        let packs = start(packs, failpoints.clone()).map_err(OpenError::io("start a thread for", dir))?;
         let queue = Arc::new(Queue::new(recovery.next_seq, recovery.last_ts, recovery.last_epoch));
         let (key, store) = (*signer.key_id(), packs.store().clone());
         let progress = Progress::new(recovery.head, recovery.next_seq);
-        let (dir, shared) = (dir.to_path_buf(), queue.clone());
         let writer = Writer {
-            dir: dir.clone(),
-            queue: shared,
+            dir: dir.to_path_buf(),
+            queue: queue.clone(),
             signer,
             origin,
             segment_bytes,
@@ -105,9 +116,7 @@ impl Journal {
             tree,
             progress,
         };
-        let builder = thread::Builder::new().name("ostk-journal".into());
-        let thread = Some(builder.spawn(|| writer.run()).map_err(OpenError::io("start a thread for", &dir))?);
-        Ok((Self { queue, store, key, thread, _lock: lock }, recovery))
+        Ok((Self { queue, store, key, thread: None, _lock: lock }, writer, recovery))
     }
 
     /// Hands over a record that someone waits for, with the blobs it names. Returns before anything is written, and
@@ -160,7 +169,8 @@ impl Journal {
         self.queue.push(item)
     }
 
-    fn end(&mut self) {
+    /// No more records are taken.
+    pub(crate) fn end(&mut self) {
         self.queue.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -196,7 +206,7 @@ fn create_layout(dir: &Path) -> Result<(), OpenError> {
         fs::create_dir_all(&path).map_err(OpenError::io("create", path))?;
     }
     let link = dir.join("audit.jsonl");
-    match symlink("journal.jsonl", &link) {
+    match fs::symlink("journal.jsonl", &link) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(OpenError::io("link", link)(e)),
         _ => Ok(()),
     }

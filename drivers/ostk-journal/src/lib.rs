@@ -32,6 +32,7 @@ mod reader;
 mod recover;
 mod refs;
 mod segments;
+mod stepped;
 mod tail;
 mod tree;
 mod verify;
@@ -45,6 +46,7 @@ pub use queue::{APPEND_DEADLINE, QUEUE_BLOB_BYTES, QUEUE_RECORDS, RELAXED_GATHER
 pub use reader::{Entry, Reader};
 pub use recover::{Recovery, Torn};
 pub use refs::blob_refs;
+pub use stepped::SteppedJournal;
 pub use tail::{POLL, Tail};
 pub use verify::{MAX_PROBLEMS, Problem, Report, verify, verify_watched};
 pub use writer::{GATHER_MAX, GROUP_BYTES, GROUP_RECORDS, IDLE, RELAXED_SYNC};

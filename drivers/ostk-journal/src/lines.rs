@@ -1,10 +1,8 @@
 //! The lines of one file with their offsets, in constant memory whatever the file holds.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
+use ostk_disk::fs::File;
 use ostk_log::MAX_LINE;
 
 const BUFFER_BYTES: usize = 256 << 10;

@@ -4,10 +4,11 @@
 //! still its old name, or there is no live segment yet and an empty one is created.
 
 use std::{
-    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
 };
+
+use ostk_disk::fs::{self, File, OpenOptions};
 
 use crate::{
     PoisonError,
@@ -28,7 +29,7 @@ impl Live {
     /// Opens the live segment, or creates it empty with its folder entry durable.
     pub(crate) fn open(dir: &Path, first_seq: u64) -> io::Result<Self> {
         let path = live_path(dir);
-        let created = !path.exists();
+        let created = !fs::exists(&path);
         let file = OpenOptions::new().append(true).create(true).open(&path)?;
         if created {
             sync_dir(dir)?;

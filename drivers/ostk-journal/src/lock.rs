@@ -1,11 +1,13 @@
 //! One writer per journal: an exclusive `flock` on `run/journal.lock`, released by the system when the process ends.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::TryLockError,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
+
+use ostk_disk::fs::{self, File, OpenOptions};
 
 use crate::OpenError;
 

@@ -1,6 +1,7 @@
 //! The thread that writes and syncs the packs while the writer thread writes and syncs the journal.
 //!
-//! One job at a time: a group is durable when both syncs returned, so two disks' worth of latency cost one.
+//! One job at a time: a group is durable when both syncs returned, so two disks' worth of latency cost one. A journal
+//! that is driven step by step has no such thread: the same job is done on the caller's.
 
 use std::{
     sync::{
@@ -24,16 +25,32 @@ struct Job {
 
 /// The pack thread as the writer sees it.
 pub(crate) struct PackThread {
-    jobs: Option<SyncSender<Job>>,
-    results: Receiver<Result<(), BlobError>>,
-    thread: Option<JoinHandle<()>>,
+    worker: Worker,
     store: Arc<BlobStore>,
     /// Blobs were handed over since the last sync.
     dirty: bool,
     busy: bool,
 }
 
+/// Who does the jobs.
+enum Worker {
+    Thread {
+        jobs: Option<SyncSender<Job>>,
+        results: Receiver<Result<(), BlobError>>,
+        thread: Option<JoinHandle<()>>,
+    },
+    /// The caller, when it asks for the result.
+    Caller { packs: Box<PackWriter>, failpoints: Failpoints, job: Option<Job> },
+}
+
 impl PackThread {
+    /// No thread: [`Self::finish`] does the job.
+    pub(crate) fn none(packs: PackWriter, failpoints: Failpoints) -> Self {
+        let store = packs.store().clone();
+        let worker = Worker::Caller { packs: Box::new(packs), failpoints, job: None };
+        Self { worker, store, dirty: false, busy: false }
+    }
+
     /// Starts the thread.
     pub(crate) fn start(mut packs: PackWriter, failpoints: Failpoints) -> std::io::Result<Self> {
         let store = packs.store().clone();
@@ -47,7 +64,8 @@ impl PackThread {
             }
         };
         let thread = thread::Builder::new().name("ostk-packs".into()).spawn(run)?;
-        Ok(Self { jobs: Some(jobs), results, thread: Some(thread), store, dirty: false, busy: false })
+        let worker = Worker::Thread { jobs: Some(jobs), results, thread: Some(thread) };
+        Ok(Self { worker, store, dirty: false, busy: false })
     }
 
     /// The blobs, for readers.
@@ -62,7 +80,11 @@ impl PackThread {
         if blobs.is_empty() && !(sync && self.dirty) {
             return Ok(());
         }
-        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { blobs, sync }).is_ok());
+        let next = Job { blobs, sync };
+        let sent = match &mut self.worker {
+            Worker::Thread { jobs, .. } => jobs.as_ref().is_some_and(|jobs| jobs.send(next).is_ok()),
+            Worker::Caller { job, .. } => job.replace(next).is_none(),
+        };
         self.busy = sent;
         if sync {
             self.dirty = false;
@@ -75,7 +97,13 @@ impl PackThread {
         if !std::mem::take(&mut self.busy) {
             return Ok(());
         }
-        self.results.recv().map_err(|_| gone())?.map_err(PoisonError::new)
+        let result = match &mut self.worker {
+            Worker::Thread { results, .. } => results.recv().map_err(|_| gone())?,
+            Worker::Caller { packs, failpoints, job } => {
+                job.take().map_or(Ok(()), |job| carry_out(packs, &job, failpoints))
+            }
+        };
+        result.map_err(PoisonError::new)
     }
 }
 
@@ -98,9 +126,11 @@ fn carry_out(packs: &mut PackWriter, job: &Job, failpoints: &Failpoints) -> Resu
 
 impl Drop for PackThread {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
+        if let Worker::Thread { jobs, thread, .. } = &mut self.worker {
+            *jobs = None;
+            if let Some(thread) = thread.take() {
+                let _ended = thread.join();
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 //! None of it is synced: it can be computed again from the records, and is, at the next open.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
+use ostk_disk::fs;
 use ostk_log::{Checkpoint, CheckpointError, Signer, Tile};
 
 use crate::{failpoint::Failpoints, tree::TileFile};

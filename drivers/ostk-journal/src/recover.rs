@@ -8,12 +8,12 @@
 //! and is believed once its root is the signed checkpoint's. If that fails, everything is read.
 
 use std::{
-    fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use ostk_blobs::{BlobStore, Cut};
+use ostk_disk::fs::{self, File, OpenOptions};
 use ostk_log::{
     ChainVerifier, Checkpoint, Depth, Hash, Header, NodeId, Record, SignedCheckpoint, Signer, TILE_WIDTH,
     Tile, Timestamp, Tip, VerifierKey, leaf_hash,

@@ -1,13 +1,12 @@
 //! Where the segments of a log are, which holds a record, and at which byte. Reads only.
 
 use std::{
-    fs::{self, File},
     io,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use ostk_disk::fs::{self, File};
 use ostk_log::MAX_LINE;
 
 use crate::ReadError;
@@ -87,16 +86,13 @@ fn open_live(dir: &Path) -> Result<Option<Segment>, ReadError> {
 
 fn closed(dir: &Path) -> Result<Vec<Segment>, ReadError> {
     let folder = closed_dir(dir);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
+    let names = match fs::names(&folder) {
+        Ok(names) => names,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(ReadError::io("list", &folder)(e)),
     };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(ReadError::io("list", &folder))?;
-        numbers.extend(entry.file_name().to_str().and_then(closed_number));
-    }
+    let mut numbers: Vec<u64> =
+        names.iter().filter_map(|name| name.to_str().and_then(closed_number)).collect();
     numbers.sort_unstable();
     let segment = |n| Segment { path: closed_path(dir, n).into(), first_seq: Some(n), live: None };
     Ok(numbers.into_iter().map(segment).collect())

@@ -5,13 +5,13 @@
 //! when the next record is not where it was expected (end of file, truncated, replaced), it is looked up again.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use ostk_disk::fs;
 use ostk_log::{Hash, SignedCheckpoint};
 
 use crate::{

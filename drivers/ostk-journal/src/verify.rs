@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs, io,
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -16,6 +16,7 @@ use std::{
     thread,
 };
 
+use ostk_disk::fs;
 use ostk_log::{
     ChainVerifier, Depth, Hash, Header, KeyId, Record, SignatureBatch, SignedCheckpoint, VerifierKey,
     leaf_hash,

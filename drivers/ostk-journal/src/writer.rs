@@ -2,6 +2,7 @@
 //! journal; every step that can fail leads to one place, where the journal is poisoned.
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,7 +16,7 @@ use crate::{
     live::Live,
     pack_thread::PackThread,
     publish::{write_checkpoint, write_tiles},
-    queue::{Awaited, Item, Queue},
+    queue::{Awaited, Item, Queue, Taken},
     tree::Tree,
 };
 
@@ -97,16 +98,35 @@ impl Writer {
             if let Some(reason) = self.queue.poisoned() {
                 return Err(PoisonError::new(reason));
             }
-            let nothing = taken.items.is_empty();
-            let group = self.gather(taken.items)?;
-            self.commit(group, taken.closed)?;
-            if taken.closed || (nothing && self.progress.unsynced.is_empty()) {
-                self.publish_narrow_tiles()?;
-            }
-            if taken.closed {
+            let group = self.gather(&taken.items)?;
+            let due = taken.closed || self.progress.last_sync.elapsed() >= RELAXED_SYNC;
+            if self.turn(group, due, &taken)? {
                 return Ok(());
             }
         }
+    }
+
+    /// Writes what was taken, with a sync if someone waits for one or it is due; true if nothing more will come.
+    fn turn(&mut self, group: Group, due: bool, taken: &Taken) -> Result<bool, PoisonError> {
+        self.commit(group, due)?;
+        if taken.closed || (taken.items.is_empty() && self.progress.unsynced.is_empty()) {
+            self.publish_narrow_tiles()?;
+        }
+        Ok(taken.closed)
+    }
+
+    /// One turn without waiting for anything: at most `max` records, and a sync of what nobody waits for if it is `due`.
+    /// False once the journal is closed or poisoned; the callbacks say which.
+    pub(crate) fn step(&mut self, max: usize, due: bool) -> bool {
+        let taken = self.queue.take(max.clamp(1, GROUP_RECORDS), Duration::ZERO);
+        let mut group = Group::default();
+        let sealed = self.seal_into(&mut group, &taken.items);
+        let ended = sealed.and_then(|()| self.turn(group, due || taken.closed, &taken));
+        if let Err(error) = &ended {
+            let reason = self.queue.poison(Arc::new(PoisonError::new(error)));
+            (self.on_durable)(Err(reason));
+        }
+        matches!(ended, Ok(false))
     }
 
     /// How long to wait for records: until unsynced ones are due, or until it is time to publish narrow tiles.
@@ -122,7 +142,7 @@ impl Writer {
     ///
     /// Callers that wait for their record come again together after a sync. Without a short wait for them the first one
     /// would get a sync of its own and all others would wait for two.
-    fn gather(&mut self, items: impl IntoIterator<Item = Item>) -> Result<Group, PoisonError> {
+    fn gather(&mut self, items: &VecDeque<Item>) -> Result<Group, PoisonError> {
         let mut group = Group::default();
         self.seal_into(&mut group, items)?;
         let until = Instant::now() + (self.progress.sync_took / 4).min(GATHER_MAX);
@@ -134,33 +154,28 @@ impl Writer {
             if more.is_empty() {
                 break;
             }
-            self.seal_into(&mut group, more)?;
+            self.seal_into(&mut group, &more)?;
         }
         Ok(group)
     }
 
-    fn seal_into(
-        &mut self,
-        group: &mut Group,
-        items: impl IntoIterator<Item = Item>,
-    ) -> Result<(), PoisonError> {
+    fn seal_into(&mut self, group: &mut Group, items: &VecDeque<Item>) -> Result<(), PoisonError> {
         for item in items {
             let sealed = seal(&item.draft, &self.progress.prev, &*self.signer).map_err(PoisonError::new)?;
             self.progress.prev = sealed.hash;
             self.progress.unsynced.push(leaf_hash(&sealed.line));
             group.lines.extend_from_slice(&sealed.line);
             group.lines.push(b'\n');
-            group.blobs.extend(item.blobs);
+            group.blobs.extend(&item.blobs);
             group.records += 1;
             group.awaited |= item.awaited == Awaited::Durable;
         }
         Ok(())
     }
 
-    /// Writes a group, and makes it and all before durable if it is time to.
-    fn commit(&mut self, group: Group, closing: bool) -> Result<(), PoisonError> {
-        let due = self.progress.last_sync.elapsed() >= RELAXED_SYNC;
-        let sync = !self.progress.unsynced.is_empty() && (group.awaited || due || closing);
+    /// Writes a group, and makes it and all before durable if someone waits for it or it is `due`.
+    fn commit(&mut self, group: Group, due: bool) -> Result<(), PoisonError> {
+        let sync = !self.progress.unsynced.is_empty() && (group.awaited || due);
         if group.records > 0 {
             self.failpoints.at("group.sealed");
         }
@@ -175,7 +190,7 @@ impl Writer {
         if group.awaited {
             self.progress.last_group = group.records;
         }
-        if has_blobs && !sync {
+        if has_blobs {
             self.report_written();
         }
         if sync {
