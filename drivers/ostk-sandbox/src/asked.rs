@@ -5,16 +5,16 @@
 //! decided by it, and it must not be: another thread can change the memory before the kernel reads it.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
     path::{Path, PathBuf},
 };
 
 use libc::c_long;
+use rustix::io::Errno;
 
-use crate::{notify::Call, observe::Observed};
+use crate::{notify::Call, observe::Observed, view::Thread};
 
 /// Calls on paths and addresses, beside `sendto`. `openat2` is absent for a command (`filter.rs`).
 pub(crate) const CALLS: &[c_long] = &[
@@ -56,8 +56,6 @@ pub(crate) const CALLS_HERE: &[c_long] = &[];
 
 /// Longest path (PATH_MAX), with its final zero.
 const PATH_BYTES: usize = 4096;
-/// `struct sockaddr_storage`.
-const ADDRESS_BYTES: usize = 128;
 
 /// What one call asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,9 +70,8 @@ pub(crate) enum Asked {
 }
 
 /// Reads what a call asks for; `None` when it names nothing. An error when the memory of its thread is closed to us.
-pub(crate) fn asked(call: &Call) -> io::Result<Option<Asked>> {
-    let memory = File::open(format!("/proc/{}/mem", call.thread))?;
-    Ok(read(call, &Thread { id: call.thread, memory }))
+pub(crate) fn asked(call: &Call) -> Result<Option<Asked>, Errno> {
+    Ok(read(call, &Thread::of(call)?))
 }
 
 fn read(call: &Call, thread: &Thread) -> Option<Asked> {
@@ -110,10 +107,10 @@ fn read(call: &Call, thread: &Thread) -> Option<Asked> {
         libc::SYS_fchmodat | libc::SYS_fchownat | libc::SYS_utimensat => {
             Some(Asked::Change(thread.path(a, b)?))
         }
-        libc::SYS_connect => thread.address(b, c).map(Asked::Connect),
-        libc::SYS_sendto => thread.address(e, f).map(Asked::Connect),
+        libc::SYS_connect => thread.shown(b, c).map(Asked::Connect),
+        libc::SYS_sendto => thread.shown(e, f).map(Asked::Connect),
         libc::SYS_bind => {
-            let name = thread.address(b, c)?;
+            let name = thread.shown(b, c)?;
             Some(Asked::Create(thread.absolute(HERE, Path::new(name.strip_prefix("unix:")?))?))
         }
         _ => None,
@@ -126,12 +123,6 @@ const HERE: u64 = libc::AT_FDCWD as u64;
 /// An `int` that came in a register.
 const fn flags(register: u64) -> i32 {
     register as i32
-}
-
-/// The thread that makes a call.
-struct Thread {
-    id: u32,
-    memory: File,
 }
 
 impl Thread {
@@ -158,11 +149,8 @@ impl Thread {
     }
 
     /// `HOST:PORT`, or `unix:` and a path, or a name after `unix:@`.
-    fn address(&self, pointer: u64, length: u64) -> Option<String> {
-        let mut buffer = [0; ADDRESS_BYTES];
-        let wanted = usize::try_from(length).ok()?.min(ADDRESS_BYTES);
-        let length = self.memory.read_at(buffer.get_mut(..wanted)?, pointer).ok()?;
-        shown_address(buffer.get(..length)?)
+    fn shown(&self, pointer: u64, length: u64) -> Option<String> {
+        shown_address(&self.address(pointer, length).ok()?)
     }
 }
 

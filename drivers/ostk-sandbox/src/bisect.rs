@@ -49,7 +49,7 @@ pub(crate) fn with_address(sending: c_long, answer: u32, answers: BTreeMap<c_lon
 }
 
 /// `first` runs with the number of the call in hand, and keeps it there unless it answers.
-fn answering(first: BpfProgram, answers: BTreeMap<c_long, u32>) -> BpfProgram {
+pub(crate) fn answering(first: BpfProgram, answers: BTreeMap<c_long, u32>) -> BpfProgram {
     let numbers: Vec<_> =
         answers.into_iter().filter_map(|(call, answer)| Some((u32::try_from(call).ok()?, answer))).collect();
     let mut program = vec![

@@ -162,10 +162,6 @@ impl ChildPlan {
         }
         // After the mounts: a directory entered before would be the one underneath.
         rustix::process::chdir(self.cwd.as_c_str()).map_err(Step::WorkingDirectory.failed())?;
-        let mut limits = self.limits.iter();
-        limits
-            .try_for_each(|(resource, limit)| rustix::process::setrlimit(*resource, *limit))
-            .map_err(Step::Limits.failed())?;
         drop_capabilities().map_err(Step::Capabilities.failed())?;
         rustix::thread::set_no_new_privs(true).map_err(Step::NoNewPrivileges.failed())?;
         if let Some(ruleset) = &self.ruleset {
@@ -176,9 +172,13 @@ impl ChildPlan {
         reset_signals();
         let stdio = stdio.or_else(|| terminal.as_ref().map(|terminal| [terminal.as_raw_fd(); 3]));
         set_descriptors(stdio.unwrap_or([-1; 3])).map_err(Step::Descriptors.failed())?;
-        // Last, because they refuse some of the calls above.
+        // Late, because they refuse some of the calls above.
         self.filters.iter().try_for_each(install).map_err(Step::SystemCalls.failed())?;
-        self.watched.iter().try_for_each(Watched::begin).map_err(Step::Observe.failed())
+        self.watched.iter().try_for_each(Watched::begin).map_err(Step::Observe.failed())?;
+        // Last: the daemon has more descriptors open than a command may have, and this table is a copy of its.
+        let mut limits = self.limits.iter();
+        let set = limits.try_for_each(|(resource, limit)| rustix::process::setrlimit(*resource, *limit));
+        set.map_err(Step::Limits.failed())
     }
 
     /// The terminals of the view are not older than the view, so no rule made before can name them.
@@ -202,6 +202,12 @@ impl ChildPlan {
         ignore_ended_children();
         close_at_exec(0).map_err(Step::Descriptors.failed())
     }
+}
+
+/// What a process has that acts in a command's name: no rights beyond those, and none to come.
+pub(crate) fn give_up_rights() -> Result<(), Errno> {
+    drop_capabilities()?;
+    rustix::thread::set_no_new_privs(true)
 }
 
 /// What root may keep: what it takes to work with files that belong to others. Not `CAP_DAC_READ_SEARCH`, which opens

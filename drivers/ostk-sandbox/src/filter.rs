@@ -147,6 +147,9 @@ pub(crate) struct Extra {
     pub(crate) no_network: bool,
     /// No socket of the local family; pairs of connected ones are still made.
     pub(crate) no_local_sockets: bool,
+    /// No socket of the local family without connections, also no pair: a message names its receiver in memory, where no
+    /// filter can look, and to look at every message from outside would slow down those of other families as well.
+    pub(crate) no_local_datagrams: bool,
     /// No process leaves its session or its group, so that all can be ended, or uses System V IPC or message queues,
     /// which it would share with processes outside.
     pub(crate) shared_processes: bool,
@@ -175,6 +178,11 @@ fn rules(extra: Extra) -> Result<Rules, BackendError> {
         (libc::SYS_socket, socket_rules(extra)?),
         (libc::SYS_socketpair, vec![rule([(0, SeccompCmpOp::Ne, family(libc::AF_UNIX))])?]),
     ]);
+    if extra.no_local_datagrams {
+        for call in [libc::SYS_socket, libc::SYS_socketpair] {
+            rules.entry(call).or_default().extend(datagram_rules()?);
+        }
+    }
     let runs_as_owner = |argument| (argument, SeccompCmpOp::MaskedEq(SET_USER_ID), SET_USER_ID);
     for (call, mode) in MODES.iter().chain(MODES_HERE) {
         rules.insert(*call, vec![rule([runs_as_owner(*mode)])?]);
@@ -209,6 +217,16 @@ fn socket_rules(extra: Extra) -> Result<Vec<SeccompRule>, BackendError> {
         rules.push(rule([(0, SeccompCmpOp::Ne, netlink), (1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), raw)])?);
     }
     Ok(rules)
+}
+
+/// Local sockets without connections. A raw one is such a socket too (unix(7)).
+fn datagram_rules() -> Result<Vec<SeccompRule>, BackendError> {
+    let local = (0, SeccompCmpOp::Eq, family(libc::AF_UNIX));
+    let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW].map(|kind| u64::from(kind.cast_unsigned()));
+    kinds
+        .map(|kind| rule([local.clone(), (1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), kind)]))
+        .into_iter()
+        .collect()
 }
 
 fn family(family: i32) -> u64 {

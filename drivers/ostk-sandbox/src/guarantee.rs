@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Namespaces, Probe, probe::LANDLOCK_NEEDED};
+use crate::{Namespaces, Probe, plan::LANDLOCK_WITH_SOCKETS, probe::LANDLOCK_NEEDED};
 
 /// One promise about a contained command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub enum Guarantee {
     Network,
     /// Where it reaches the network through relays, it reaches it in no other way (network namespace).
     Relays,
-    /// It connects to no local socket outside its writable trees (Landlock, mount namespace, or a filter).
+    /// It connects to no local socket outside its writable trees (Landlock, or notices and filters of system calls).
     LocalSockets,
     /// Limits on all its processes together hold (control groups).
     Totals,
@@ -148,8 +148,8 @@ impl Probe {
             }
             Guarantee::Relays => (self.own_network(), "no network namespaces".to_owned(), NAMESPACES),
             Guarantee::LocalSockets => {
-                let lack = "neither namespaces nor filters of system calls";
-                (namespaces || self.filters || landlock >= 9, lack.to_owned(), NAMESPACES)
+                let lack = "no filters of system calls, and Landlock before ABI 9 knows no sockets by path";
+                (self.filters || landlock >= LANDLOCK_WITH_SOCKETS, lack.to_owned(), SECCOMP)
             }
             Guarantee::Totals => (self.totals, "no control groups to make".to_owned(), DELEGATE),
         };

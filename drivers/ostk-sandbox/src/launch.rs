@@ -31,12 +31,13 @@ use crate::{
     child::{ChildPlan, Failed, Step},
     handover::Handover,
     init,
+    notify::Watched,
 };
 
 /// Stack of a child: far more than its few nested calls take.
 const STACK_BYTES: usize = 64 * 1024;
 /// Like `vfork(2)`: shared memory, and the maker waits.
-const SHARE: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+pub(crate) const SHARE: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
 
 /// What to execute.
 pub(crate) struct Program {
@@ -58,6 +59,8 @@ pub(crate) struct Started {
     /// `None` with a terminal.
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) relays: Vec<TcpListener>,
+    /// Where notices of its calls come, when some are carried out for it.
+    pub(crate) notices: Option<OwnedFd>,
 }
 
 /// What the daemon and the children see at the same time.
@@ -99,29 +102,32 @@ pub(crate) fn launch(plan: &ChildPlan, program: &Program) -> Result<Started, Fai
         errno: AtomicI32::new(0),
     };
     let (pid, init) = launch.run()?;
-    let started = receive(plan, pipes).map(|([stdin, stdout], stderr, relays)| Started {
+    let started = receive(plan, pipes).map(|([stdin, stdout], stderr, relays, notices)| Started {
         pid,
         init,
         stdin,
         stdout,
         stderr,
         relays,
+        notices,
     });
     started.inspect_err(|_| end(Some(pid), init))
 }
 
-type Received = ([OwnedFd; 2], Option<OwnedFd>, Vec<TcpListener>);
+type Received = ([OwnedFd; 2], Option<OwnedFd>, Vec<TcpListener>, Option<OwnedFd>);
 
 /// What the child handed out, in the order in which it did, and the daemon's ends of the pipes.
 fn receive(plan: &ChildPlan, pipes: Option<Pipes>) -> Result<Received, Failed> {
     let take = || plan.handover.as_ref().ok_or(Errno::BADF).and_then(Handover::take);
     let relays: Result<Vec<_>, _> = plan.relays.iter().map(|_| take().map(TcpListener::from)).collect();
     let relays = relays.map_err(|errno| Failed { step: Step::Relays, errno })?;
+    let notices = plan.watched.as_ref().map_or(Ok(None), Watched::taken);
+    let notices = notices.map_err(|errno| Failed { step: Step::Observe, errno })?;
     if let Some(Pipes { ours: [stdin, stdout, stderr], .. }) = pipes {
-        return Ok(([stdin, stdout], Some(stderr), relays));
+        return Ok(([stdin, stdout], Some(stderr), relays, notices));
     }
     let terminal = take().and_then(|terminal| Ok([rustix::io::fcntl_dupfd_cloexec(&terminal, 3)?, terminal]));
-    Ok((terminal.map_err(|errno| Failed { step: Step::Terminal, errno })?, None, relays))
+    Ok((terminal.map_err(|errno| Failed { step: Step::Terminal, errno })?, None, relays, notices))
 }
 
 /// The three pipes of a command.
@@ -151,15 +157,16 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }
 
-struct Stack(Box<[MaybeUninit<u8>]>);
+/// The stack of a child.
+pub(crate) struct Stack(Box<[MaybeUninit<u8>]>);
 
 impl Stack {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Box::new_uninit_slice(STACK_BYTES))
     }
 
     /// Its upper end, aligned as every processor here wants it.
-    fn top(&self) -> *mut c_void {
+    pub(crate) fn top(&self) -> *mut c_void {
         let end = self.0.as_ptr_range().end.cast_mut();
         end.map_addr(|address| address & !0xf).cast()
     }
@@ -273,7 +280,7 @@ impl Launch<'_> {
     }
 }
 
-fn last_errno() -> Errno {
+pub(crate) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
@@ -302,7 +309,7 @@ fn in_child(launch: *mut c_void, work: impl FnOnce(&Launch<'_>) -> Option<Failed
 }
 
 /// A handler of the daemon must not run in a child that shares its memory.
-fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: both sets are initialised before they are read, and the old mask of this thread is put back.
     unsafe {
         let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());

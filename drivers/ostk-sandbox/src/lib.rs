@@ -11,14 +11,17 @@
 //! From a spec to a process: `plan.rs` chooses the means and `trees.rs` works out the paths; `launch.rs` makes the
 //! processes, which change themselves as `child.rs` says; `supervise.rs` sees them through to their end. What a child
 //! makes in its own view for the daemon (`relay.rs`, `terminal.rs`) comes out through `handover.rs`. What a command asks
-//! the system for can be observed while it runs (`observe.rs`).
+//! the system for can be observed while it runs (`observe.rs`), and its connections are made for it where the kernel has
+//! no rule for them (`connect.rs`).
 
 mod asked;
 mod bisect;
 mod capture;
 mod cgroup;
 mod child;
+mod connect;
 mod depth;
+mod deputy;
 mod error;
 mod filter;
 mod guarantee;
@@ -44,6 +47,7 @@ mod supervise;
 mod sweep;
 mod terminal;
 mod trees;
+mod view;
 
 use std::sync::OnceLock;
 

@@ -1,22 +1,33 @@
 //! The kernel's notices of system calls (seccomp user notification, Linux 5.5): the filter that asks for them, and the
 //! descriptor over which they come and are answered.
 //!
-//! A call that is noticed stands still until it is answered, and the answer here is always that it goes on. Where
+//! A call that is noticed stands still until it is answered: that it goes on, or with what has become of it. Where
 //! several filters speak, a refusal wins over a notice and a notice over leave, in whatever order they were installed:
 //! so what `filter.rs` refuses is neither noticed nor let through. What the calls mean is said in `asked.rs`.
 
 #![expect(unsafe_code, reason = "seccomp and the requests to its descriptor have no safe wrapper")]
 
 use std::{
+    collections::BTreeMap,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     sync::Arc,
 };
 
 use libc::{c_int, c_long, c_ulong};
-use rustix::io::Errno;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::{Mode, OFlags, ResolveFlags},
+    io::Errno,
+    pipe::PipeFlags,
+    process::{PidfdFlags, PidfdGetfdFlags, WaitOptions},
+};
 use seccompiler::BpfProgram;
 
-use crate::{bisect, child::checked, handover::Handover};
+use crate::{
+    SandboxError, bisect,
+    child::{self, checked},
+    handover::Handover,
+};
 
 /// One call that waits for its answer.
 pub(crate) struct Call {
@@ -31,6 +42,8 @@ pub(crate) struct Call {
 pub(crate) struct Watched {
     program: BpfProgram,
     handover: Arc<Handover>,
+    /// Another thread takes the descriptor.
+    observed: bool,
 }
 
 impl Watched {
@@ -40,7 +53,20 @@ impl Watched {
         Self {
             program: bisect::with_address(libc::SYS_sendto, libc::SECCOMP_RET_USER_NOTIF, answers),
             handover,
+            observed: true,
         }
+    }
+
+    /// Notices connections.
+    pub(crate) fn connecting() -> Result<Self, SandboxError> {
+        let answers = BTreeMap::from([(libc::SYS_connect, libc::SECCOMP_RET_USER_NOTIF)]);
+        let handover = Arc::new(Handover::new()?);
+        Ok(Self { program: bisect::answering(Vec::new(), answers), handover, observed: false })
+    }
+
+    /// The descriptor, when the child has handed it out and it is not for an observer.
+    pub(crate) fn taken(&self) -> Result<Option<OwnedFd>, Errno> {
+        if self.observed { Ok(None) } else { self.handover.take().map(Some) }
     }
 
     /// Installs the filter and hands out the descriptor. Called by the child; system calls only.
@@ -91,6 +117,60 @@ pub(crate) fn receive(listener: &OwnedFd) -> Result<Call, Errno> {
     Ok(Call { id, thread: pid, number: data.nr.into(), arguments: data.args })
 }
 
+/// Takes the next call, if there is one, without waiting. An error when no thread is left that could make one.
+pub(crate) fn next(listener: &OwnedFd) -> Result<Option<Call>, Errno> {
+    let mut fds = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    let [found] = fds.map(|fd| fd.revents());
+    if !found.contains(PollFlags::IN) {
+        return if found.is_empty() { Ok(None) } else { Err(Errno::PIPE) };
+    }
+    match receive(listener) {
+        Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => Ok(None),
+        received => received.map(Some),
+    }
+}
+
+/// Whether calls can be noticed here and carried out in the place of a process.
+pub(crate) fn works() -> bool {
+    const GET_ACTION_AVAIL: libc::c_uint = 2;
+    let action = libc::SECCOMP_RET_USER_NOTIF;
+    // SAFETY: the kernel reads one integer.
+    let noticed =
+        checked(unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0, &raw const action) });
+    noticed.is_ok() && reaches_into_children().is_ok_and(|reaches| reaches)
+}
+
+/// Whether a descriptor can be taken out of a child, and a path be opened within bounds.
+fn reaches_into_children() -> Result<bool, Errno> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let other_end = write.as_raw_fd();
+    let waits = || {
+        // The child's own copy would keep it from learning that the other is gone.
+        // SAFETY: a descriptor of the child's table, which nobody uses after this.
+        unsafe { libc::close(other_end) };
+        rustix::io::read(&read, &mut [0]).is_ok()
+    };
+    let child = child::fork_and(waits).ok_or(Errno::CHILD)?;
+    let whole = rustix::process::pidfd_open(child, PidfdFlags::empty());
+    let taken = whole
+        .and_then(|whole| rustix::process::pidfd_getfd(&whole, read.as_raw_fd(), PidfdGetfdFlags::empty()));
+    let root = format!("/proc/{}/root", child.as_raw_nonzero());
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let opened = root.and_then(|root| {
+        rustix::fs::openat2(
+            &root,
+            c"proc",
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT,
+        )
+    });
+    drop(write);
+    rustix::process::waitpid(Some(child), WaitOptions::empty())?;
+    Ok(taken.is_ok() && opened.is_ok())
+}
+
 /// Whether a call still waits: what was read of its thread was read of that thread then.
 pub(crate) fn is_waiting(listener: &OwnedFd, call: &Call) -> bool {
     request(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, (&raw const call.id).cast_mut().cast()).is_ok()
@@ -102,6 +182,15 @@ pub(crate) fn let_go_on(listener: &OwnedFd, call: &Call) -> Result<(), Errno> {
     let mut answer: Answer = unsafe { std::mem::zeroed() };
     answer.answer.id = call.id;
     answer.answer.flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1);
+    request(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, (&raw mut answer).cast())
+}
+
+/// Answers a call with what has become of it, in place of carrying it out.
+pub(crate) fn answer(listener: &OwnedFd, call: &Call, outcome: Result<(), Errno>) -> Result<(), Errno> {
+    // SAFETY: all zeros are a valid value of this structure of integers.
+    let mut answer: Answer = unsafe { std::mem::zeroed() };
+    answer.answer.id = call.id;
+    answer.answer.error = outcome.err().map_or(0, |errno| -errno.raw_os_error());
     request(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, (&raw mut answer).cast())
 }
 

@@ -10,17 +10,19 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec},
     io::Errno,
 };
 
 use crate::{
     SandboxError, asked,
+    connect::Connects,
     handover::Handover,
-    notify::{self, Watched},
+    notify::{self, Call, Watched},
 };
 
 /// Paths and addresses of one command: a large build reads some ten thousand files.
@@ -78,14 +80,17 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    pub(crate) fn new() -> Result<(Self, Watched), SandboxError> {
+    /// With `connects`, these are carried out on the way.
+    pub(crate) fn new(connects: Option<Connects>) -> Result<(Self, Watched), SandboxError> {
         let handover = Arc::new(Handover::new()?);
         let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let stop = Arc::new(stop.map_err(|errno| SandboxError::io("create an eventfd")(errno.into()))?);
         let calls = asked::CALLS.iter().chain(asked::CALLS_HERE).copied();
         let watched = Watched::new(calls, Arc::clone(&handover));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("observer".into()).spawn(move || watch(&handover, &stopped));
+        let thread = thread::Builder::new()
+            .name("observer".into())
+            .spawn(move || watch(&handover, &stopped, connects));
         let thread = Some(thread.map_err(SandboxError::io("start a thread"))?);
         Ok((Self { stop, thread }, watched))
     }
@@ -110,48 +115,71 @@ impl Drop for Observer {
     }
 }
 
-fn watch(handover: &Handover, stop: &OwnedFd) -> Observed {
+fn watch(handover: &Handover, stop: &OwnedFd, mut connects: Option<Connects>) -> Observed {
     let mut observed = Observed::default();
-    if !wait_for(handover.ours(), stop) {
+    if wait_for(handover.ours(), stop, None) != Found::Notice {
         return observed;
     }
     let Ok(listener) = handover.take() else { return observed };
-    while wait_for(&listener, stop) {
-        match notify::receive(&listener) {
-            Ok(call) => {
-                let asked = asked::asked(&call);
-                if notify::is_waiting(&listener, &call) {
-                    observed.truncated |= asked.is_err();
-                    asked.ok().flatten().into_iter().for_each(|asked| asked::note(asked, &mut observed));
-                }
-                // Fails when the thread has ended meanwhile.
-                let _ = notify::let_go_on(&listener, &call);
-            }
-            Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => break,
+    loop {
+        let patience = connects.as_ref().and_then(Connects::patience);
+        match wait_for(&listener, stop, patience) {
+            Found::End => return observed,
+            Found::Nothing => {}
+            Found::Notice => match notify::receive(&listener) {
+                Ok(call) => attend(&listener, call, &mut connects, &mut observed),
+                Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
+                Err(_) => return observed,
+            },
         }
+        connects.iter_mut().for_each(|connects| connects.look_again(&listener));
     }
-    observed
 }
 
-/// Waits for something to read; false when it is over: nobody is left who could be noticed, or the command has ended.
-fn wait_for(source: &OwnedFd, stop: &OwnedFd) -> bool {
+/// Notes what a call asks for, and lets it go on or carries it out.
+fn attend(listener: &OwnedFd, call: Call, connects: &mut Option<Connects>, observed: &mut Observed) {
+    let asked = asked::asked(&call);
+    if notify::is_waiting(listener, &call) {
+        observed.truncated |= asked.is_err();
+        asked.ok().flatten().into_iter().for_each(|asked| asked::note(asked, observed));
+    }
+    match connects {
+        Some(connects) if call.number == libc::SYS_connect => connects.take(listener, call),
+        // Fails when the thread has ended meanwhile.
+        _ => drop(notify::let_go_on(listener, &call)),
+    }
+}
+
+/// What came of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Notice,
+    /// The time is over.
+    Nothing,
+    /// Nobody is left who could be noticed, or the command has ended.
+    End,
+}
+
+/// Waits for something to read, at most `patience`.
+fn wait_for(source: &OwnedFd, stop: &OwnedFd, patience: Option<Duration>) -> Found {
+    let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
         ];
-        match rustix::event::poll(&mut fds, None) {
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Err(Errno::INTR) => continue,
-            Err(_) => return false,
+            Err(_) => return Found::End,
+            Ok(0) => return Found::Nothing,
             Ok(_) => {}
         }
         let [source, stop] = fds.map(|fd| fd.revents());
         if source.contains(PollFlags::IN) {
-            return true;
+            return Found::Notice;
         }
         if !source.is_empty() || !stop.is_empty() {
-            return false;
+            return Found::End;
         }
     }
 }

@@ -16,10 +16,12 @@ use crate::{
     Guarantee, Limits, LocalSockets, Namespaces, Network, Probe, Readable, SandboxError, Spec,
     cgroup::Group,
     child::ChildPlan,
+    connect::Connects,
     filter::{self, Extra},
     handover::Handover,
     launch::Program,
     namespace::{IdMaps, View},
+    notify::Watched,
     observe::Observer,
     paths,
     placeholder::Placeholder,
@@ -48,7 +50,6 @@ pub enum Protection {
 /// What this layer does not hold:
 /// * without namespaces, mode, owner, times and extended attributes of files outside the writable trees, which Landlock
 ///   does not cover (in a namespace everything else is mounted read-only);
-/// * before Landlock ABI 9, a local socket that another program creates while a command runs;
 /// * a protected *file* that somebody outside replaces by rename while a command runs: the mount goes with the old
 ///   file, and the command can write the new one. What lies inside a protected directory is not affected;
 /// * what it creates at some depth under a protected name, and such names in directories that tools fill;
@@ -78,13 +79,15 @@ pub(crate) struct Plan {
     pub(crate) after: After,
 }
 
-/// What is put back when the command has ended.
+/// What is there for the command while it runs, and put back when it has ended.
 #[derive(Default)]
 pub(crate) struct After {
     pub(crate) group: Group,
     pub(crate) placeholders: Vec<Placeholder>,
     pub(crate) sweep: Sweep,
     pub(crate) observer: Option<Observer>,
+    /// While it runs; unless there is an observer, who has them.
+    pub(crate) connects: Option<Connects>,
 }
 
 /// Checks the spec against the machine and prepares the start.
@@ -109,7 +112,13 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
     let ports = if means.own_network { relays(&spec.network)? } else { Vec::new() };
     require_room(spec)?;
     let hands_out = spec.terminal.is_some() || !ports.is_empty();
-    let (observer, watched) = if spec.observe { Some(Observer::new()?).unzip() } else { (None, None) };
+    let connects = means.connects.then(|| Connects::new(trees.with_sockets(), means.own_network));
+    let (watched, connects, observer) = if spec.observe {
+        let (observer, watched) = Observer::new(connects)?;
+        (Some(watched), None, Some(observer))
+    } else {
+        (connects.is_some().then(Watched::connecting).transpose()?, connects, None)
+    };
     let child = ChildPlan {
         view,
         relays: ports,
@@ -132,7 +141,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         missing,
     };
     let sweep = Sweep::new(trees.refused(spec), spec.scratch.join("refused"));
-    let after = After { group, placeholders, sweep, observer };
+    let after = After { group, placeholders, sweep, observer, connects };
     Ok(Plan { child, program, name, containment, after })
 }
 
@@ -142,6 +151,8 @@ struct Means {
     protection: Protection,
     own_processes: bool,
     own_network: bool,
+    /// Its connections are made for it.
+    connects: bool,
     extra: Extra,
 }
 
@@ -149,15 +160,19 @@ impl Means {
     fn of(probe: &Probe, spec: &Spec, trees: &Trees) -> Self {
         let view = probe.namespaces != Namespaces::Unavailable;
         let own_network = spec.network != Network::Host && probe.own_network();
-        let landlock_holds_sockets = probe.landlock_abi >= Some(LANDLOCK_WITH_SOCKETS);
+        let bounded =
+            spec.local_sockets == LocalSockets::Own && probe.landlock_abi < Some(LANDLOCK_WITH_SOCKETS);
+        let connects = bounded && view && probe.notices;
         Self {
             view,
             protection: if trees.needs_protection() { probe.protection() } else { Protection::NotNeeded },
             own_processes: probe.own_processes(),
             own_network,
+            connects,
             extra: Extra {
                 no_network: spec.network != Network::Host && !own_network,
-                no_local_sockets: spec.local_sockets == LocalSockets::Own && !view && !landlock_holds_sockets,
+                no_local_sockets: bounded && !connects,
+                no_local_datagrams: connects,
                 shared_processes: !probe.own_processes(),
             },
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cgroup, child, init,
     namespace::{self, IdMaps, View},
+    notify,
     plan::Protection,
 };
 
@@ -27,6 +28,8 @@ pub struct Probe {
     pub networks: bool,
     /// Whether system calls can be filtered.
     pub filters: bool,
+    /// Whether calls can be carried out in a process's place (notices of system calls, `pidfd_getfd`, `openat2`).
+    pub notices: bool,
     /// Whether memory, processes and processor time of a command as a whole can be limited.
     pub totals: bool,
 }
@@ -62,9 +65,10 @@ impl Probe {
     }
 }
 
-/// Tries out what this machine offers. Takes a few milliseconds: it forks four times at most.
+/// Tries out what this machine offers. Takes a few milliseconds: it forks five times at most.
 pub fn probe() -> Probe {
     let (landlock_abi, filters, totals) = (child::landlock_abi(), child::filters_work(), cgroup::works());
+    let notices = filters && notify::works();
     let kinds = [Namespaces::Privileged, Namespaces::User];
     let view = |way, processes, network| {
         let maps = IdMaps::of_this_process();
@@ -72,11 +76,19 @@ pub fn probe() -> Probe {
     };
     let Some(way) = kinds.into_iter().find(|way| works(&view(*way, false, false))) else {
         let namespaces = Namespaces::Unavailable;
-        return Probe { landlock_abi, namespaces, processes: false, networks: false, filters, totals };
+        return Probe {
+            landlock_abi,
+            namespaces,
+            processes: false,
+            networks: false,
+            filters,
+            notices,
+            totals,
+        };
     };
     let processes = init::program().is_some() && works(&view(way, true, false));
     let networks = works(&view(way, false, true));
-    Probe { landlock_abi, namespaces: way, processes, networks, filters, totals }
+    Probe { landlock_abi, namespaces: way, processes, networks, filters, notices, totals }
 }
 
 /// Whether a forked process can enter such a view, and one inside it see only what is there.

@@ -136,8 +136,10 @@ pub enum Network {
 /// would let it act outside its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalSockets {
-    /// Those inside what it may write. Before Landlock ABI 9 the others are hidden when it starts; without namespaces
-    /// it cannot make such sockets at all, only connected pairs.
+    /// Those inside what it may write. Before Landlock ABI 9 (Linux 7.1) its connections are made for it: then a server
+    /// sees as its peer a process that has ended, there are no datagram sockets of the local family, and sockets without a
+    /// path only where it has a network of its own. Without namespaces or notices it cannot make local sockets at all,
+    /// only connected pairs.
     Own,
     /// All that the user may connect to.
     All,

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Limits, Observed, Refused, SandboxError, Stream,
+    connect::Connects,
     launch::{self, Started},
+    notify,
     observe::Observer,
     plan::After,
     shared::{Shared, Stop},
@@ -116,6 +118,8 @@ pub(crate) struct Supervisor<'a> {
     /// Holds the command's mounts until its end has been told: to take them down makes the kernel wait.
     mounts: Option<OwnedFd>,
     after: After,
+    /// Where calls come that are carried out for it (`after.connects`).
+    notices: Option<OwnedFd>,
     stdin: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -130,6 +134,7 @@ pub(crate) struct Supervisor<'a> {
 struct Ready {
     ended: bool,
     init_ended: bool,
+    notice: bool,
     stdin: bool,
     stdout: bool,
     stderr: bool,
@@ -143,7 +148,7 @@ impl<'a> Supervisor<'a> {
         limits: &Limits,
         after: After,
     ) -> Result<Self, SandboxError> {
-        let Started { pid, init, stdin, stdout, stderr, relays: _ } = child;
+        let Started { pid, init, stdin, stdout, stderr, notices, relays: _ } = child;
         let watched = [&stdin, &stdout]
             .into_iter()
             .chain(&stderr)
@@ -161,6 +166,7 @@ impl<'a> Supervisor<'a> {
             init: watched_init,
             mounts: None,
             after,
+            notices,
             stdin: Some(stdin),
             stdout: Some(stdout),
             stderr,
@@ -178,13 +184,14 @@ impl<'a> Supervisor<'a> {
         self.feed(false);
         let mut end = loop {
             let ready = self.poll();
+            self.serve(&ready);
             self.move_bytes(&ready, &mut buffer);
             if let Some(end) = self.advance(&ready) {
                 break end;
             }
         };
         // The pipes are closed, and the workspace is as it was, before anybody learns of the end.
-        drop((self.stdin, self.stdout, self.stderr, self.after.placeholders));
+        drop((self.stdin, self.stdout, self.stderr, self.after.placeholders, self.after.connects));
         if let Ok(end) = &mut end {
             end.observed = self.after.observer.take().map(Observer::finish);
             end.refused = self.after.sweep.run();
@@ -201,6 +208,7 @@ impl<'a> Supervisor<'a> {
         let slots = [
             (!reaped).then_some((self.command.pidfd.as_fd(), PollFlags::IN)),
             self.init.as_ref().map(|init| (init.pidfd.as_fd(), PollFlags::IN)),
+            self.notices.as_ref().map(|notices| (notices.as_fd(), PollFlags::IN)),
             stdin.map(|pipe| (pipe.as_fd(), PollFlags::OUT)),
             stdout.map(|pipe| (pipe.as_fd(), PollFlags::IN)),
             stderr.map(|pipe| (pipe.as_fd(), PollFlags::IN)),
@@ -209,14 +217,32 @@ impl<'a> Supervisor<'a> {
         let mut fds: Vec<_> =
             slots.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let left = self.stage.until().saturating_duration_since(Instant::now());
+        let patience = self.after.connects.as_ref().and_then(Connects::patience);
+        let left = patience.map_or(left, |patience| left.min(patience));
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         if rustix::event::poll(&mut fds, Some(&timeout)).is_err() {
             return Ready::default(); // Interrupted: the caller comes back.
         }
         let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut is_ready = |watched: bool| watched && found.next().unwrap_or(false);
-        let [ended, init_ended, stdin, stdout, stderr, _] = slots.map(|slot| is_ready(slot.is_some()));
-        Ready { ended, init_ended, stdin, stdout, stderr }
+        let [ended, init_ended, notice, stdin, stdout, stderr, _] =
+            slots.map(|slot| is_ready(slot.is_some()));
+        Ready { ended, init_ended, notice, stdin, stdout, stderr }
+    }
+
+    /// Carries out what the command asks for.
+    fn serve(&mut self, ready: &Ready) {
+        let (Some(notices), Some(connects)) = (&self.notices, &mut self.after.connects) else { return };
+        connects.look_again(notices);
+        if !ready.notice {
+            return;
+        }
+        match notify::next(notices) {
+            Ok(Some(call)) => connects.take(notices, call),
+            Ok(None) => {}
+            // Nobody is left who could ask.
+            Err(_) => self.notices = None,
+        }
     }
 
     /// The descriptors that bytes are moved through now. When the command has ended, what it wrote is in the pipes, and

@@ -124,6 +124,12 @@ impl Trees {
         (!used && Path::new(SHARED_MEMORY).is_dir() && own.is_dir()).then_some(own)
     }
 
+    /// Where sockets lie that a command with a private view may connect to.
+    pub(crate) fn with_sockets(&self) -> Vec<PathBuf> {
+        let shared_memory = self.shared_memory().map(|_| PathBuf::from(SHARED_MEMORY));
+        self.roots.iter().cloned().chain(shared_memory).collect()
+    }
+
     /// What Landlock allows a command with a private view: mounts do the rest.
     pub(crate) fn grants(&self, spec: &Spec) -> Result<Grants, SandboxError> {
         let (readable, listable) = match &spec.readable {

@@ -231,6 +231,7 @@ fn what_the_operator_accepted_by_name_is_done_without_and_the_outcome_says_so() 
         processes: false,
         networks: false,
         filters: false,
+        notices: false,
         totals: false,
     };
     let lacking: Vec<_> = bare.missing().into_iter().map(|missing| missing.guarantee).collect();

@@ -9,6 +9,7 @@ mod observe;
 mod ordinary_user;
 mod relays;
 mod running;
+mod sockets;
 mod start;
 mod terminal;
 mod workday;

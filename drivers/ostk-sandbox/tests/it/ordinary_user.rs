@@ -21,7 +21,7 @@ fn an_ordinary_user_is_contained_as_well() {
     fs::copy(env::current_exe().unwrap(), &tests).unwrap();
     let mut command = Command::new(&tests);
     command
-        .args(["files::", "hostile::", "limits::", "start::", "workday::p"])
+        .args(["files::", "hostile::", "limits::", "sockets::", "start::", "workday::p"])
         .uid(OTHER_USER)
         .gid(OTHER_USER)
         .current_dir(place.path());

@@ -90,7 +90,8 @@ except OSError:
         let mut asked = String::new();
         connection.read_to_string(&mut asked).unwrap();
         assert_eq!(asked, format!("to {port}"));
-        write!(connection, "from {port}").unwrap();
+        // In one piece: the other end reads once.
+        connection.write_all(format!("from {port}").as_bytes()).unwrap();
     }
     let outcome = process.wait(LONG).unwrap().unwrap();
     assert_eq!(text(&outcome.stdout), format!("from 80\nfrom {other}\nend\n"), "{}", said(&outcome));
