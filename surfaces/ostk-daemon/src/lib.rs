@@ -29,5 +29,5 @@ mod ways;
 pub use anchor::{AnchorError, Options, anchored, listen};
 pub use documents::load as read_documents;
 pub use secrets::{listed_secrets, secret_store};
-pub use setup::{InitError, Made, init};
+pub use setup::{InitError, Made, init, repository};
 pub use signed::{Signature, SignedDocument, Trust, look as look_at_trust, signing_time};

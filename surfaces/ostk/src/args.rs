@@ -102,13 +102,31 @@ pub(crate) enum Command {
     StateHash,
 }
 
-/// Arguments of `ostk init`.
-#[derive(Debug, clap::Args)]
+/// Arguments of `ostk init`. What no flag says is asked at a terminal; elsewhere the defaults are taken.
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Init {
+    /// Ask nothing: take the default of every question that no flag answers.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Your name in HUMANFILE; git's user.name by default.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Your e-mail in HUMANFILE, or `none`; git's user.email by default.
+    #[arg(long)]
+    pub(crate) email: Option<String>,
+    /// The model of agents; by default one of the vendor whose key is here.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Names of the keys that agents' calls may use, with commas, or `none`; by default those that are here.
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) secrets: Option<String>,
+    /// Fingerprint of the OpenPGP key with which you sign HUMANFILE.
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) gpg_key: Option<String>,
     /// Also set up a coding agent: its MCP server and its hooks.
     #[arg(long, value_enum)]
     pub(crate) client: Vec<ClientKind>,
-    /// Take the coding agent's set-up out again.
+    /// Take the coding agent's set-up out again, and do nothing else.
     #[arg(long, requires = "client")]
     pub(crate) uninstall: bool,
     /// Write no git hook that adds the log's checkpoint to commit messages.

@@ -112,6 +112,12 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+impl From<rustix::io::Errno> for Failure {
+    fn from(error: rustix::io::Errno) -> Self {
+        std::io::Error::from(error).into()
+    }
+}
+
 impl From<libostk::ProjectError> for Failure {
     fn from(error: libostk::ProjectError) -> Self {
         Self::check(error).hint("ostk init creates a project in a git repository")

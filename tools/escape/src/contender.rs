@@ -148,6 +148,8 @@ fn initialise(yard: &Yard, ostk: &Path, totals: bool) -> Result<()> {
     if totals {
         let limits = format!("\n[sandbox]\nprocesses = {MOST_PROCESSES}\nmemory_mib = {MOST_MEMORY_MIB}\n");
         fs::write(state.join("ostk.toml"), limits)?;
+        let said = person(yard, ostk).args(["sign", ".ostk/ostk.toml"]).output().context("ostk sign")?;
+        ensure!(said.status.success(), "ostk sign: {}", String::from_utf8_lossy(&said.stderr));
     }
     fs::create_dir_all(state.join("run"))?;
     fs::write(state.join("run/decoy.token"), &yard.secret)?;

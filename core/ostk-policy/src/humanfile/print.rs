@@ -18,6 +18,16 @@ impl Humanfile {
         text.extend(sign.map(|sign| format!("SIGN {}\n", quote(sign))));
         Self::parse(super::HUMANFILE_DOCUMENT, &text)
     }
+
+    /// The same file, which also lists these names under SECRET.
+    ///
+    /// # Errors
+    /// What cannot be the name of a secret; it is not quoted.
+    pub fn with_secrets<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Self, LoadErrors> {
+        let lines = names.into_iter().map(|name| format!("SECRET {}\n", quote(name)));
+        let text = lines.fold(self.to_string(), |text, line| text + &line);
+        Self::parse(super::HUMANFILE_DOCUMENT, &text)
+    }
 }
 
 impl fmt::Display for Humanfile {

@@ -179,6 +179,11 @@ fn a_new_file_holds_what_was_asked_and_reads_back() {
     let text = Humanfile::new("ada", "opus", Some(sign)).expect("good names").to_string();
     assert_eq!(text, format!("IDENTITY ada\nSIGN {sign}\nMODEL opus\n"));
     assert!(Humanfile::new("ada\nSECRET X", "opus", None).is_err());
+    let file = Humanfile::new("ada", "opus", None).expect("good names");
+    let listed = file.with_secrets(["A_KEY", "B_KEY"]).expect("names of secrets");
+    assert_eq!(listed.secrets().collect::<Vec<_>>(), ["A_KEY", "B_KEY"]);
+    let refused = file.with_secrets(["sk-ant-0123"]).expect_err("a value is no name");
+    assert!(!refused.to_string().contains("0123"));
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn files_with_the_key(dir: &Path) -> Vec<String> {
 #[test]
 fn an_agent_reaches_its_model_and_the_key_is_in_no_memory_environment_file_or_record_of_it() {
     let fixture = Fixture::new();
-    fixture.write(".ostk/HUMANFILE", HUMANFILE);
+    fixture.govern(".ostk/HUMANFILE", HUMANFILE);
     fixture.write("agent.py", AGENT);
     let (address, served) = vendor();
     let mut command = fixture.command(&["run", "--name", "keyless", "--", "python3", "agent.py"]);
@@ -147,7 +147,7 @@ fn an_agent_reaches_its_model_and_the_key_is_in_no_memory_environment_file_or_re
 #[test]
 fn a_key_that_humanfile_does_not_list_is_used_for_nobody() {
     let fixture = Fixture::new();
-    fixture.write(".ostk/HUMANFILE", "IDENTITY ada\nMODEL claude-sonnet-4-6\n");
+    fixture.govern(".ostk/HUMANFILE", "IDENTITY ada\nMODEL claude-sonnet-4-6\n");
     fixture.write("agent.py", AGENT);
     let (address, served) = vendor();
     let mut command = fixture.command(&["run", "--", "python3", "agent.py"]);
@@ -166,7 +166,7 @@ fn a_key_that_humanfile_does_not_list_is_used_for_nobody() {
 fn the_real_claude_code_works_inside_the_sandbox_without_a_key() {
     let Some(client) = claude::claude() else { return };
     let fixture = Fixture::new();
-    fixture.write(".ostk/HUMANFILE", HUMANFILE);
+    fixture.govern(".ostk/HUMANFILE", HUMANFILE);
     let turns = [(
         "Bash",
         serde_json::json!({ "command": "echo from-inside > made.txt", "description": "make a file" }),

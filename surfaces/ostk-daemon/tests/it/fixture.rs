@@ -88,6 +88,12 @@ impl Fixture {
         fs::write(path, text).unwrap();
     }
 
+    /// Writes a governing document and signs it, as a person does after a change.
+    pub(crate) fn govern(&self, path: &str, text: &str) {
+        self.write(path, text);
+        self.good(&["sign", path]);
+    }
+
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }

@@ -121,7 +121,7 @@ fn calls_in(dir: &std::path::Path) -> Result<Vec<Row>, Failure> {
     if !made.success() {
         return Err(Failure::check("git init failed"));
     }
-    let project = Project::at(ostk_daemon::init(dir).map_err(Failure::check)?.root);
+    let project = Project::at(ostk_daemon::init(dir, None).map_err(Failure::check)?.root);
     let text: String = (0..200).map(|line| format!("line {line}\n")).collect();
     fs::write(dir.join("bench.txt"), text)?;
     let (mut client, _) = connect::attach(&project, &Identity::Agent("bench".to_owned()), None)?;

@@ -6,10 +6,10 @@ mod attach;
 mod audit;
 mod bench;
 mod blame;
-mod clients;
 mod demo;
 mod health;
 mod hook;
+mod init;
 mod inspect;
 mod learn;
 mod lint;
@@ -33,7 +33,7 @@ pub(crate) type Done = Result<ExitCode, Failure>;
 /// Carries out a command.
 pub(crate) fn run(command: Command, output: &Output) -> Done {
     match command {
-        Command::Init(args) => project::init(&args, output),
+        Command::Init(args) => init::init(&args, output),
         Command::Listen(args) => project::listen(&args),
         Command::Boot(args) => health::boot(&args, output),
         Command::Doctor => health::doctor(output),

@@ -1,41 +1,12 @@
-//! Commands on the project itself: `init`, `listen`, `shutdown`.
+//! Commands on the project's daemon: `listen`, `shutdown`. `init` is its own module.
 
 use std::{process::ExitCode, time::Duration};
 
 use libostk::Identity;
 use serde_json::json;
 
-use super::{Done, audit, clients};
-use crate::{
-    args::{Init, Listen},
-    connect,
-    failure::Failure,
-    output::{Output, Paint},
-};
-
-pub(crate) fn init(args: &Init, output: &Output) -> Done {
-    let here = std::env::current_dir()?;
-    let mut made = ostk_daemon::init(&here).map_err(|error| {
-        Failure::check(error.to_string())
-            .hint("run `git init` first: ostk keeps its state at the root of a git repository")
-    })?;
-    if !args.no_git_hook {
-        made.created.extend(audit::install_witness(&made.root)?);
-    }
-    let clients = clients::set_up(&made.root, args)?;
-    let value = json!({ "root": made.root, "created": made.created, "clients": clients });
-    output.show(&value, |output| {
-        let mut lines: Vec<String> =
-            made.created.iter().map(|path| format!("{} {path}", output.paint(Paint::Green, "✓"))).collect();
-        if lines.is_empty() {
-            lines.push("nothing to do: the project exists".to_owned());
-        }
-        lines.push(format!("project at {}", made.root.display()));
-        lines.extend(clients.iter().map(clients::describe));
-        lines.join("\n")
-    });
-    Ok(ExitCode::SUCCESS)
-}
+use super::Done;
+use crate::{args::Listen, connect, failure::Failure, output::Output};
 
 pub(crate) fn listen(args: &Listen) -> Done {
     let project = connect::project()?;

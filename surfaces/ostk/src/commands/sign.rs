@@ -58,7 +58,8 @@ fn within(root: &Path, file: &Path) -> Result<(PathBuf, String), Failure> {
     Ok((whole, name))
 }
 
-fn with_key(file: &Path, name: &str) -> Result<Value, Failure> {
+/// Signs the document `name` (from the repository's root), which is in `file`, with the operator's key.
+pub(crate) fn with_key(file: &Path, name: &str) -> Result<Value, Failure> {
     let dir = KeyStore::default_dir(|name| std::env::var_os(name)).map_err(Failure::check)?;
     let key = KeyStore::open(dir).and_then(|store| store.operator_key()).map_err(Failure::check)?;
     let note = DocumentStatement::sign(name, &fs::read(file)?, ostk_daemon::signing_time(), &key);

@@ -188,7 +188,7 @@ rules:
 #[test]
 fn every_verdict_of_a_run_with_questions_labels_and_packs_comes_out_the_same_again() {
     let fixture = Fixture::new();
-    fs::write(fixture.state().join("HUMANFILE"), "IDENTITY ada\nMODEL m\nLABEL untrusted vendor/\n").unwrap();
+    fixture.govern("HUMANFILE", "IDENTITY ada\nMODEL m\nLABEL untrusted vendor/\n");
     fs::create_dir_all(fixture.state().join("rules")).unwrap();
     fs::write(fixture.state().join("rules/mail.yaml"), PACK).unwrap();
     fs::create_dir(fixture.root().join("vendor")).unwrap();

@@ -57,10 +57,11 @@ impl Fixture {
         Self { _dir: dir, root, home }
     }
 
-    /// A project without a daemon.
+    /// A project without a daemon, and without the pins that a project begins with.
     pub(crate) fn new() -> Self {
         let fixture = Self::bare();
         fixture.run(&["init"]).good();
+        fs::remove_dir_all(fixture.state().join("pins")).unwrap();
         fixture
     }
 
@@ -128,6 +129,14 @@ impl Fixture {
     /// A system call by an agent.
     pub(crate) fn call_as(&self, agent: &str, verb: &str, args: &str) -> Ran {
         self.run(&["call", verb, args, "--as", agent])
+    }
+
+    /// Writes a governing document under `.ostk/` and signs it, as a person does after a change.
+    pub(crate) fn govern(&self, name: &str, text: &str) {
+        let file = self.state().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+        self.run(&["sign", file.to_str().unwrap()]).good();
     }
 
     pub(crate) fn spawn(&self, args: &[&str]) -> Child {

@@ -30,6 +30,7 @@ fn a_mistake_is_shown_with_its_line_a_mark_and_what_to_write_instead() {
 fn every_document_is_looked_at_and_warnings_alone_are_no_failure() {
     let fixture = Fixture::new();
     fs::write(fixture.home().join(".HUMANFILE"), "IDENTITY ada\nMODEL m\nEMBED off\n").unwrap();
+    write(&fixture, "HUMANFILE", "IDENTITY ada\nMODEL m\n");
     write(&fixture, "pins/fixer/pin.caps", "read: .\nwrite: src\nallow: .\n");
     let good = fixture.run(&["lint", "--json"]).good().json();
     assert_eq!((&good["errors"], &good["warnings"]), (&0.into(), &2.into()), "{good}");
@@ -80,7 +81,7 @@ fn a_single_file_is_known_by_its_name_and_needs_no_project() {
 #[test]
 fn the_rules_in_force_are_listed_with_their_lines_and_printed_as_cedar() {
     let fixture = Fixture::new();
-    write(&fixture, "HUMANFILE", "IDENTITY ada\nMODEL m\nMODE governed\nCONNECT crates.io\n");
+    fixture.govern("HUMANFILE", "IDENTITY ada\nMODEL m\nMODE governed\nCONNECT crates.io\n");
     write(&fixture, "pins/fixer/pin.caps", "read: .\ndeny-path: infra/\n");
     write(&fixture, "pins/other/pin.caps", "deny: network\n");
     let shown = fixture.run(&["policy", "show"]).good().out;
@@ -110,7 +111,7 @@ fn a_running_daemon_that_goes_by_older_documents_is_said_to() {
     let fixture = Fixture::new();
     fixture.run(&["ps"]).good();
     assert_eq!(fixture.run(&["policy", "show", "--json"]).good().json()["loaded"], true);
-    write(&fixture, "HUMANFILE", "IDENTITY ada\nMODEL m\nMODE governed\n");
+    fixture.govern("HUMANFILE", "IDENTITY ada\nMODEL m\nMODE governed\n");
     assert_eq!(fixture.run(&["policy", "show", "--json"]).good().json()["loaded"], false);
     fixture.call("policy.reload", "{}").good();
     assert_eq!(fixture.run(&["policy", "show", "--json"]).good().json()["loaded"], true);
@@ -122,6 +123,9 @@ fn a_running_daemon_that_goes_by_older_documents_is_said_to() {
 fn an_agent_from_auto_gets_the_model_of_humanfile_unless_the_environment_names_one() {
     let fixture = Fixture::new();
     fs::write(fixture.root().join("a.af"), "FROM auto\nTASK x\n").unwrap();
+    for name in ["HUMANFILE", "HUMANFILE.sig"] {
+        fs::remove_file(fixture.state().join(name)).unwrap();
+    }
     let run = ["run", "a.af", "--dry-run"];
     let missing = fixture.run(&run);
     assert!(missing.code == 2 && missing.err.contains("name one in HUMANFILE"), "{missing:?}");

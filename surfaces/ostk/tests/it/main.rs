@@ -18,6 +18,7 @@ mod contract;
 mod fixture;
 mod full_disk;
 mod health;
+mod init;
 mod learn;
 mod lint;
 mod pin;

@@ -1,7 +1,5 @@
 //! `ostk secret`: both gates, the order of the places, and values for a person at a terminal only.
 
-use std::fs;
-
 use crate::fixture::{Fixture, Ran, ran};
 
 const VALUE: &str = "sk-test-0123456789'abcdef";
@@ -10,7 +8,7 @@ const VALUE: &str = "sk-test-0123456789'abcdef";
 fn project(names: &[&str]) -> Fixture {
     let fixture = Fixture::new();
     let text = format!("IDENTITY ada\nMODEL claude-sonnet-4-6\nSECRET <<KEYS\n{}\nKEYS\n", names.join("\n"));
-    fs::write(fixture.state().join("HUMANFILE"), text).unwrap();
+    fixture.govern("HUMANFILE", &text);
     fixture
 }
 
@@ -77,7 +75,7 @@ fn a_test_shows_prefix_length_and_place_and_not_the_value() {
 fn the_projects_own_command_goes_first() {
     let fixture = project(&["OPENAI_API_KEY"]);
     let settings = "[secrets]\ncommand = [\"sh\", \"-c\", \"echo command-for-$0\"]\n";
-    fs::write(fixture.state().join("ostk.toml"), settings).unwrap();
+    fixture.govern("ostk.toml", settings);
     let shown = with_variable(&fixture, &["secret", "test", "OPENAI_API_KEY", "--json"]).good().json();
     assert_eq!((shown["place"].clone(), shown["characters"].clone()), ("command".into(), 26.into()));
 }

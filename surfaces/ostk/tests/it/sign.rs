@@ -11,6 +11,10 @@ const HUMANFILE: &str = "IDENTITY ada\nMODEL claude-sonnet-4-6\n";
 fn project() -> Fixture {
     let fixture = Fixture::new();
     fs::write(fixture.state().join("HUMANFILE"), HUMANFILE).unwrap();
+    // As where nobody has signed yet.
+    for name in ["HUMANFILE.sig", "ostk.toml.sig"] {
+        fs::remove_file(fixture.state().join(name)).unwrap();
+    }
     fixture
 }
 

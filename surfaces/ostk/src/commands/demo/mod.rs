@@ -26,7 +26,7 @@ pub(crate) fn demo(args: &Demo, output: &Output) -> Done {
     let scratch = Scratch::new(args.keep)?;
     let root = scratch.dir.join("repository");
     clone(args.repo.as_deref().unwrap_or(&env::current_dir()?), &root)?;
-    ostk_daemon::init(&root).map_err(Failure::check)?;
+    ostk_daemon::init(&root, None).map_err(Failure::check)?;
     let workers = usize::try_from(args.workers).unwrap_or(4);
     let plan = plan(&root, workers)?;
     let model = ScriptedModel::start(plan.script).map_err(Failure::check)?;

@@ -15,3 +15,4 @@ mod trust;
 pub(crate) use boot::boot;
 pub(crate) use doctor::doctor;
 pub(crate) use past::keys_of_log;
+pub(crate) use trust::to_json as trust_of;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use ostk_daemon::{Signature, SignedDocument};
-use ostk_keys::openpgp::Tier;
+use ostk_keys::openpgp::{Standing, Tier};
+use serde_json::{Value, json};
 
 use super::{super::sign, check::Check};
 
@@ -22,7 +23,7 @@ pub(crate) fn trust(state_dir: &Path) -> (Vec<Check>, Option<String>) {
     let standing = &trust.standing;
     let detail = format!("{}: {}", standing.tier, standing.reason);
     let mut checks = vec![match standing.tier {
-        Tier::T3 => Check::warn("tier", detail, "the book's page on keys says how to get one"),
+        Tier::T3 => Check::warn("tier", detail, raise(Tier::T3).unwrap_or_default()),
         _ => Check::pass("tier", detail),
     }];
     if std::env::var_os(IGNORED_VARIABLE).is_some() {
@@ -38,6 +39,26 @@ pub(crate) fn trust(state_dir: &Path) -> (Vec<Check>, Option<String>) {
     };
     checks.push(signatures.guarantees("a signed document that was changed stops the start"));
     (checks, Some(standing.tier.to_string()))
+}
+
+/// The tier, why it is that one, and how to get the next.
+pub(crate) fn to_json(state_dir: &Path) -> Value {
+    match sign::look(state_dir) {
+        Err(failure) => json!({ "tier": null, "reason": failure.message(), "raise": failure.remedy() }),
+        Ok(trust) => {
+            let Standing { tier, reason, .. } = &trust.standing;
+            json!({ "tier": tier.to_string(), "reason": reason, "raise": raise(*tier) })
+        }
+    }
+}
+
+/// What lifts the tier.
+const fn raise(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::T0 | Tier::T1 => None,
+        Tier::T2 => Some("curl -o ~/.ostk/keys/github-NAME.json https://api.github.com/users/NAME/gpg_keys"),
+        Tier::T3 => Some("ostk sign --gpg .ostk/HUMANFILE (gpg --full-generate-key makes a key)"),
+    }
 }
 
 fn listed(documents: &[SignedDocument]) -> String {

@@ -4,19 +4,24 @@ use std::path::Path;
 
 use ostk_daemon::hooks::{self, Client, Done as Change, SetupError, Step};
 
-use crate::{
-    args::{ClientKind, Init},
-    failure::Failure,
-};
+use crate::{args::ClientKind, failure::Failure};
 
-/// Sets up the clients that `args` names, or takes their set-up out again.
-pub(super) fn set_up(root: &Path, args: &Init) -> Result<Vec<Step>, Failure> {
-    let act = if args.uninstall { hooks::uninstall } else { hooks::install };
-    let mut steps = Vec::new();
-    for kind in &args.client {
-        steps.extend(act(root, client(*kind)).map_err(failure)?);
-    }
-    Ok(steps)
+/// Sets these clients up.
+pub(super) fn install(root: &Path, kinds: &[ClientKind]) -> Result<Vec<Step>, Failure> {
+    each(kinds, |kind| hooks::install(root, kind))
+}
+
+/// Takes their set-up out again.
+pub(super) fn uninstall(root: &Path, kinds: &[ClientKind]) -> Result<Vec<Step>, Failure> {
+    each(kinds, |kind| hooks::uninstall(root, kind))
+}
+
+fn each(
+    kinds: &[ClientKind],
+    act: impl Fn(Client) -> Result<Vec<Step>, SetupError>,
+) -> Result<Vec<Step>, Failure> {
+    let steps: Result<Vec<_>, _> = kinds.iter().map(|kind| act(client(*kind))).collect();
+    Ok(steps.map_err(failure)?.into_iter().flatten().collect())
 }
 
 /// A line for people.
