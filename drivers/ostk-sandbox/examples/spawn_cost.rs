@@ -8,11 +8,12 @@
 use std::{
     error::Error,
     fs,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use ostk_sandbox::{Exit, Namespaces, Network, Probe, Sandbox, Spec, WindowSize, probe};
+use ostk_sandbox::{Exit, LocalSockets, Namespaces, Network, Probe, Sandbox, Spec, WindowSize, probe};
 
 const ROUNDS: usize = 300;
 /// Far more than a command here takes.
@@ -41,6 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         spec.network = network;
         compare(name, &Sandbox::new(probe), &spec)?;
     }
+    // What the daemon asks for in the name of an agent: names that are guarded at every depth, and a home to hide.
+    spec.network = Network::None;
+    let agents = as_an_agents(&spec, &place)?;
+    compare("an agent's command", &Sandbox::new(machine.clone()), &agents)?;
+    let all = Spec { local_sockets: LocalSockets::All, ..agents };
+    compare("an agent's command, and all local sockets", &Sandbox::new(machine.clone()), &all)?;
     // What an agent in a terminal has: started, and served from outside while it runs.
     spec.network = Network::Relayed { ports: vec![3128, 8080] };
     let started = Spec { stdin: Some(Vec::new()), ..spec.clone() };
@@ -52,6 +59,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     compare("everything, and observed", &Sandbox::new(machine), &observed)?;
     fs::remove_dir_all(&place)?;
     Ok(())
+}
+
+/// Twenty files and twenty directories of a home are hidden, and settings guarded in a tree of 120 directories.
+fn as_an_agents(spec: &Spec, place: &Path) -> Result<Spec, Box<dyn Error>> {
+    let mut spec = spec.clone();
+    for number in 0..20 {
+        let (file, directory) =
+            (place.join(format!("home/{number}.key")), place.join(format!("home/{number}")));
+        fs::create_dir_all(&directory)?;
+        fs::write(&file, "secret")?;
+        spec.hidden.extend([file, directory]);
+    }
+    for number in 0..120 {
+        fs::create_dir_all(place.join(format!("w/src/{}/{number}", number % 7)))?;
+    }
+    for settings in [".vscode", ".claude", "src/1/.envrc"] {
+        fs::create_dir_all(place.join("w").join(settings))?;
+    }
+    spec.protected_names =
+        [".git/hooks", ".git/config", ".ostk", ".mcp.json", ".claude", ".vscode", ".envrc"]
+            .map(Into::into)
+            .to_vec();
+    Ok(spec)
 }
 
 fn compare(name: &str, sandbox: &Sandbox, spec: &Spec) -> Result<(), Box<dyn Error>> {

@@ -91,7 +91,12 @@ impl Connects {
     /// Carries out a call, or begins to.
     pub(crate) fn take(&mut self, listener: &OwnedFd, call: Call) {
         let begun = self.begin(listener, &call).map(|attempt| (self.connect(&attempt), attempt));
-        let outcome = match begun {
+        let looked = begun.map(|(outcome, attempt)| match outcome {
+            // A server on this machine has answered by now.
+            Err(Errno::INPROGRESS) if attempt.waits() => (self.outcome(&attempt), attempt),
+            outcome => (outcome, attempt),
+        });
+        let outcome = match looked {
             Ok((Err(Errno::INPROGRESS | Errno::ALREADY | Errno::AGAIN), attempt)) if attempt.waits() => {
                 return self.wait(listener, call, attempt);
             }

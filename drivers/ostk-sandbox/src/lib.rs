@@ -41,7 +41,6 @@ mod relay;
 mod repository;
 mod ruleset;
 mod shared;
-mod sockets;
 mod spec;
 mod supervise;
 mod sweep;

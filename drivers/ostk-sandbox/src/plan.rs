@@ -97,7 +97,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
     let missing = missing(probe, spec, &trees)?;
     let means = Means::of(probe, spec, &trees);
     let placeholders = if means.view { trees.placeholders()? } else { Vec::new() };
-    let view = if means.view { Some(view(probe, spec, &trees, &means)?) } else { None };
+    let view = if means.view { Some(view(probe, &trees, &means)?) } else { None };
     let grants = match means.view {
         true => trees.grants(spec)?,
         false => trees.enumerated(spec)?,
@@ -220,13 +220,13 @@ fn require_room(spec: &Spec) -> Result<(), SandboxError> {
     Err(SandboxError::InvalidSpec(format!("output that waits takes output_bytes of {LEAST} or more")))
 }
 
-fn view(probe: &Probe, spec: &Spec, trees: &Trees, means: &Means) -> Result<View, SandboxError> {
+fn view(probe: &Probe, trees: &Trees, means: &Means) -> Result<View, SandboxError> {
     Ok(View {
         way: probe.namespaces,
         maps: IdMaps::of_this_process(),
         processes: means.own_processes,
         network: means.own_network,
-        mounts: trees.mounts(spec.local_sockets)?,
+        mounts: trees.mounts()?,
     })
 }
 

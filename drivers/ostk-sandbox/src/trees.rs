@@ -20,7 +20,6 @@ use crate::{
     paths::{self, Found, Root},
     placeholder::Placeholder,
     ruleset::Grants,
-    sockets,
 };
 
 /// The paths of a spec, resolved.
@@ -84,7 +83,7 @@ impl Trees {
     }
 
     /// The mounts of the private view, in the order in which they are made: outer before inner.
-    pub(crate) fn mounts(&self, sockets: LocalSockets) -> Result<Vec<Mount>, SandboxError> {
+    pub(crate) fn mounts(&self) -> Result<Vec<Mount>, SandboxError> {
         let mut kinds = BTreeMap::new();
         let guarded = || self.protected.iter().chain(&self.absent);
         for directory in guarded().flat_map(|path| paths::between(path, &self.roots)) {
@@ -98,9 +97,6 @@ impl Trees {
             kinds.extend(below.map(|path| (path, MountKind::WritableBelow)));
         }
         kinds.extend(guarded().map(|path| (path.clone(), MountKind::ReadOnly)));
-        if sockets == LocalSockets::Own {
-            kinds.extend(sockets::outside(&self.roots)?.into_iter().map(|path| (path, MountKind::EmptyFile)));
-        }
         for path in &self.hidden {
             let kind = if path.is_dir() { MountKind::EmptyDirectory } else { MountKind::EmptyFile };
             kinds.insert(path.clone(), kind);
