@@ -46,6 +46,20 @@ pub(crate) struct Rule {
     policy: CedarPolicy,
 }
 
+impl Rule {
+    /// The rule as one of a document that nobody accepted: what it forbids and what it asks for holds, and it permits
+    /// nothing; `None` when nothing is left of it.
+    pub(crate) fn narrowed(mut self) -> Option<Self> {
+        if self.policy.effect() == CedarEffect::Permit {
+            match self.permit {
+                Permit::Freely => return None,
+                Permit::Ask | Permit::Narrow => self.permit = Permit::Narrow,
+            }
+        }
+        Some(self)
+    }
+}
+
 /// What a rule does when it permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Permit {

@@ -3,7 +3,10 @@
 //! [`Documents`] carries the texts as they are on disk; reading them is a driver's work. Every problem names its
 //! document, line and column and, where one is known, what to write instead. Parsing is in `pin` and `cedar`.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +28,10 @@ pub const MAX_LINES: usize = 10_000;
 
 /// Most pins of one workspace.
 pub const MAX_PINS: usize = 1_000;
+
+/// Why a line of a document that nobody accepted does nothing.
+pub(crate) const NOT_ACCEPTED: &str =
+    "has no effect: you have not accepted this document on this machine (read it, then ostk sign it)";
 
 /// Most problems reported at once: the rest appears when these are mended.
 pub(crate) const MAX_PROBLEMS: usize = 20;
@@ -53,6 +60,11 @@ pub struct Documents {
     /// The trust constitution, `.ostk/ENTITYFILE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entityfile: Option<String>,
+    /// Names of documents of the project that the operator of this machine has not accepted, such as `HUMANFILE`: they
+    /// may narrow what agents get and not widen it. Whoever reads the documents finds out; the recorded set makes the
+    /// verdicts come out the same elsewhere.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unaccepted: BTreeSet<String>,
 }
 
 impl Documents {

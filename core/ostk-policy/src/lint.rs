@@ -32,8 +32,7 @@ pub fn lint(documents: &Documents) -> Findings {
     for (name, text) in &documents.packs {
         found.take(Pack::parse(name, text), |pack| pack.lints().to_vec());
     }
-    let layers = (documents.global_humanfile.as_deref(), documents.humanfile.as_deref());
-    found.take(Humanfile::layered(layers.0, layers.1), |file| file.lints().to_vec());
+    found.take(Humanfile::of(documents), |file| file.lints().to_vec());
     found.take(
         documents.primefile.as_deref().map_or_else(|| Ok(Primefile::default()), Primefile::parse),
         |_| Vec::new(),

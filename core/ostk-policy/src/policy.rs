@@ -106,8 +106,7 @@ impl Policy {
         if documents.pins.len() > MAX_PINS {
             errors.push(whole(".ostk/pins", format!("more than {MAX_PINS} pins")));
         }
-        let own =
-            documents.custom.as_deref().map(|text| keep(load_custom(text), &mut errors)).unwrap_or_default();
+        let own = load_own(documents, &mut errors);
         let humanfile = load_others(documents, &mut errors);
         let packs = load_packs(documents, &mut rules, &mut errors);
         let engine = |rules: &[cedar::Rule], errors: &mut Vec<LoadError>| {
@@ -307,6 +306,7 @@ fn fingerprint(documents: &Documents) -> Hash {
         // The length goes before each text, so that no text can look like two.
         text.push_str(&format!("{name}\0{}\0{body}", body.len()));
     }
+    text.extend(documents.unaccepted.iter().map(|name| format!("\0unaccepted\0{name}")));
     Hash::of(text.as_bytes())
 }
 
@@ -335,8 +335,7 @@ fn load_pin(name: &str, text: &str, errors: &mut Vec<LoadError>) -> Option<Pin> 
 
 /// Reads what holds no rules: HUMANFILE, which is returned, `.primefile` and ENTITYFILE.
 fn load_others(documents: &Documents, errors: &mut Vec<LoadError>) -> Humanfile {
-    let layers = (documents.global_humanfile.as_deref(), documents.humanfile.as_deref());
-    let humanfile = Humanfile::layered(layers.0, layers.1);
+    let humanfile = Humanfile::of(documents);
     let prime = documents.primefile.as_deref().map(Primefile::parse).and_then(Result::err);
     let entity = documents.entityfile.as_deref().map(Entityfile::parse).and_then(Result::err);
     errors.extend(prime.into_iter().chain(entity).flat_map(LoadErrors::into_list));
@@ -373,6 +372,16 @@ fn load_packs(documents: &Documents, rules: &mut Vec<cedar::Rule>, errors: &mut 
 fn approvals(humanfile: &Humanfile) -> Approvals {
     let default = Approvals::default();
     Approvals { mode: humanfile.mode().unwrap_or(default.mode), ..default }
+}
+
+/// The operator's own rules; those that permit are left out while their document is not accepted.
+fn load_own(documents: &Documents, errors: &mut Vec<LoadError>) -> Vec<cedar::Rule> {
+    let Some(text) = documents.custom.as_deref() else { return Vec::new() };
+    let rules = keep(load_custom(text), errors);
+    if documents.unaccepted.contains(CUSTOM_DOCUMENT) {
+        return rules.into_iter().filter_map(cedar::Rule::narrowed).collect();
+    }
+    rules
 }
 
 fn load_custom(text: &str) -> Result<Vec<cedar::Rule>, Vec<LoadError>> {

@@ -29,11 +29,11 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
 use crate::{
-    documents,
     hands::{Hands, Scans},
     host::{Host, HostHandle, MAX_MESSAGES, Message, Progress},
     processes::Processes,
     rpc::{self, Shared},
+    settings::Settings,
     signed,
     snapshot::{self, Snapshots},
     ways::Ways,
@@ -178,7 +178,7 @@ fn start(
     let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), &progress, sender.clone())?;
     let (state, snapshots) = fold(state_dir, signer, recovery.next_seq)?;
     trusted(state_dir, &state)?;
-    let documents = documents::load(state_dir);
+    let documents = signed::read_accepted(state_dir, &state.trust);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         AnchorError::Part(format!("the governance documents are malformed:\n{}", lines.join("\n")))
@@ -302,23 +302,40 @@ fn hands(
         scanner: Mutex::new(scanner),
         models: ostk_models::Models::new(ostk_models::Config::from_env())
             .map_err(|error| AnchorError::Part(error.to_string()))?,
-        processes: Processes::new(root, state_dir, &keys_dir()?, ways(root, state_dir, runtime, host)?)
-            .map_err(AnchorError::part("sandbox"))?,
+        processes: Processes::new(
+            root,
+            state_dir,
+            &keys_dir()?,
+            settings(state_dir, state)?,
+            ways(root, state_dir, state, runtime, host)?,
+        )
+        .map_err(AnchorError::part("sandbox"))?,
         state_dir: state_dir.to_owned(),
+        known: state.trust.clone(),
         root: root.to_owned(),
         runtime: runtime.handle().clone(),
         tasks: Mutex::new(BTreeMap::new()),
     })
 }
 
+/// What the operator says about commands; what is not accepted is said to have no effect.
+fn settings(state_dir: &Path, state: &State) -> Result<Settings, AnchorError> {
+    let settings = Settings::load(state_dir, &state.trust).map_err(AnchorError::part("settings"))?;
+    if let Some(problem) = settings.problem() {
+        let _ = writeln!(io::stderr(), "{problem}");
+    }
+    Ok(settings)
+}
+
 /// The ways out of contained processes.
 fn ways(
     root: &Path,
     state_dir: &Path,
+    state: &State,
     runtime: &tokio::runtime::Runtime,
     host: &HostHandle,
 ) -> Result<Ways, AnchorError> {
-    let secrets = crate::secrets::secret_store(state_dir).map_err(AnchorError::Part)?;
+    let secrets = crate::secrets::secret_store(state_dir, &state.trust).map_err(AnchorError::Part)?;
     Ok(Ways::new(host.clone(), runtime.handle().clone(), root, state_dir, secrets))
 }
 

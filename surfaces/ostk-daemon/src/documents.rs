@@ -4,7 +4,7 @@
 //! `ostk-policy`, which alone knows what they mean.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ const GLOBAL_HUMANFILE: &str = ".HUMANFILE";
 
 /// Every document under `state_dir`, the project's `.ostk/`, and the operator's own HUMANFILE. One that is too long or no text is passed on as a text that
 /// does not parse, and one pin too many is kept, so that the gate refuses each by name.
-pub fn load(state_dir: &Path) -> Documents {
+pub(crate) fn load(state_dir: &Path) -> Documents {
     let mut pins = BTreeMap::new();
     let entries = fs::read_dir(state_dir.join("pins")).into_iter().flatten().flatten();
     for entry in entries.take(MAX_PINS + 1) {
@@ -43,6 +43,8 @@ pub fn load(state_dir: &Path) -> Documents {
         global_humanfile: home.and_then(|home| optional(&home.join(GLOBAL_HUMANFILE))),
         primefile: own(PRIMEFILE_DOCUMENT),
         entityfile: own(ENTITYFILE_DOCUMENT),
+        // Whoever looks at the signatures fills this in.
+        unaccepted: BTreeSet::new(),
     }
 }
 

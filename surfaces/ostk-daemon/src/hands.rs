@@ -15,7 +15,7 @@ use ostk_blobs::BlobStore;
 use ostk_files::{Expected, FilesError, Observation, PathError, Replaced, Scanner, Workspace, WorkspacePath};
 use ostk_kernel::{
     CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen, State,
-    Unresolved,
+    TrustedKeys, Unresolved,
 };
 use ostk_log::{Hash, Timestamp};
 use ostk_models::Models;
@@ -35,6 +35,8 @@ pub(crate) struct Hands {
     pub(crate) models: Models,
     pub(crate) processes: Processes,
     pub(crate) state_dir: PathBuf,
+    /// Keys that the log spoke of when the daemon started.
+    pub(crate) known: TrustedKeys,
     pub(crate) root: PathBuf,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) tasks: Mutex<BTreeMap<OpId, tokio::task::AbortHandle>>,
@@ -85,7 +87,9 @@ impl Hands {
             Op::Place { steps } => Outcome::Placed(self.place(&steps)),
             Op::List { path } => Outcome::Listed(self.list(&path)),
             Op::DescribeModel { model } => Outcome::Described(self.describe(&model)),
-            Op::LoadDocuments => Outcome::Documents(Box::new(signed::documents(&self.state_dir))),
+            Op::LoadDocuments => {
+                Outcome::Documents(Box::new(signed::documents(&self.state_dir, &self.known)))
+            }
             other => return Err(other),
         })
     }

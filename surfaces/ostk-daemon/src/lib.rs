@@ -27,7 +27,9 @@ mod streams;
 mod ways;
 
 pub use anchor::{AnchorError, Options, anchored, listen};
-pub use documents::load as read_documents;
 pub use secrets::{listed_secrets, secret_store};
+pub use settings::accepted_missing;
 pub use setup::{InitError, Made, init, repository};
-pub use signed::{Signature, SignedDocument, Trust, look as look_at_trust, signing_time};
+pub use signed::{
+    Signature, SignedDocument, Trust, acceptance_file, look as look_at_trust, read_documents, signing_time,
+};

@@ -181,12 +181,17 @@ pub(crate) struct Processes {
 
 impl Processes {
     /// `keys` is the directory of the private keys: no command sees into it.
-    pub(crate) fn new(root: &Path, state_dir: &Path, keys: &Path, ways: Ways) -> Result<Self, String> {
+    pub(crate) fn new(
+        root: &Path,
+        state_dir: &Path,
+        keys: &Path,
+        settings: Settings,
+        ways: Ways,
+    ) -> Result<Self, String> {
         let scratch = state_dir.join("scratch");
         // What an earlier daemon's commands left is nobody's any more.
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
-        let settings = Settings::load(state_dir)?;
         Ok(Self {
             root: root.to_owned(),
             scratch,
@@ -223,7 +228,7 @@ impl Processes {
             return Err("it was ended before it began".to_owned());
         }
         let patience = spec.limits.wall + spec.limits.grace + Duration::from_secs(10);
-        let process = Arc::new(ostk_sandbox::start(&spec).map_err(|error| error.to_string())?);
+        let process = self.begin(&spec)?;
         self.under_way(id, &process);
         let open = self.ways.open(&process, prepared);
         let stream = command.stream.as_ref().map(|name| self.streams.enter(&command.lineage, name, &process));
@@ -244,6 +249,14 @@ impl Processes {
             dropped_bytes: outcome.stdout.omitted() + outcome.stderr.omitted(),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
             observed: outcome.observed.as_ref().map(|observed| learned(observed, &self.root, state_dir)),
+        })
+    }
+
+    /// Starts a process. Where it cannot be held as it must, and the settings say in vain that it need not, that is said.
+    fn begin(&self, spec: &Spec) -> Result<Arc<Process>, String> {
+        ostk_sandbox::start(spec).map(Arc::new).map_err(|error| match self.settings.problem() {
+            Some(problem) => format!("{error}\n{problem}"),
+            None => error.to_string(),
         })
     }
 
@@ -340,7 +353,7 @@ impl Processes {
         let failed = |error: String| CallError::new(Code::Failed, error);
         let bounds = self.reachable(bounds);
         let prepared = self.ways.prepare(&mut spec, lineage, &bounds, false).map_err(failed)?;
-        let process = Arc::new(ostk_sandbox::start(&spec).map_err(|error| failed(error.to_string()))?);
+        let process = self.begin(&spec).map_err(failed)?;
         lock(&self.open).insert(name.clone(), self.ways.open(&process, prepared));
         {
             let mut background = lock(&self.background);
@@ -502,7 +515,10 @@ mod tests {
         assert!(
             std::process::Command::new("git").args(["init", "-q"]).arg(&root).status().unwrap().success()
         );
-        let processes = Processes::new(&root, &state_dir, &keys, ways(&root, &state_dir)).unwrap();
+        let processes = {
+            let settings = Settings::load(&state_dir, &ostk_kernel::TrustedKeys::new()).unwrap();
+            Processes::new(&root, &state_dir, &keys, settings, ways(&root, &state_dir)).unwrap()
+        };
         (place, processes)
     }
 

@@ -3,20 +3,32 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use ostk_kernel::TrustedKeys;
 use ostk_keys::secrets::{OwnCommand, SecretStore};
 use ostk_policy::{Documents, Humanfile};
+
+use crate::signed;
 
 /// The places of secrets in the project whose state is in `state_dir`.
 ///
 /// # Errors
 /// When `ostk.toml` cannot be read, or its `[secrets]` is no command.
-pub fn secret_store(state_dir: &Path) -> Result<SecretStore, String> {
+///
+/// The command is asked only if `ostk.toml` is accepted on this machine: a repository that was cloned must not run a
+/// program of its choice.
+pub fn secret_store(state_dir: &Path, known: &TrustedKeys) -> Result<SecretStore, String> {
     let file = state_dir.join("ostk.toml");
     let text = match fs::read_to_string(&file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         read => read.map_err(|error| format!("{}: {error}", file.display()))?,
     };
     let command = own_command(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    if command.is_some() && !signed::accepts(state_dir, signed::SETTINGS, known)? {
+        return Ok(SecretStore::of_machine(None).noting(
+            "the command of .ostk/ostk.toml is not asked, for you have not accepted that file (read it, then ostk sign \
+             .ostk/ostk.toml)",
+        ));
+    }
     Ok(SecretStore::of_machine(command))
 }
 
@@ -37,8 +49,13 @@ fn own_command(settings: &str) -> Result<Option<OwnCommand>, String> {
         }
         Some(_) => None,
     };
-    command.map(Some).ok_or_else(|| {
-        "secrets.command must be a command such as \"pass show\", or a list of its words".to_owned()
+    // A path that is not absolute would lead into whatever directory the daemon was started in.
+    let found =
+        command.filter(|command| !command.program().contains('/') || command.program().starts_with('/'));
+    found.map(Some).ok_or_else(|| {
+        "secrets.command must be a command such as \"pass show\", or a list of its words; its program a name or an \
+         absolute path"
+            .to_owned()
     })
 }
 
@@ -47,8 +64,7 @@ fn own_command(settings: &str) -> Result<Option<OwnCommand>, String> {
 /// # Errors
 /// When a HUMANFILE is malformed: then no secret may be used.
 pub fn listed_secrets(documents: &Documents) -> Result<BTreeSet<String>, String> {
-    let layers = (documents.global_humanfile.as_deref(), documents.humanfile.as_deref());
-    let humanfile = Humanfile::layered(layers.0, layers.1).map_err(|errors| errors.to_string())?;
+    let humanfile = Humanfile::of(documents).map_err(|errors| errors.to_string())?;
     Ok(humanfile.secrets().map(str::to_owned).collect())
 }
 
@@ -62,7 +78,14 @@ mod tests {
         assert_eq!(command("[secrets]\ncommand = \"pass show\""), Ok(Some("pass".to_owned())));
         assert_eq!(command("[secrets]\ncommand = [\"/a b/c\", \"d\"]"), Ok(Some("/a b/c".to_owned())));
         assert_eq!(command("[sandbox]\n"), Ok(None));
-        for wrong in ["command = \"\"", "command = []", "command = 3", "command = [1]", "comand = \"x\""] {
+        for wrong in [
+            "command = \"\"",
+            "command = []",
+            "command = 3",
+            "command = [1]",
+            "command = \"./x\"",
+            "comand = \"x\"",
+        ] {
             assert!(command(&format!("[secrets]\n{wrong}")).is_err(), "{wrong}");
         }
     }

@@ -1,10 +1,14 @@
 //! What the operator says about commands: the section `[sandbox]` of `ostk.toml`.
 //!
-//! Read once, when the daemon starts; `processes.rs` obeys it.
+//! Read once, when the daemon starts; `processes.rs` obeys it. What gives commands more than the defaults do holds only in
+//! a file that the operator accepted on this machine (`signed.rs`).
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use ostk_kernel::TrustedKeys;
 use ostk_sandbox::{Guarantee, Limits, LocalSockets};
+
+use crate::signed;
 
 /// The names in the section `[sandbox]`. One that is mistyped must not be taken for one that is not given.
 const SETTINGS: [&str; 7] =
@@ -21,17 +25,58 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Guarantees that a machine need not give.
     pub(crate) accepted: BTreeSet<Guarantee>,
+    /// What the file says in vain, because it is not accepted.
+    pub(crate) vain: Vec<&'static str>,
 }
 
 impl Settings {
-    pub(crate) fn load(state_dir: &Path) -> Result<Self, String> {
+    /// Reads them. `known` are the keys that the log speaks of.
+    pub(crate) fn load(state_dir: &Path, known: &TrustedKeys) -> Result<Self, String> {
         let file = state_dir.join("ostk.toml");
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(format!("{}: {error}", file.display())),
         };
-        Self::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
+        let mut settings = Self::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let widening = settings.widening();
+        if !widening.is_empty() && !signed::accepts(state_dir, signed::SETTINGS, known)? {
+            settings.narrow(widening);
+        }
+        Ok(settings)
+    }
+
+    /// The names of the settings that give commands more than the defaults do.
+    fn widening(&self) -> Vec<&'static str> {
+        let given = [
+            ("network", self.network == Reach::Host),
+            ("local_sockets", self.local_sockets == LocalSockets::All),
+            ("credentials", self.credentials == Credentials::Visible),
+            ("accept_missing", !self.accepted.is_empty()),
+        ];
+        given.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
+    }
+
+    /// Puts the defaults in the place of what widens.
+    fn narrow(&mut self, vain: Vec<&'static str>) {
+        if self.network == Reach::Host {
+            self.network = Reach::Granted;
+        }
+        self.local_sockets = LocalSockets::Own;
+        self.credentials = Credentials::Hidden;
+        self.accepted.clear();
+        self.vain = vain;
+    }
+
+    /// What the file says in vain, and what to do about it.
+    pub(crate) fn problem(&self) -> Option<String> {
+        (!self.vain.is_empty()).then(|| {
+            format!(
+                "[sandbox] {} of .ostk/ostk.toml has no effect: you have not accepted that file on this machine\n\
+                 Hint: read it, then: ostk sign .ostk/ostk.toml",
+                self.vain.join(", ")
+            )
+        })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -88,8 +133,17 @@ impl Settings {
             credentials: if hidden { Credentials::Hidden } else { Credentials::Visible },
             limits,
             accepted: accepted.collect::<Result<_, String>>()?,
+            vain: Vec::new(),
         })
     }
+}
+
+/// The guarantees of the sandbox that the operator of the project in `state_dir` goes without.
+///
+/// # Errors
+/// When `ostk.toml` cannot be read or says something else than settings.
+pub fn accepted_missing(state_dir: &Path, known: &TrustedKeys) -> Result<BTreeSet<Guarantee>, String> {
+    Ok(Settings::load(state_dir, known)?.accepted)
 }
 
 /// What commands reach over the network.

@@ -1,8 +1,9 @@
-//! Which governing documents are signed, by whom, and how far that person is trusted.
+//! Which governing documents are signed, by whom, how far that person is trusted, and which documents may widen.
 //!
 //! A document that has a signature must be what was signed: the daemon does not start with one that is not, nor does it
-//! load one. `.sig` is the operator's own signature (`ostk sign`), `.asc` one of OpenPGP. Also called by `ostk boot`,
-//! `ostk doctor` and `ostk sign --verify`, without a daemon.
+//! load one. `.sig` is the operator's own signature (`ostk sign`), `.asc` one of OpenPGP. A document is *accepted* when the
+//! operator of this machine signed it, or a key of tier T0 or T1 did; one that is not accepted only narrows. Also called by
+//! `ostk boot`, `ostk doctor` and `ostk sign --verify`, without a daemon.
 
 use std::{
     collections::BTreeSet,
@@ -20,8 +21,8 @@ use ostk_keys::{
         tier, verify_detached,
     },
 };
-use ostk_log::{DocumentStatement, KeyId, Timestamp};
-use ostk_policy::{Documents, HUMANFILE_DOCUMENT, Humanfile, MAX_PINS, MAX_TEXT_BYTES};
+use ostk_log::{DocumentStatement, Hash, KeyId, Timestamp};
+use ostk_policy::{CUSTOM_DOCUMENT, Documents, HUMANFILE_DOCUMENT, Humanfile, MAX_PINS, MAX_TEXT_BYTES};
 
 /// Documents with a fixed place under `.ostk/`.
 const FIXED: [&str; 5] = ["HUMANFILE", ".primefile", "ENTITYFILE", "ostk.toml", "policy.cedar"];
@@ -34,6 +35,12 @@ const OPENPGP: [&str; 2] = [".asc", ".t0.asc"];
 /// Saved answers of GitHub in the key directory: `github-<account>.json`.
 const GITHUB: (&str, &str) = ("github-", ".json");
 const MAX_DIRECTORIES: usize = 16;
+/// Below the key directory: signatures that stay on this machine.
+const ACCEPTED: &str = "accepted";
+/// Documents of the policy that can give agents more than the built-in rules do. Pins and rule packs cannot.
+const WIDENING: [&str; 2] = [HUMANFILE_DOCUMENT, CUSTOM_DOCUMENT];
+/// The settings, which can do so too.
+pub(crate) const SETTINGS: &str = "ostk.toml";
 
 /// What is to be said of a document's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +62,8 @@ pub struct SignedDocument {
     pub path: String,
     /// The signature; of several, the one that says the worst.
     pub signature: Signature,
+    /// The operator of this machine signed it, or a key of tier T0 or T1 did: it may widen what agents get.
+    pub accepted: bool,
 }
 
 /// What is known of the project's trust.
@@ -69,6 +78,13 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Documents that could widen what agents get, and only narrow because nobody accepted them here.
+    pub fn unaccepted(&self) -> impl Iterator<Item = &str> {
+        let widening = |name: &str| WIDENING.contains(&name) || name == SETTINGS;
+        let these = self.documents.iter().filter(|document| !document.accepted);
+        these.filter_map(|document| document.path.strip_prefix(".ostk/")).filter(move |name| widening(name))
+    }
+
     /// Each document that may not be used, and why.
     pub fn refusals(&self) -> Vec<(String, String)> {
         let why = |document: &SignedDocument| match &document.signature {
@@ -102,18 +118,49 @@ pub fn look(state_dir: &Path, known: &TrustedKeys) -> Result<Trust, String> {
     for name in names(state_dir) {
         let signature = look.signature(&name)?;
         if signature != Signature::None || state_dir.join(&name).is_file() {
-            documents.push(SignedDocument { path: format!(".ostk/{name}"), signature });
+            let accepted = look.accepts(&name)?;
+            documents.push(SignedDocument { path: format!(".ostk/{name}"), signature, accepted });
         }
     }
     let standing = look.standing()?;
     Ok(Trust { documents, standing, require_signed: require_signed(state_dir)? })
 }
 
+/// The governing documents as they are, and which of them nobody accepted: all, where the signatures cannot be looked at.
+pub(crate) fn read_accepted(state_dir: &Path, known: &TrustedKeys) -> Documents {
+    let mut documents = crate::documents::load(state_dir);
+    let is_there = |name: &&str| state_dir.join(name).is_file();
+    let not_accepted = |name: &&str| !accepts(state_dir, name, known).unwrap_or(false);
+    documents.unaccepted =
+        WIDENING.into_iter().filter(is_there).filter(not_accepted).map(str::to_owned).collect();
+    documents
+}
+
+/// [`read_accepted`] for a command that knows nothing of the log.
+pub fn read_documents(state_dir: &Path) -> Documents {
+    read_accepted(state_dir, &TrustedKeys::new())
+}
+
+/// Whether the document `name` under `state_dir` is accepted on this machine.
+///
+/// # Errors
+/// When a file, the key directory or gpg's keyring cannot be read.
+pub(crate) fn accepts(state_dir: &Path, name: &str, known: &TrustedKeys) -> Result<bool, String> {
+    Look::new(state_dir, known)?.accepts(name)
+}
+
+/// Where the signature of a document is that stays on this machine: it is named after the place of the document, so that
+/// a copy elsewhere is not accepted with it.
+pub fn acceptance_file(keys: &Path, document: &Path) -> PathBuf {
+    let place = Hash::of(document.as_os_str().as_encoded_bytes());
+    keys.join(ACCEPTED).join(format!("{place}{OPERATOR}"))
+}
+
 /// The governing documents, with those that may not be used replaced by a text that no parser takes: the gate then
 /// refuses each by name.
-pub(crate) fn documents(state_dir: &Path) -> Documents {
-    let mut documents = crate::documents::load(state_dir);
-    let refusals = look(state_dir, &TrustedKeys::new()).map(|trust| trust.refusals());
+pub(crate) fn documents(state_dir: &Path, known: &TrustedKeys) -> Documents {
+    let mut documents = read_accepted(state_dir, known);
+    let refusals = look(state_dir, known).map(|trust| trust.refusals());
     let refusals = refusals.unwrap_or_else(|why| vec![(".ostk/policy.cedar".to_owned(), why)]);
     for (path, why) in refusals {
         let text = format!("signature: {why}");
@@ -150,6 +197,9 @@ fn names(state_dir: &Path) -> BTreeSet<String> {
 struct Look<'a> {
     state_dir: &'a Path,
     trusted: BTreeSet<KeyId>,
+    /// Of those, the operator's own.
+    own: BTreeSet<KeyId>,
+    keys: PathBuf,
     keyring: Keyring,
     directories: Vec<GithubKeys>,
     now: Seconds,
@@ -158,13 +208,14 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn new(state_dir: &'a Path, known: &TrustedKeys) -> Result<Self, String> {
         let mut trusted: BTreeSet<KeyId> = known.keys().copied().filter(|key| !revoked(known, key)).collect();
-        let mut directories = Vec::new();
+        let (mut own, mut directories) = (BTreeSet::new(), Vec::new());
         let dir = KeyStore::default_dir(|name| std::env::var_os(name)).map_err(|error| error.to_string())?;
         // Looking creates nothing: without the directory there is no key.
         if dir.is_dir() {
             let store = KeyStore::open(&dir).map_err(|error| error.to_string())?;
-            trusted.extend(store.own_operator_keys().map_err(|error| error.to_string())?);
-            trusted.retain(|key| !revoked(known, key));
+            own.extend(store.own_operator_keys().map_err(|error| error.to_string())?);
+            own.retain(|key| !revoked(known, key));
+            trusted.extend(&own);
             directories = github(&dir)?;
         }
         // gpg is asked only where there is something for it.
@@ -173,7 +224,31 @@ impl<'a> Look<'a> {
             .any(|name| OPENPGP.iter().any(|end| state_dir.join(format!("{name}{end}")).is_file()));
         let keyring = if uses_openpgp { Keyring::of_gpg(None) } else { Ok(Keyring::default()) };
         let keyring = keyring.map_err(|error| error.to_string())?;
-        Ok(Self { state_dir, trusted, keyring, directories, now: now() })
+        Ok(Self { state_dir, trusted, own, keys: dir, keyring, directories, now: now() })
+    }
+
+    fn accepts(&self, name: &str) -> Result<bool, String> {
+        let file = self.state_dir.join(name);
+        let Some(bytes) = read(&file, MAX_TEXT_BYTES)? else { return Ok(false) };
+        let place = fs::canonicalize(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        for signature in [with_end(&file, OPERATOR), acceptance_file(&self.keys, &place)] {
+            let Some(signature) = read(&signature, MAX_SIGNATURE_BYTES)? else { continue };
+            let said = DocumentStatement::verify(&signature, &format!(".ostk/{name}"), &bytes);
+            if said.is_ok_and(|statement| self.own.contains(&statement.key)) {
+                return Ok(true);
+            }
+        }
+        let Some(signature) = read(&with_end(&file, ".asc"), MAX_SIGNATURE_BYTES)? else { return Ok(false) };
+        Ok(match verify_detached(&bytes, &signature, &self.keyring, self.now) {
+            Verified::Good(key) => matches!(self.tier_of(&key).tier, Tier::T0 | Tier::T1),
+            _ => false,
+        })
+    }
+
+    fn tier_of(&self, key: &str) -> Standing {
+        let directories: Vec<&dyn KeyDirectory> =
+            self.directories.iter().map(|keys| keys as &dyn KeyDirectory).collect();
+        tier(key, &self.keyring, ANCHORS, &directories, self.now)
     }
 
     fn signature(&self, name: &str) -> Result<Signature, String> {
@@ -244,9 +319,7 @@ impl<'a> Look<'a> {
         if named.is_some_and(|named| named != key) {
             return Ok(none(&format!("HUMANFILE is signed by {key}, and its SIGN names another key")));
         }
-        let directories: Vec<&dyn KeyDirectory> =
-            self.directories.iter().map(|keys| keys as &dyn KeyDirectory).collect();
-        Ok(tier(&key, &self.keyring, ANCHORS, &directories, self.now))
+        Ok(self.tier_of(&key))
     }
 }
 

@@ -481,8 +481,11 @@ pub(crate) struct Sign {
     /// Sign with gpg, by the key that HUMANFILE's SIGN names; writes FILE.asc instead of FILE.sig.
     #[arg(long)]
     pub(crate) gpg: bool,
-    /// Check the signatures of these documents, or of all, instead.
+    /// Keep the signature on this machine instead of beside the document, for one that a colleague signed.
     #[arg(long, conflicts_with = "gpg")]
+    pub(crate) here: bool,
+    /// Check the signatures of these documents, or of all, instead.
+    #[arg(long, conflicts_with_all = ["gpg", "here"])]
     pub(crate) verify: bool,
 }
 

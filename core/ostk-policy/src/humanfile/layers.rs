@@ -7,7 +7,7 @@ use super::{
     Entry, GLOBAL_HUMANFILE_DOCUMENT, HUMANFILE_DOCUMENT, Humanfile, HumanfileKey,
     table::{ROWS, Shape},
 };
-use crate::documents::{Lint, LoadError, LoadErrors};
+use crate::documents::{Documents, Lint, LoadError, LoadErrors, NOT_ACCEPTED};
 
 /// What the operator's own file decides alone.
 const OPERATORS: [HumanfileKey; 3] = [HumanfileKey::Model, HumanfileKey::Sign, HumanfileKey::Trust];
@@ -16,13 +16,39 @@ const OPERATORS: [HumanfileKey; 3] = [HumanfileKey::Model, HumanfileKey::Sign, H
 const NEEDED: [(HumanfileKey, &str); 2] =
     [(HumanfileKey::Identity, "IDENTITY ada"), (HumanfileKey::Model, "MODEL claude-sonnet-4-6")];
 
+/// What gives agents more than the built-in rules do. A project's file that nobody accepted says it in vain.
+const WIDENING: [HumanfileKey; 9] = [
+    HumanfileKey::Secret,
+    HumanfileKey::Connect,
+    HumanfileKey::Driver,
+    HumanfileKey::Mcp,
+    HumanfileKey::Trust,
+    HumanfileKey::Extends,
+    HumanfileKey::Boot,
+    HumanfileKey::Verb,
+    HumanfileKey::Tack,
+];
+
 impl Humanfile {
+    /// Both layers of these documents as one; the project's only narrows while it is not accepted.
+    ///
+    /// # Errors
+    /// As [`Humanfile::layered`].
+    pub fn of(documents: &Documents) -> Result<Self, LoadErrors> {
+        let accepted = !documents.unaccepted.contains(HUMANFILE_DOCUMENT);
+        Self::merged(documents.global_humanfile.as_deref(), documents.humanfile.as_deref(), accepted)
+    }
+
     /// Reads the texts of both layers and lays the project's over the operator's own. Without either, nothing is said
     /// and nothing is missing.
     ///
     /// # Errors
     /// What is wrong with a text; a project that would change what the operator decides; no IDENTITY or no MODEL.
     pub fn layered(global: Option<&str>, project: Option<&str>) -> Result<Self, LoadErrors> {
+        Self::merged(global, project, true)
+    }
+
+    fn merged(global: Option<&str>, project: Option<&str>, accepted: bool) -> Result<Self, LoadErrors> {
         let read = |document, text: Option<&str>| text.map(|text| Self::parse(document, text)).transpose();
         let (global, project) = (read(GLOBAL_HUMANFILE_DOCUMENT, global), read(HUMANFILE_DOCUMENT, project));
         let (global, project) = match (global, project) {
@@ -35,7 +61,11 @@ impl Humanfile {
         };
         let document = if project.is_some() { HUMANFILE_DOCUMENT } else { GLOBAL_HUMANFILE_DOCUMENT };
         let given = global.is_some() || project.is_some();
-        let merged = global.unwrap_or_default().under(project.unwrap_or_default())?;
+        let mut project = project.unwrap_or_default();
+        if !accepted {
+            project.narrow();
+        }
+        let merged = global.unwrap_or_default().under(project)?;
         let missing = NEEDED.into_iter().filter(|(key, _)| given && merged.first(*key).is_none());
         let errors = missing
             .map(|(key, example)| problem(document, 1, format!("{} is missing", key.as_str()), example));
@@ -60,6 +90,19 @@ impl Humanfile {
             self.add(key, entries);
         }
         Ok(self)
+    }
+
+    /// Takes out what widens, and says so.
+    fn narrow(&mut self) {
+        for key in WIDENING {
+            let said = self.entries.remove(&key).unwrap_or_default();
+            let lint = |entry: &Entry| Lint {
+                document: HUMANFILE_DOCUMENT.to_owned(),
+                line: entry.line,
+                message: format!("{} {NOT_ACCEPTED}", key.as_str()),
+            };
+            self.lints.extend(said.iter().map(lint));
+        }
     }
 
     fn changed(&self, project: &Self, key: HumanfileKey) -> Option<LoadError> {

@@ -70,3 +70,20 @@ fn a_malformed_rule_is_named_by_line_and_column() {
         assert!(errors.starts_with(place), "{errors}");
     }
 }
+
+#[test]
+fn rules_that_nobody_accepted_forbid_and_ask_and_permit_nothing() {
+    let text = "permit (principal is World, action, resource);\n\
+                @effect(\"ask\") permit (principal, action == Action::\"file_write\", resource);\n\
+                forbid (principal, action == Action::\"shell_exec\", resource);";
+    let mut documents = custom(text);
+    documents.unaccepted.insert("policy.cedar".to_owned());
+    let policy = load(&documents);
+    let mut request = ask(Class::FileWrite, path("a"));
+    assert_eq!(both(&policy, &request).effect, Effect::Ask);
+    request.actor.kind = ActorKind::World;
+    assert_eq!(both(&policy, &request).effect, Effect::Deny);
+    assert_eq!(both(&policy, &ask(Class::ShellExec, command("ls"))).effect, Effect::Deny);
+    assert!(allows(&both(&policy, &ask(Class::FileRead, path("a")))));
+    assert_ne!(policy.fingerprint(), load(&custom(text)).fingerprint());
+}

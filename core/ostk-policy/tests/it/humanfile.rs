@@ -334,3 +334,23 @@ fn the_gate_takes_hosts_and_mode_from_both_layers_and_refuses_effects_while_one_
         assert!(Policy::load(&Documents { primefile, entityfile, ..Documents::default() }).is_err());
     }
 }
+
+#[test]
+fn a_file_of_the_project_that_is_not_accepted_only_narrows() {
+    let text =
+        "IDENTITY ada\nMODEL m\nMODE governed\nSECRET A_KEY\nCONNECT crates.io\nLABEL untrusted vendor/\n";
+    let mut documents = ostk_policy::Documents { humanfile: Some(text.to_owned()), ..Default::default() };
+    let of = |documents: &ostk_policy::Documents| {
+        Humanfile::of(documents).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    assert_eq!((of(&documents).secrets().count(), of(&documents).connect().count()), (1, 1));
+    documents.unaccepted.insert("HUMANFILE".to_owned());
+    let narrow = of(&documents);
+    assert_eq!((narrow.secrets().count(), narrow.connect().count()), (0, 0));
+    assert_eq!((narrow.mode(), narrow.labels().count()), (Some(Mode::Governed), 1));
+    let lines: Vec<usize> = narrow.lints().iter().map(|lint| lint.line).collect();
+    assert_eq!(lines, [4, 5]);
+    // The operator's own file is not part of the project.
+    documents.global_humanfile = Some("IDENTITY ada\nMODEL m\nSECRET A_KEY\n".to_owned());
+    assert_eq!(of(&documents).secrets().collect::<Vec<_>>(), ["A_KEY"]);
+}

@@ -93,6 +93,8 @@ pub struct SecretStore {
     command: Option<OwnCommand>,
     keychain: Box<dyn Keychain>,
     environment: Box<Variables>,
+    /// Why a place is not asked.
+    note: Option<String>,
 }
 
 impl SecretStore {
@@ -109,7 +111,12 @@ impl SecretStore {
         keychain: Box<dyn Keychain>,
         environment: Box<Variables>,
     ) -> Self {
-        Self { command, keychain, environment }
+        Self { command, keychain, environment, note: None }
+    }
+
+    /// The same places, and what to say of one that is not asked beside what the others said.
+    pub fn noting(self, note: impl Into<String>) -> Self {
+        Self { note: Some(note.into()), ..self }
     }
 
     /// The keychain, to set and remove what the operator says.
@@ -147,7 +154,7 @@ impl SecretStore {
     }
 
     fn find(&self, name: &str, command: Option<&OwnCommand>) -> Result<Found, SecretError> {
-        let mut passed = Vec::new();
+        let mut passed: Vec<String> = self.note.iter().cloned().collect();
         if let Some(secret) = command.map(|command| ask(command, name, &mut passed)).transpose()?.flatten() {
             return Ok(Found { secret, place: Place::Command, passed });
         }

@@ -32,7 +32,11 @@ pub(crate) fn sign(args: &Sign, output: &Output) -> Done {
     let mut signed = Vec::new();
     for file in &args.files {
         let (file, name) = within(project.root(), file)?;
-        signed.push(if args.gpg { with_gpg(&file)? } else { with_key(&file, &name)? });
+        signed.push(match (args.gpg, args.here) {
+            (true, _) => with_gpg(&file)?,
+            (_, true) => on_this_machine(&file, &name)?,
+            _ => with_key(&file, &name)?,
+        });
     }
     output.show(&json!({ "signed": signed }), |output| {
         let line = |made: &Value| {
@@ -60,12 +64,31 @@ fn within(root: &Path, file: &Path) -> Result<(PathBuf, String), Failure> {
 
 /// Signs the document `name` (from the repository's root), which is in `file`, with the operator's key.
 pub(crate) fn with_key(file: &Path, name: &str) -> Result<Value, Failure> {
-    let dir = KeyStore::default_dir(|name| std::env::var_os(name)).map_err(Failure::check)?;
-    let key = KeyStore::open(dir).and_then(|store| store.operator_key()).map_err(Failure::check)?;
-    let note = DocumentStatement::sign(name, &fs::read(file)?, ostk_daemon::signing_time(), &key);
-    let note = note.map_err(Failure::check)?;
+    let (note, by, _) = note(file, name)?;
     let made = written(file, "sig", note.as_bytes())?;
-    Ok(json!({ "document": name, "signature": made, "by": ostk_log::Signer::key_id(&key).to_string() }))
+    Ok(json!({ "document": name, "signature": made, "by": by }))
+}
+
+/// Accepts the document without touching the signature of whoever else signed it.
+fn on_this_machine(file: &Path, name: &str) -> Result<Value, Failure> {
+    let (note, by, keys) = note(file, name)?;
+    let made = ostk_daemon::acceptance_file(keys.dir(), file);
+    if let Some(dir) = made.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let draft = made.with_extension(format!("new-{}", std::process::id()));
+    fs::write(&draft, note)?;
+    fs::rename(&draft, &made)?;
+    Ok(json!({ "document": name, "signature": made, "by": by }))
+}
+
+/// The signature of a document by the operator's key, that key, and the place of keys.
+fn note(file: &Path, name: &str) -> Result<(String, String, KeyStore), Failure> {
+    let dir = KeyStore::default_dir(|name| std::env::var_os(name)).map_err(Failure::check)?;
+    let store = KeyStore::open(dir).map_err(Failure::check)?;
+    let key = store.operator_key().map_err(Failure::check)?;
+    let note = DocumentStatement::sign(name, &fs::read(file)?, ostk_daemon::signing_time(), &key);
+    Ok((note.map_err(Failure::check)?, ostk_log::Signer::key_id(&key).to_string(), store))
 }
 
 fn with_gpg(file: &Path) -> Result<Value, Failure> {
@@ -109,8 +132,13 @@ fn verify(state_dir: &Path, files: &[PathBuf], output: &Output) -> Done {
     let good = documents.iter().all(|document| !refused.contains(&document.path));
     let rows: Vec<Value> = documents.iter().map(|document| to_json(document)).collect();
     output.show(&json!({ "ok": good, "documents": rows }), |output| {
-        let row = |document: &&SignedDocument| vec![document.path.clone(), words(&document.signature)];
-        let table = output.table(&["DOCUMENT", "SIGNATURE"], &documents.iter().map(row).collect::<Vec<_>>());
+        let accepted =
+            |document: &SignedDocument| if document.accepted { "accepted" } else { "only narrows" };
+        let row = |document: &&SignedDocument| {
+            vec![document.path.clone(), accepted(document).to_owned(), words(&document.signature)]
+        };
+        let table =
+            output.table(&["DOCUMENT", "HERE", "SIGNATURE"], &documents.iter().map(row).collect::<Vec<_>>());
         trust.problem().filter(|_| !good).map_or(table.clone(), |problem| format!("{table}\n{problem}"))
     });
     // 5 is the exit code of what is not to be trusted.
@@ -131,7 +159,7 @@ pub(crate) fn to_json(document: &SignedDocument) -> Value {
         Signature::Unproven(why) => ("unproven", Some(why)),
         Signature::Broken(why) => ("broken", Some(why)),
     };
-    json!({ "path": document.path, "state": state, "detail": detail })
+    json!({ "path": document.path, "state": state, "detail": detail, "accepted": document.accepted })
 }
 
 /// A signature in words.

@@ -10,6 +10,7 @@
     reason = "a test that meets the unexpected must stop"
 )]
 
+mod accept;
 mod approvals;
 mod attach;
 mod audit;

@@ -1,12 +1,13 @@
 //! Checks of trust: the tier of whoever signed HUMANFILE, and which documents are signed by whom.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use ostk_daemon::{Signature, SignedDocument};
 use ostk_keys::openpgp::{Standing, Tier};
+use ostk_sandbox::Guarantee;
 use serde_json::{Value, json};
 
-use super::{super::sign, check::Check};
+use super::{super::sign, check::Check, past::keys_of_log};
 
 /// The reference's way to raise a tier; here it changes nothing.
 const IGNORED_VARIABLE: &str = "OSTK_TRUST_TIER";
@@ -38,7 +39,22 @@ pub(crate) fn trust(state_dir: &Path) -> (Vec<Check>, Option<String>) {
         None => Check::pass("signatures", listed(&trust.documents)),
     };
     checks.push(signatures.guarantees("a signed document that was changed stops the start"));
+    let unaccepted: Vec<String> = trust.unaccepted().map(|name| format!(".ostk/{name}")).collect();
+    let accepted = match unaccepted.as_slice() {
+        [] => Check::pass("accepted", "what could widen the bounds of agents is accepted on this machine"),
+        some => Check::warn(
+            "accepted",
+            format!("not accepted on this machine, so it only narrows: {}", some.join(", ")),
+            format!("read it, then: ostk sign {}", some.join(" ")),
+        ),
+    };
+    checks.push(accepted);
     (checks, Some(standing.tier.to_string()))
+}
+
+/// The guarantees of the sandbox that the operator goes without. Settings that cannot be read accept none.
+pub(crate) fn accepted(state_dir: &Path) -> BTreeSet<Guarantee> {
+    ostk_daemon::accepted_missing(state_dir, &keys_of_log(state_dir)).unwrap_or_default()
 }
 
 /// The tier, why it is that one, and how to get the next.

@@ -33,7 +33,8 @@ pub(crate) fn secret(action: &SecretAction, output: &Output) -> Done {
 /// The places, and the names that HUMANFILE lists.
 fn places() -> Result<(SecretStore, BTreeSet<String>), Failure> {
     let state_dir = connect::project()?.state_dir();
-    let store = ostk_daemon::secret_store(&state_dir).map_err(Failure::check)?;
+    let known = super::health::keys_of_log(&state_dir);
+    let store = ostk_daemon::secret_store(&state_dir, &known).map_err(Failure::check)?;
     let documents = ostk_daemon::read_documents(&state_dir);
     let listed = ostk_daemon::listed_secrets(&documents).map_err(|error| {
         Failure::check(error).hint("mend the HUMANFILE: no secret may be used until then")
