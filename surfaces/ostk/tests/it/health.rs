@@ -10,6 +10,10 @@ fn check<'a>(screen: &'a Value, name: &str) -> &'a Value {
     screen["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
 }
 
+fn guarantee(screen: &Value, name: &str) -> Value {
+    screen["guarantees"].as_array().unwrap().iter().find(|held| held["name"] == name).unwrap().clone()
+}
+
 fn doctor(fixture: &Fixture) -> Ran {
     fixture.run(&["doctor", "--json"])
 }
@@ -54,6 +58,25 @@ fn boot_says_who_where_and_how_much() {
 }
 
 #[test]
+fn every_guarantee_is_named_with_its_state_and_what_a_missing_one_takes() {
+    let fixture = Fixture::new();
+    let screens = [fixture.run(&["boot", "--json"]).good().json(), doctor(&fixture).json()];
+    let missing: Vec<String> =
+        ostk_sandbox::probe().missing().iter().map(|missing| missing.guarantee.to_string()).collect();
+    for screen in &screens {
+        for name in ostk_sandbox::Guarantee::ALL.map(ostk_sandbox::Guarantee::name) {
+            let held = guarantee(screen, name);
+            let is_missing = missing.iter().any(|it| it == name);
+            assert_eq!(held["state"], if is_missing { "missing" } else { "active" }, "{held}");
+            assert_eq!(held["takes"].is_string(), is_missing, "{held}");
+        }
+        assert_eq!(guarantee(screen, "signatures")["state"], "active");
+    }
+    let shown = fixture.run(&["boot"]).good().out;
+    assert!(shown.contains("GUARANTEE") && shown.contains("system_calls"), "{shown}");
+}
+
+#[test]
 fn a_running_daemon_is_reported_with_its_pid_and_epoch() {
     let fixture = Fixture::new();
     fixture.call("file.write", r#"{"path":"a.txt","content":"a\n"}"#).good();
@@ -88,8 +111,10 @@ fn boot_bails_out_on_a_changed_log() {
     let screen = fixture.run(&["boot", "--json"]).good().json();
     assert_eq!((&screen["healthy"], &check(&screen, "journal")["state"]), (&false.into(), &"fail".into()));
     assert_eq!(fixture.run(&["boot", "--bail"]).code, 1);
-    let inactive = screen["guarantees"]["inactive"].to_string();
-    assert!(inactive.contains("hash-chained"), "{screen}");
+    let journal = guarantee(&screen, "journal");
+    assert_eq!(journal["state"], "missing");
+    assert!(journal["promise"].as_str().unwrap().contains("hash-chained"), "{screen}");
+    assert!(journal["takes"].as_str().unwrap().contains("ostk audit verify"), "{screen}");
     fs::write(&path, text).unwrap();
 }
 

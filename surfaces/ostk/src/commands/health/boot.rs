@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::{
     super::Done,
-    check::{Check, guarantees, tally},
+    check::{Check, Held, guarantees, table, tally},
     daemon::Daemon,
     machine,
     past::Past,
     project,
-    trust::trust,
+    trust::{accepted, trust},
 };
 use crate::{
     args::Boot,
@@ -35,20 +35,21 @@ pub(crate) fn boot(args: &Boot, output: &Output) -> Done {
     checks.extend([journal, project::checkpoint(&state_dir, last.as_ref())]);
     let (trusted, tier) = trust(&state_dir);
     checks.extend(trusted);
-    checks.extend(machine::sandbox());
+    let accepted = accepted(&state_dir);
+    checks.extend(machine::sandbox(&accepted));
     checks.extend([machine::disk(&state_dir), daemon.check(), daemon.version(past.as_ref())]);
     let (_, failed) = tally(&checks);
-    let (active, inactive) = guarantees(&checks);
+    let held = [machine::guarantees(&accepted), guarantees(&checks)].concat();
     let screen = json!({
         "healthy": failed == 0, "user": connect::user(), "key": key_id, "tier": tier, "project": project.root(),
         "daemon": daemon.to_json(), "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
-        "counts": past.as_ref().map(Past::counts), "guarantees": { "active": active, "inactive": inactive },
+        "counts": past.as_ref().map(Past::counts), "guarantees": held.iter().map(Held::to_json).collect::<Vec<_>>(),
     });
-    output.show(&screen, |output| human(output, &screen, &daemon, &checks));
+    output.show(&screen, |output| human(output, &screen, &daemon, &checks, &held));
     Ok(if args.bail && failed > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn human(output: &Output, screen: &Value, daemon: &Daemon, checks: &[Check]) -> String {
+fn human(output: &Output, screen: &Value, daemon: &Daemon, checks: &[Check], held: &[Held]) -> String {
     let text = |name: &str| screen[name].as_str().unwrap_or("none yet").to_owned();
     let (passed, failed) = tally(checks);
     let paint = if failed == 0 { Paint::Green } else { Paint::Red };
@@ -65,15 +66,7 @@ fn human(output: &Output, screen: &Value, daemon: &Daemon, checks: &[Check]) -> 
         String::new(),
     ];
     lines.extend(checks.iter().map(|check| check.lines(output)));
-    for (title, list) in
-        [("active", &screen["guarantees"]["active"]), ("not active", &screen["guarantees"]["inactive"])]
-    {
-        let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-        if !list.is_empty() {
-            lines.push(format!("\n{}", output.paint(Paint::Bold, title)));
-            lines.extend(list.iter().filter_map(Value::as_str).map(|text| format!("  {text}")));
-        }
-    }
+    lines.extend([String::new(), table(output, held)]);
     lines.join("\n")
 }
 

@@ -77,11 +77,45 @@ pub(crate) fn tally(checks: &[Check]) -> (usize, usize) {
     (count(Standing::Pass), count(Standing::Fail))
 }
 
-/// The guarantees that hold, and those that do not.
-pub(crate) fn guarantees(checks: &[Check]) -> (Vec<&'static str>, Vec<&'static str>) {
-    let with = |active: bool| {
-        let these = checks.iter().filter(move |check| (check.standing == Standing::Pass) == active);
-        these.filter_map(|check| check.guarantee).collect()
+/// A guarantee: whether it holds here, and what it would take.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) name: String,
+    /// `active`, `missing`, or `accepted`: missing, and the operator goes without.
+    pub(crate) state: &'static str,
+    pub(crate) promise: String,
+    pub(crate) takes: Option<String>,
+}
+
+impl Held {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "name": self.name, "state": self.state, "promise": self.promise, "takes": self.takes })
+    }
+
+    fn row(&self) -> Vec<String> {
+        let what = match &self.takes {
+            Some(takes) => format!("{}; it takes: {takes}", self.promise),
+            None => self.promise.clone(),
+        };
+        vec![self.name.clone(), self.state.to_owned(), what.replace('\n', " ")]
+    }
+}
+
+/// The guarantees that rest on checks of the project.
+pub(crate) fn guarantees(checks: &[Check]) -> Vec<Held> {
+    let held = |check: &Check| {
+        let is_active = check.standing == Standing::Pass;
+        Some(Held {
+            name: check.name.to_owned(),
+            state: if is_active { "active" } else { "missing" },
+            promise: check.guarantee?.to_owned(),
+            takes: check.remedy.clone().filter(|_| !is_active),
+        })
     };
-    (with(true), with(false))
+    checks.iter().filter_map(held).collect()
+}
+
+/// Every guarantee as a table.
+pub(crate) fn table(output: &Output, held: &[Held]) -> String {
+    output.table(&["GUARANTEE", "HERE", "WHAT IT PROMISES"], &held.iter().map(Held::row).collect::<Vec<_>>())
 }

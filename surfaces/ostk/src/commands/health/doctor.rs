@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::{
     super::Done,
-    check::{Check, tally},
+    check::{Check, Held, guarantees, table, tally},
     daemon::Daemon,
     machine,
     past::Past,
     project,
-    trust::trust,
+    trust::{accepted, trust},
 };
 use crate::{
     connect,
@@ -21,21 +21,26 @@ use crate::{
 };
 
 pub(crate) fn doctor(output: &Output) -> Done {
+    let project = connect::project();
+    let accepted = project.as_ref().map(|project| accepted(&project.state_dir())).unwrap_or_default();
     let mut checks = vec![machine::git_program()];
-    checks.extend(machine::sandbox());
+    checks.extend(machine::sandbox(&accepted));
     checks.extend([machine::provider_keys(), project::key().0]);
-    match connect::project() {
+    match project {
         Ok(project) => checks.extend(of_project(&project)),
         Err(failure) => {
             checks.push(Check::fail("project", failure.message(), "ostk init, in a git repository"))
         }
     }
     let (passed, failed) = tally(&checks);
-    let value = json!({ "ok": failed == 0, "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>() });
+    let held = [machine::guarantees(&accepted), guarantees(&checks)].concat();
+    let value = json!({ "ok": failed == 0, "checks": checks.iter().map(Check::to_json).collect::<Vec<_>>(),
+        "guarantees": held.iter().map(Held::to_json).collect::<Vec<_>>() });
     output.show(&value, |output| {
         let mut lines: Vec<String> = checks.iter().map(|check| check.lines(output)).collect();
         let paint = if failed == 0 { Paint::Green } else { Paint::Red };
         let warned = checks.len() - passed - failed;
+        lines.extend([String::new(), table(output, &held), String::new()]);
         lines.push(output.paint(paint, &format!("{passed} good, {warned} to know about, {failed} failed")));
         lines.join("\n")
     });

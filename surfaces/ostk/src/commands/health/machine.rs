@@ -1,13 +1,14 @@
 //! Checks of the machine: sandbox, disk, programs, keys of providers.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::{Command, Stdio},
 };
 
 use ostk_sandbox::{Guarantee, Missing, Namespaces, Probe};
 
-use super::check::Check;
+use super::check::{Check, Held};
 
 /// Less than this is worth a word: a day of a busy fleet.
 const LITTLE_BYTES: u64 = 1 << 30;
@@ -16,31 +17,57 @@ const NO_BYTES: u64 = 64 << 20;
 /// A variable of each vendor that agents can call.
 const PROVIDER_KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"];
 
-/// What contains the commands of agents: what this machine offers, and each guarantee that it cannot give.
-pub(crate) fn sandbox() -> Vec<Check> {
+/// What contains the commands of agents: what this machine offers, and each guarantee that it cannot give. `accepted` are
+/// those that the operator goes without.
+pub(crate) fn sandbox(accepted: &BTreeSet<Guarantee>) -> Vec<Check> {
     let probe = ostk_sandbox::probe();
     let mut checks = vec![offered(&probe)];
-    checks.extend(probe.missing().into_iter().map(|missing| lacking(&missing)));
+    checks.extend(
+        probe.missing().iter().map(|missing| lacking(missing, accepted.contains(&missing.guarantee))),
+    );
     checks
 }
 
-fn lacking(missing: &Missing) -> Check {
+/// Every guarantee of the sandbox, and whether it holds here.
+pub(crate) fn guarantees(accepted: &BTreeSet<Guarantee>) -> Vec<Held> {
+    let missing = ostk_sandbox::probe().missing();
+    let held = |guarantee: Guarantee| {
+        let lack = missing.iter().find(|missing| missing.guarantee == guarantee);
+        let state = match lack {
+            None => "active",
+            Some(_) if accepted.contains(&guarantee) => "accepted",
+            Some(_) => "missing",
+        };
+        let takes = lack.map(|lack| format!("{} ({})", lack.remedy, lack.why));
+        Held {
+            name: guarantee.to_string(),
+            state,
+            promise: format!("commands {}", guarantee.promise()),
+            takes,
+        }
+    };
+    Guarantee::ALL.into_iter().map(held).collect()
+}
+
+fn lacking(missing: &Missing, is_accepted: bool) -> Check {
     let Missing { guarantee, why, remedy } = missing;
-    if *guarantee == Guarantee::Totals {
+    let what = match guarantee {
         // Asked for by settings of the operator only.
-        let detail = format!("{why}: memory_mib, processes and cpu_percent cannot be limited");
+        Guarantee::Totals => "memory_mib, processes and cpu_percent cannot be limited".to_owned(),
+        // Asked for by programs that reach the network through the daemon only.
+        Guarantee::Relays => "programs that may reach chosen hosts only are refused".to_owned(),
+        _ if is_accepted => {
+            format!("you accepted that commands are not held to this: they {}", guarantee.promise())
+        }
+        _ => format!("commands are refused, for they are to be held to this: they {}", guarantee.promise()),
+    };
+    let detail = format!("{guarantee}: {why}: {what}");
+    if is_accepted || matches!(guarantee, Guarantee::Totals | Guarantee::Relays) {
         return Check::warn("sandbox", detail, remedy.as_str());
     }
-    if *guarantee == Guarantee::Relays {
-        // Asked for by programs that reach the network through the daemon only.
-        let detail = format!("{why}: programs that may reach chosen hosts only are refused");
-        return Check::warn("sandbox", detail, remedy.as_str()).guarantees(guarantee.promise());
-    }
-    let detail =
-        format!("{why}: commands are refused, for they are to be held to this: they {}", guarantee.promise());
     let remedy =
         format!("{remedy}, or accept it in .ostk/ostk.toml: [sandbox] accept_missing = [\"{guarantee}\"]");
-    Check::fail("sandbox", detail, remedy).guarantees(guarantee.promise())
+    Check::fail("sandbox", detail, remedy)
 }
 
 fn offered(probe: &Probe) -> Check {
@@ -55,16 +82,14 @@ fn offered(probe: &Probe) -> Check {
         Namespaces::Unavailable => "no namespaces",
     };
     let detail = format!("{landlock}, {filters}, {seen}");
-    let check = if probe.namespaces == Namespaces::Unavailable && probe.landlock_abi.is_some() {
+    if probe.namespaces == Namespaces::Unavailable && probe.landlock_abi.is_some() {
         let narrow = "in a directory that holds something protected a command can create nothing, so `git commit` fails \
                       in a command, which can make no local sockets and, without network, no others either";
         let remedy =
             "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or the like of your system";
-        Check::warn("sandbox", format!("{detail}: {narrow}"), remedy)
-    } else {
-        Check::pass("sandbox", detail)
-    };
-    check.guarantees("commands of agents stay within their bounds")
+        return Check::warn("sandbox", format!("{detail}: {narrow}"), remedy);
+    }
+    Check::pass("sandbox", detail)
 }
 
 /// Room where the log is written.
