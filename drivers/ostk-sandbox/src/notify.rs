@@ -78,26 +78,25 @@ impl Watched {
     pub(crate) fn begin(&self) -> Result<(), Errno> {
         let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         // With the second flag a signal does not make a call come twice (Linux 5.19).
-        let listener = match self.install(flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
-            Err(Errno::INVAL) => self.install(flags)?,
+        let listener = match install(&self.program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+            Err(Errno::INVAL) => install(&self.program, flags)?,
             installed => installed?,
         };
         self.handover.give(listener.as_fd())
     }
+}
 
-    fn install(&self, flags: c_ulong) -> Result<OwnedFd, Errno> {
-        let len = u16::try_from(self.program.len()).map_err(|_| Errno::INVAL)?;
-        let program =
-            libc::sock_fprog { len, filter: self.program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
-        // SAFETY: the kernel copies the program that the structure describes, and keeps no pointer.
-        let listener = unsafe {
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-        };
-        checked(listener)?;
-        let listener = RawFd::try_from(listener).map_err(|_| Errno::BADF)?;
-        // SAFETY: the kernel has just opened it for this process, and nobody else knows it.
-        Ok(unsafe { OwnedFd::from_raw_fd(listener) })
-    }
+/// Installs a filter and returns the descriptor of its notices.
+fn install(program: &BpfProgram, flags: c_ulong) -> Result<OwnedFd, Errno> {
+    let len = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
+    // SAFETY: the kernel copies the program that the structure describes, and keeps no pointer.
+    let listener =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    checked(listener)?;
+    let listener = RawFd::try_from(listener).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel has just opened it for this process, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener) })
 }
 
 /// What the kernel writes: more than its structure has ever held, so that a newer one does not write beyond it.
@@ -146,15 +145,19 @@ pub(crate) fn works() -> bool {
     noticed.is_ok() && reaches_into_children().is_ok_and(|reaches| reaches)
 }
 
-/// Whether a descriptor can be taken out of a child, and a path be opened within bounds.
+/// Whether a child can be noticed (not where somebody notices this process: one listener is all there can be), a
+/// descriptor be taken out of it, and a path be opened within bounds.
 fn reaches_into_children() -> Result<bool, Errno> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let other_end = write.as_raw_fd();
+    let nothing = bisect::answering(Vec::new(), BTreeMap::new());
     let waits = || {
         // The child's own copy would keep it from learning that the other is gone.
         // SAFETY: a descriptor of the child's table, which nobody uses after this.
         unsafe { libc::close(other_end) };
-        rustix::io::read(&read, &mut [0]).is_ok()
+        let noticed = rustix::thread::set_no_new_privs(true)
+            .and_then(|()| install(&nothing, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER));
+        rustix::io::read(&read, &mut [0]).is_ok() && noticed.is_ok()
     };
     let child = child::fork_and(waits).ok_or(Errno::CHILD)?;
     let whole = rustix::process::pidfd_open(child, PidfdFlags::empty());
@@ -172,8 +175,9 @@ fn reaches_into_children() -> Result<bool, Errno> {
         )
     });
     drop(write);
-    rustix::process::waitpid(Some(child), WaitOptions::empty())?;
-    Ok(taken.is_ok() && opened.is_ok())
+    let ended = rustix::process::waitpid(Some(child), WaitOptions::empty())?;
+    let noticed = ended.is_some_and(|(_, status)| status.exit_status() == Some(0));
+    Ok(noticed && taken.is_ok() && opened.is_ok())
 }
 
 /// Whether a call still waits: what was read of its thread was read of that thread then.
