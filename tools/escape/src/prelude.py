@@ -37,6 +37,7 @@ def late(path, how=tell):
     open(W + '/ready', 'w').close()
     for _ in range(150):
         if os.path.exists(path):
+            time.sleep(0.1)  # It has its name before it listens.
             return how(path)
         time.sleep(0.02)
     raise OSError('it never came')
