@@ -192,6 +192,7 @@ fn project() -> Fixture {
     }
     std::os::unix::fs::symlink("infra/deploy.tf", root.join("link.md")).unwrap();
     fixture.run(&["init"]).good();
+    fs::remove_dir_all(fixture.state().join("pins")).unwrap();
     for (name, pin) in PINS {
         fs::create_dir_all(fixture.state().join("pins").join(name)).unwrap();
         fs::write(fixture.state().join("pins").join(name).join("pin.caps"), pin).unwrap();
