@@ -166,6 +166,8 @@ pub enum Op {
         agent: Box<AgentState>,
         /// When to give up.
         deadline: Timestamp,
+        /// Names of the secrets that may be used for it.
+        secrets: Vec<String>,
     },
     /// Load the policy documents from disk again.
     LoadDocuments,

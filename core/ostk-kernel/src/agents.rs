@@ -126,7 +126,8 @@ impl Kernel {
         let Some(agent) = self.state.agents.get(lineage).cloned() else { return };
         let deadline = self.now.plus_millis(MODEL_DEADLINE_MS);
         let target = Target::Model { lineage: lineage.to_owned(), call_no };
-        let op = self.run(Op::Model { agent: Box::new(agent), deadline }, target, Some(seq + 1));
+        let secrets = self.gate.policy().secrets().map(str::to_owned).collect();
+        let op = self.run(Op::Model { agent: Box::new(agent), deadline, secrets }, target, Some(seq + 1));
         self.agents.entry(lineage.to_owned()).or_default().calling = Some((call_no, op));
     }
 

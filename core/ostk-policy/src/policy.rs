@@ -228,6 +228,11 @@ impl Policy {
         self.labels.iter().filter(covers).map(|(_, label)| label.as_str())
     }
 
+    /// Names of the secrets that HUMANFILE lets calls use.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.humanfile.secrets()
+    }
+
     /// Whether a rule may look at the arguments of a call, so that they must be among the inputs of its verdict.
     pub fn looks_at_arguments(&self) -> bool {
         self.custom.is_some() || !self.packs.is_empty()

@@ -151,6 +151,22 @@ impl Config {
         }
     }
 
+    /// The configuration of the process's environment but the keys: whoever calls hands each in with its call.
+    pub fn without_keys() -> Self {
+        Self::from_lookup(|name| if name.ends_with("_API_KEY") { None } else { std::env::var(name).ok() })
+    }
+
+    pub(crate) const fn endpoint_mut(&mut self, provider: Provider) -> &mut Endpoint {
+        match provider {
+            Provider::Anthropic => &mut self.anthropic,
+            Provider::OpenAi => &mut self.openai,
+            Provider::OpenRouter => &mut self.openrouter,
+            Provider::Ollama => &mut self.ollama,
+            Provider::Mlx => &mut self.mlx,
+            Provider::Apple => &mut self.apple,
+        }
+    }
+
     pub(crate) const fn endpoint(&self, provider: Provider) -> &Endpoint {
         match provider {
             Provider::Anthropic => &self.anthropic,

@@ -12,7 +12,7 @@ use hyper::{Response, Uri, body::Incoming};
 use ostk_agent::model::{ModelReply, ModelRequest};
 
 use crate::catalog;
-use crate::config::{Config, Endpoint};
+use crate::config::{ApiKey, Config, Endpoint};
 use crate::error::{ModelError, Phase};
 use crate::http::{Http, Reader, is_loopback};
 use crate::route::{Provider, Route, route};
@@ -62,6 +62,28 @@ impl Models {
     pub fn new(config: Config) -> Result<Self, ModelError> {
         let http = Http::new(&config)?;
         Ok(Self { config: Arc::new(config), http: Arc::new(http) })
+    }
+
+    /// The name of the key that serves `model`, and whether a call fails without it: a server on this machine may bring the
+    /// key itself. `None` for local models.
+    ///
+    /// # Errors
+    /// When nothing serves a model of that name, or the base URL is none.
+    pub fn key_of(&self, model: &str) -> Result<Option<(&'static str, bool)>, ModelError> {
+        let route = route(model)?;
+        let Some(name) = route.provider.key_env() else { return Ok(None) };
+        let uri = uri(&self.config.endpoint(route.provider).base_url, route.wire)?;
+        Ok(Some((name, !is_loopback(&uri))))
+    }
+
+    /// The same providers, with this key for the one that serves `model`.
+    ///
+    /// # Errors
+    /// When nothing serves a model of that name.
+    pub fn with_key(&self, model: &str, key: ApiKey) -> Result<Self, ModelError> {
+        let mut config = Config::clone(&self.config);
+        config.endpoint_mut(route(model)?.provider).key = Some(key);
+        Ok(Self { config: Arc::new(config), http: Arc::clone(&self.http) })
     }
 
     /// Tokens the model holds: what the configuration says, else the table of [`crate::context_window`].

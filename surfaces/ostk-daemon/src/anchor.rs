@@ -296,20 +296,23 @@ fn hands(
     })?;
     let workspace = Workspace::open(utf8).map_err(|error| AnchorError::Part(error.to_string()))?;
     let scanner = Scans::new(&workspace, state);
+    let secrets = crate::secrets::secret_store(state_dir, &state.trust).map_err(AnchorError::Part)?;
+    let secrets = Arc::new(secrets);
     Ok(Hands {
         workspace,
         blobs: Arc::clone(journal.blobs()),
         scanner: Mutex::new(scanner),
-        models: ostk_models::Models::new(ostk_models::Config::from_env())
+        models: ostk_models::Models::new(ostk_models::Config::without_keys())
             .map_err(|error| AnchorError::Part(error.to_string()))?,
         processes: Processes::new(
             root,
             state_dir,
             &keys_dir()?,
             settings(state_dir, state)?,
-            ways(root, state_dir, state, runtime, host)?,
+            Ways::new(host.clone(), runtime.handle().clone(), root, state_dir, Arc::clone(&secrets)),
         )
         .map_err(AnchorError::part("sandbox"))?,
+        secrets,
         state_dir: state_dir.to_owned(),
         known: state.trust.clone(),
         root: root.to_owned(),
@@ -325,18 +328,6 @@ fn settings(state_dir: &Path, state: &State) -> Result<Settings, AnchorError> {
         let _ = writeln!(io::stderr(), "{problem}");
     }
     Ok(settings)
-}
-
-/// The ways out of contained processes.
-fn ways(
-    root: &Path,
-    state_dir: &Path,
-    state: &State,
-    runtime: &tokio::runtime::Runtime,
-    host: &HostHandle,
-) -> Result<Ways, AnchorError> {
-    let secrets = crate::secrets::secret_store(state_dir, &state.trust).map_err(AnchorError::Part)?;
-    Ok(Ways::new(host.clone(), runtime.handle().clone(), root, state_dir, secrets))
 }
 
 /// Watching is a help, not a guarantee: every touch checks the file's hash anyway.

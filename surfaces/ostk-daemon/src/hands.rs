@@ -17,8 +17,9 @@ use ostk_kernel::{
     CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen, State,
     TrustedKeys, Unresolved,
 };
+use ostk_keys::secrets::SecretStore;
 use ostk_log::{Hash, Timestamp};
-use ostk_models::Models;
+use ostk_models::{ApiKey, Models};
 
 use crate::{
     documents,
@@ -33,6 +34,8 @@ pub(crate) struct Hands {
     pub(crate) blobs: Arc<BlobStore>,
     pub(crate) scanner: Mutex<Scans>,
     pub(crate) models: Models,
+    /// Where the keys of models are.
+    pub(crate) secrets: Arc<SecretStore>,
     pub(crate) processes: Processes,
     pub(crate) state_dir: PathBuf,
     /// Keys that the log spoke of when the daemon started.
@@ -96,8 +99,8 @@ impl Hands {
 
     /// Starts an operation; its outcome is sent to the host.
     pub(crate) fn start(self: Arc<Self>, id: OpId, op: Op, host: HostHandle) {
-        if let Op::Model { agent, deadline } = op {
-            return self.start_model(id, *agent, deadline, host);
+        if let Op::Model { agent, deadline, secrets } = op {
+            return self.start_model(id, *agent, (deadline, secrets), host);
         }
         let runtime = self.runtime.clone();
         runtime.spawn_blocking(move || {
@@ -226,10 +229,16 @@ impl Hands {
         lock(&self.scanner).changes().map_err(|error| error.to_string())
     }
 
-    fn start_model(self: Arc<Self>, id: OpId, agent: AgentState, deadline: Timestamp, host: HostHandle) {
+    fn start_model(
+        self: Arc<Self>,
+        id: OpId,
+        agent: AgentState,
+        terms: (Timestamp, Vec<String>),
+        host: HostHandle,
+    ) {
         let hands = Arc::clone(&self);
         let task = self.runtime.spawn(async move {
-            let outcome = hands.call_model(agent, deadline).await;
+            let outcome = hands.call_model(agent, terms).await;
             lock(&hands.tasks).remove(&id);
             // The host's queue may be full: wait on a thread that may block.
             let told = tokio::task::spawn_blocking(move || host.tell(Message::Done { op: id, outcome }));
@@ -245,7 +254,24 @@ impl Hands {
         Ok(ModelFacts { context_window, has_price })
     }
 
-    async fn call_model(&self, agent: AgentState, deadline: Timestamp) -> Outcome {
+    /// The providers with the key that a call of `model` takes: listed in HUMANFILE, and present. Without it the call is
+    /// refused, unless a server on this machine brings the key itself. May ask the operator's own command.
+    fn keyed(&self, model: &str, listed: Vec<String>) -> Result<Models, String> {
+        let Some((name, needed)) = self.models.key_of(model).map_err(|error| error.to_string())? else {
+            return Ok(self.models.clone());
+        };
+        match self.secrets.resolve(name, &listed.into_iter().collect()) {
+            Ok(found) => match ApiKey::new(found.secret.expose()) {
+                Some(key) => self.models.with_key(model, key).map_err(|error| error.to_string()),
+                None => Err(format!("the value of {name} is blank\nHint: ostk secret set {name}")),
+            },
+            Err(_) if !needed => Ok(self.models.clone()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn call_model(self: &Arc<Self>, agent: AgentState, terms: (Timestamp, Vec<String>)) -> Outcome {
+        let (deadline, listed) = terms;
         let load = |hash: &Hash| self.blobs.get(hash).ok().flatten();
         let request = match agent.compose(&load, &crate::lookup::tool_specs(&agent)) {
             Ok(request) => request,
@@ -254,7 +280,14 @@ impl Hands {
             }
         };
         let until = Instant::now() + Duration::from_millis(deadline.millis_since(now()));
-        match self.models.call(&request, until, |_| {}).await {
+        let (hands, model) = (Arc::clone(self), request.model.clone());
+        let keyed = tokio::task::spawn_blocking(move || hands.keyed(&model, listed)).await;
+        let models =
+            match keyed.unwrap_or_else(|error| Err(format!("the key could not be looked up: {error}"))) {
+                Ok(models) => models,
+                Err(message) => return Outcome::Model(Err(ModelFailure { message, retryable: false })),
+            };
+        match models.call(&request, until, |_| {}).await {
             Ok(reply) => {
                 let price = ostk_models::price(&request.model, &reply.usage).map(|price| price.0);
                 Outcome::Model(Ok((reply, price)))

@@ -526,7 +526,7 @@ mod tests {
     fn ways(root: &Path, state_dir: &Path) -> Ways {
         let (sender, _) = std::sync::mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let secrets = ostk_keys::secrets::SecretStore::of_machine(None);
+        let secrets = Arc::new(ostk_keys::secrets::SecretStore::of_machine(None));
         let ways = Ways::new(
             crate::host::HostHandle::new(sender, 1),
             runtime.handle().clone(),

@@ -45,7 +45,7 @@ pub(crate) struct Ways {
     state_dir: PathBuf,
     /// Shared by all relays; why there is none, otherwise.
     upstreams: Result<Arc<Upstreams>, String>,
-    secrets: SecretStore,
+    secrets: Arc<SecretStore>,
 }
 
 /// The ways of one process before it starts.
@@ -70,7 +70,7 @@ impl Ways {
         runtime: Handle,
         root: &Path,
         state_dir: &Path,
-        secrets: SecretStore,
+        secrets: Arc<SecretStore>,
     ) -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let usual = Addresses::default();

@@ -109,3 +109,23 @@ fn a_typed_secret_is_not_echoed_and_is_kept_where_there_is_a_keychain() {
         assert!(said.contains("the kernel's keyring"), "{said}");
     }
 }
+
+#[test]
+fn a_native_agent_uses_a_key_that_is_listed_and_present_and_no_other() {
+    let said = |listed: &str, value: &str| {
+        let fixture = Fixture::new();
+        fixture.govern("HUMANFILE", &format!("IDENTITY ada\nMODEL m\n{listed}"));
+        std::fs::write(fixture.root().join("a.af"), "FROM claude-test\nTASK Say hello.\n").unwrap();
+        let mut run = fixture.command(&["run", "a.af"]);
+        // A name that leads nowhere: the key is looked for before anything is dialled.
+        run.env("ANTHROPIC_BASE_URL", "https://models.invalid").env("ANTHROPIC_API_KEY", value);
+        let ran = ran(run.output().unwrap());
+        assert_ne!(ran.code, 0, "{ran:?}");
+        fixture.run(&["shutdown"]).good();
+        fixture.run(&["audit", "export"]).good().out
+    };
+    let unlisted = said("", VALUE);
+    assert!(unlisted.contains("HUMANFILE does not list the secret ANTHROPIC_API_KEY"), "{unlisted}");
+    let absent = said("SECRET ANTHROPIC_API_KEY\n", "");
+    assert!(absent.contains("ostk secret set ANTHROPIC_API_KEY"), "{absent}");
+}
