@@ -169,6 +169,13 @@ pub enum Op {
         /// Names of the secrets that may be used for it.
         secrets: Vec<String>,
     },
+    /// Say what is in quarantine.
+    ListQuarantine,
+    /// Put something back from quarantine.
+    Restore {
+        /// Its name there.
+        item: String,
+    },
     /// Load the policy documents from disk again.
     LoadDocuments,
 }
@@ -270,6 +277,8 @@ pub struct ShellEnd {
     pub dropped_bytes: u64,
     /// Wall clock.
     pub duration_ms: u64,
+    /// What the host did about it, in lines: also at the end of `stderr`.
+    pub remarks: Vec<String>,
     /// What it asked for, when it was observed: the member `observed` of the result of `process.learn`.
     pub observed: Option<Value>,
 }
@@ -319,7 +328,7 @@ pub enum Outcome {
     },
     /// [`Op::Scan`]: changed paths.
     Scanned(Result<Vec<String>, String>),
-    /// [`Op::Start`], [`Op::Interact`], [`Op::Search`]: a JSON result.
+    /// [`Op::Start`], [`Op::Interact`], [`Op::Search`], [`Op::ListQuarantine`], [`Op::Restore`]: a JSON result.
     Json(Result<Value, CallError>),
     /// [`Op::DescribeModel`]: or why no call can reach it.
     Described(Result<ModelFacts, String>),

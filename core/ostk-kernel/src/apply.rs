@@ -69,6 +69,7 @@ impl State {
             }
             Event::LockChanged { .. }
             | Event::NoteAdded { .. }
+            | Event::QuarantineTaken { .. }
             | Event::NudgeSent { .. }
             | Event::NudgeDelivered { .. }
             | Event::CallReceipt { .. } => {

@@ -461,6 +461,22 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// Something that a contained command made, and that other programs would obey, is in quarantine.
+    #[serde(rename = "quarantine.taken")]
+    QuarantineTaken {
+        /// Its name there; empty if it is not there.
+        item: String,
+        /// Where it was in the workspace, with invalid bytes replaced.
+        path: String,
+        /// `program`, `hook`, `settings`, `lead` or `steps`.
+        what: String,
+        /// Whether the harmless part of it stayed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        kept: bool,
+        /// Why it is not in quarantine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
     /// A remark for the log's readers.
     #[serde(rename = "note.added")]
     NoteAdded {

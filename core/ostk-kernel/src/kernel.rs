@@ -445,11 +445,14 @@ impl Kernel {
                 self.start_file(job);
             }
             "shell.run" | "process.learn" => self.start_shell(job),
-            "process.start" | "process.interact" | "search" => self.start_op(job),
+            "process.start" | "process.interact" | "search" | "quarantine.list" | "quarantine.restore" => {
+                self.start_op(job);
+            }
             "agent.spawn" | "agent.signal" | "agent.wait" => self.start_agent_call(job),
             "net.resolve" | "net.connect" | "net.closed" | "model.relay" | "model.relayed" => {
                 self.start_network(job);
             }
+            "quarantine.took" => self.quarantined(job),
             _ => self.start_work(job),
         }
     }

@@ -23,6 +23,7 @@ mod messages;
 mod network;
 mod ops;
 mod pins;
+mod quarantine;
 mod queue;
 mod shell;
 mod spawn;

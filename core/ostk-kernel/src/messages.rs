@@ -39,6 +39,21 @@ impl Kernel {
         (Ok(json!({ "seq": seq })), Some(self.state.next_seq))
     }
 
+    /// A message of the kernel to a lineage that can take one.
+    pub(crate) fn tell(&mut self, to: &str, text: &str) {
+        if self.may_nudge(to).is_err() {
+            return;
+        }
+        let (text_blob, bytes) = blob(text.as_bytes());
+        let event = Event::NudgeSent { to: to.to_owned(), text_blob, key: None };
+        self.record_with(&Caller::Kernel, &event, vec![(text_blob, bytes)], Awaited::Written);
+        if self.state.nudges.contains_key(to) {
+            self.nudge_texts.insert(text_blob, text.to_owned());
+        } else {
+            self.nudged(to, text_blob);
+        }
+    }
+
     fn may_nudge(&self, to: &str) -> Result<(), CallError> {
         let lineage = self.state.lineages.get(to).ok_or_else(|| no_lineage(to))?;
         if lineage.kind == LineageKind::Native && lineage.state == LineageState::Exited {

@@ -1,4 +1,4 @@
-//! Searches and background processes: one operation of the host, whose JSON result is the reply.
+//! Searches, background processes and the quarantine: one operation of the host, whose JSON result is the reply.
 //!
 //! A process belongs to the lineage that started it. Its start and the words it is sent are on record before they
 //! happen; what it writes stays with the host, which bounds it.
@@ -95,6 +95,13 @@ impl Kernel {
                 let (verb, key) = (job.syscall.name.to_owned(), job.key.clone());
                 (Event::CallReceipt { verb, facts: facts.into(), key, request }, (input_blob, bytes))
             }
+            ("quarantine.restore", _) => {
+                let facts = [("item".to_owned(), json!(text("item")))].into();
+                let (verb, key) = (job.syscall.name.to_owned(), job.key.clone());
+                let event = Event::CallReceipt { verb, facts, key, request };
+                limits::check_record(&event)?;
+                return Ok(Some(self.record_with(&job.caller, &event, Vec::new(), Awaited::Durable) + 1));
+            }
             _ => return Ok(None),
         };
         limits::check_record(&event)?;
@@ -120,6 +127,8 @@ impl Kernel {
                 lines: job.number("lines").unwrap_or(DEFAULT_LINES).min(MAX_LINES),
                 timeout_ms,
             },
+            "quarantine.list" => Op::ListQuarantine,
+            "quarantine.restore" => Op::Restore { item: text("item") },
             _ => {
                 let (query, may_read) = (job.args.clone(), Box::new(self.readable(&job.caller)));
                 Op::Search { query, may_read, timeout_ms }

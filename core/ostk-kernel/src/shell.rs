@@ -239,7 +239,8 @@ impl Kernel {
             Ok(end) => {
                 let mut result = json!({ "intent": intent, "exit": end.exit, "timed_out": end.timed_out,
                     "stdout": shown(&end.stdout), "stderr": shown(&end.stderr),
-                    "dropped_bytes": end.dropped_bytes, "duration_ms": end.duration_ms, "changed": changed });
+                    "dropped_bytes": end.dropped_bytes, "duration_ms": end.duration_ms, "remarks": end.remarks,
+                    "changed": changed });
                 if let (Some(members), Some(observed)) = (result.as_object_mut(), end.observed) {
                     members.insert("observed".to_owned(), observed);
                 }

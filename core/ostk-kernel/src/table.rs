@@ -519,6 +519,37 @@ pub const TABLE: &[Syscall] = &[
         result: &[("processes", "lineage, generation, kind, state, model, turns, tokens, usd, doing")],
     },
     Syscall {
+        name: "quarantine.list",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "What contained commands made and other programs would have obeyed.",
+        args: &[],
+        result: &[("items", "item, path, what it is, and whether its harmless part stayed")],
+    },
+    Syscall {
+        name: "quarantine.restore",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Put something back from quarantine, where it was.",
+        args: &[need("item", Text, "its name there, as quarantine.list says")],
+        result: &[("item", "its name"), ("path", "where it is again")],
+    },
+    Syscall {
+        name: "quarantine.took",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "The daemon's own: something that a process made is in quarantine.",
+        args: &[
+            need("item", Text, "its name there"),
+            need("path", Path, "where it was"),
+            need("what", Text, "program, hook, settings, lead or steps"),
+            may("kept", Flag, "its harmless part stayed"),
+            may("problem", Text, "why it is not in quarantine"),
+            may("message", Text, "for the process's lineage, which does not see it otherwise"),
+        ],
+        result: &[("seq", "its record")],
+    },
+    Syscall {
         name: "search",
         class: Class::FileRead,
         effect: Effect::Read,
@@ -663,7 +694,8 @@ pub const TABLE: &[Syscall] = &[
 ];
 
 /// Calls that only the daemon itself makes, for the processes that it contains.
-const INTERNAL: [&str; 5] = ["model.relay", "model.relayed", "net.closed", "net.connect", "net.resolve"];
+const INTERNAL: [&str; 6] =
+    ["model.relay", "model.relayed", "net.closed", "net.connect", "net.resolve", "quarantine.took"];
 
 /// The call of that name.
 pub fn lookup(name: &str) -> Option<&'static Syscall> {

@@ -32,7 +32,7 @@ pub(crate) const GOVERNANCE: [&str; 10] = [
 ];
 
 /// Calls that change who may do what.
-const GOVERNING_CALLS: [&str; 5] = ["policy.", "pin.", "trust.", "approval.", "label.clear"];
+const GOVERNING_CALLS: [&str; 6] = ["policy.", "pin.", "trust.", "approval.", "quarantine.", "label.clear"];
 
 /// The rules of `default.cedar` by their `@id`, with the lines they stand on.
 #[derive(Debug)]

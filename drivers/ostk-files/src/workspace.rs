@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags},
     io::Errno,
+    path::Arg,
 };
 
 use crate::{FilesError, WorkspacePath};
@@ -95,7 +96,7 @@ impl Workspace {
 /// `openat2` that stays beneath `dir` and crosses no link.
 pub(crate) fn openat2_beneath(
     dir: &OwnedFd,
-    name: &str,
+    name: impl Arg + Copy,
     flags: OFlags,
     mode: Mode,
 ) -> rustix::io::Result<OwnedFd> {

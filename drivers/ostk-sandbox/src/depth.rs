@@ -1,8 +1,8 @@
 //! Protected names at any depth of a writable tree: the hooks of a repository inside the repository, the settings of
 //! tools in a package of a larger project.
 //!
-//! Only what is there can be found and then guarded; `trees.rs` guards it. What a command creates itself at some depth,
-//! such as a clone, stays its own. What git obeys of a repository says `repository.rs`.
+//! Only what is there can be found and then guarded; `trees.rs` guards it. What a command creates itself at some depth is
+//! for whoever asks [`crate::Process::guarded`] what was there. What git obeys of a repository says `repository.rs`.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,9 @@ const MAX_DIRECTORIES: usize = 20_000;
 /// Paths that are guarded: each costs a mount at every start.
 const MAX_FOUND: usize = 512;
 /// Directories that tools fill by the ten thousand and in which nobody works.
-const PASSED_OVER: [&str; 5] = ["node_modules", "target", ".venv", "__pycache__", "objects"];
+const PASSED_OVER: [&str; 3] = ["node_modules", "target", ".venv"];
+/// Git's own, in a repository.
+const OBJECTS: &str = "objects";
 
 /// What is guarded below some trees.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,21 +50,23 @@ pub(crate) fn find(
         if seen > MAX_DIRECTORIES || found.protected.len() > MAX_FOUND {
             return Err(SandboxError::TooManyEntries { path: directory, limit: MAX_DIRECTORIES });
         }
-        let mut is_repository = false;
+        let (mut is_repository, mut inner) = (false, Vec::new());
         // What cannot be listed has no entries that this user's command could reach.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let path = entry.path();
             let kind = entry.file_type();
-            is_repository |= entry.file_name() == "HEAD";
+            // One that is shared has no HEAD that git would miss.
+            is_repository |= entry.file_name() == "HEAD" || entry.file_name() == "refs";
             if names.iter().any(|name| path.ends_with(name)) {
                 found.protected.push(path);
             } else if kind.is_ok_and(|kind| kind.is_dir()) && !without.contains(&path) && looked_into(&path) {
-                pending.push_back(path);
+                inner.push(path);
             } else if with_git && entry.file_name() == ".git" {
                 // A file that says where the repository of a submodule or of a linked work tree is.
                 found.protected.push(path);
             }
         }
+        pending.extend(inner.into_iter().filter(|path| !is_repository || !path.ends_with(OBJECTS)));
         if with_git && is_repository {
             repository::guard(&directory, &mut found);
         }

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     ffi::{CString, OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit};
@@ -52,7 +53,8 @@ pub enum Protection {
 ///   does not cover (in a namespace everything else is mounted read-only);
 /// * a protected *file* that somebody outside replaces by rename while a command runs: the mount goes with the old
 ///   file, and the command can write the new one. What lies inside a protected directory is not affected;
-/// * what it creates at some depth under a protected name, and such names in directories that tools fill;
+/// * what it creates at some depth under a protected name ([`crate::Process::guarded`] helps to find that), and such names
+///   in directories that tools fill;
 /// * a hard link into a writable tree that existed before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Containment {
@@ -75,6 +77,8 @@ pub(crate) struct Plan {
     /// The program as the spec names it.
     pub(crate) name: OsString,
     pub(crate) containment: Containment,
+    /// What it can neither change nor make.
+    pub(crate) guarded: Vec<PathBuf>,
     /// What is done when the command has ended.
     pub(crate) after: After,
 }
@@ -142,7 +146,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
     };
     let sweep = Sweep::new(trees.refused(spec), spec.scratch.join("refused"));
     let after = After { group, placeholders, sweep, observer, connects };
-    Ok(Plan { child, program, name, containment, after })
+    Ok(Plan { child, program, name, containment, guarded: trees.guarded(), after })
 }
 
 /// Which means are used for one command.

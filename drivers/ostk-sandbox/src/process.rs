@@ -92,6 +92,7 @@ pub struct Process {
     pid: i32,
     shared: Arc<Shared>,
     containment: Containment,
+    guarded: Vec<PathBuf>,
     relays: Mutex<Vec<TcpListener>>,
     has_terminal: bool,
 }
@@ -131,8 +132,9 @@ pub(crate) fn start(probe: &Probe, spec: &Spec) -> Result<Process, SandboxError>
 
 /// Starts the command on a thread of its own, which lives as long as it does.
 fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, SandboxError> {
-    let plan = plan::plan(probe, spec)?;
+    let mut plan = plan::plan(probe, spec)?;
     let containment = plan.containment.clone();
+    let guarded = std::mem::take(&mut plan.guarded);
     let shared = Arc::new(Shared::new(spec, stdin_ends)?);
     let job = Job { plan, limits: spec.limits.clone(), shared: Arc::clone(&shared) };
     let (tell, told) = mpsc::sync_channel(1);
@@ -144,6 +146,7 @@ fn launch(probe: &Probe, spec: &Spec, stdin_ends: bool) -> Result<Process, Sandb
         pid,
         shared,
         containment,
+        guarded,
         relays: Mutex::new(relays),
         has_terminal: spec.terminal.is_some(),
     })
@@ -195,6 +198,12 @@ impl Process {
     /// What holds it.
     pub fn containment(&self) -> &Containment {
         &self.containment
+    }
+
+    /// The real paths that were there when it started and that it cannot change, those that it cannot make, and those that
+    /// it cannot see: what else stands under a protected name later came after its start.
+    pub fn guarded(&self) -> &[PathBuf] {
+        &self.guarded
     }
 
     /// The listeners of its relays, in the order of the ports; none the second time, or without relays.

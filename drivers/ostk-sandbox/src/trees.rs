@@ -67,6 +67,11 @@ impl Trees {
         !self.absent.is_empty() || self.protected.iter().any(inside)
     }
 
+    /// What it can neither change nor make.
+    pub(crate) fn guarded(&self) -> Vec<PathBuf> {
+        self.protected.iter().chain(&self.absent).chain(&self.hidden).cloned().collect()
+    }
+
     /// What must not be left behind, with what the spec says itself.
     pub(crate) fn refused(&self, spec: &Spec) -> BTreeSet<PathBuf> {
         spec.refused.iter().chain(&self.refused).cloned().collect()

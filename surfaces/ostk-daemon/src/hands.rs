@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -128,6 +129,15 @@ impl Hands {
             Op::Interact { alias, action, input, lines, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);
                 Outcome::Json(self.processes.interact(&alias, &action, input.as_deref(), lines, wait))
+            }
+            Op::ListQuarantine => Outcome::Json(Ok(self.processes.keeper().list())),
+            Op::Restore { item } => {
+                let restored = self.processes.keeper().restore(&item);
+                Outcome::Json(restored.map_err(|error| {
+                    let code =
+                        if error.kind() == ErrorKind::NotFound { Code::NotFound } else { Code::Failed };
+                    CallError::new(code, error.to_string()).hint("ostk quarantine list")
+                }))
             }
             Op::Search { query, may_read, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);

@@ -17,6 +17,7 @@ pub mod mcp;
 mod outbox;
 mod peer;
 mod processes;
+mod quarantine;
 mod rpc;
 mod secrets;
 mod settings;

@@ -10,9 +10,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
+use ostk_files::Guard;
 use ostk_kernel::{CallError, Code, Command, OpId, ShellEnd};
 use ostk_policy::Bounds;
 use ostk_sandbox::{Exit, Network, Process, Readable, Refused, Spec, Stream, Waited, WindowSize};
@@ -22,6 +24,7 @@ use crate::{
     handles::Handles,
     hands::lock,
     learned::learned,
+    quarantine::Keeper,
     settings::{Credentials, Reach, Settings},
     streams::Streams,
     ways::{Open, Ways},
@@ -155,6 +158,8 @@ const GUARDED_AT_HOME: [&str; 24] = [
 const MADE_AT_HOME: [&str; 2] = [".ssh", ".gnupg"];
 /// A background process may run this long.
 const BACKGROUND: Duration = Duration::from_secs(24 * 3600);
+/// Time after its deadline in which a process is ended.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Background processes at once; those that have ended keep their output until the place is needed.
 const MAX_BACKGROUND: usize = 256;
 /// Ends of background processes whose place was needed, kept for whoever asks; then the first in the alphabet is forgotten.
@@ -175,6 +180,7 @@ pub(crate) struct Processes {
     /// Processes whose callers follow them.
     streams: Streams,
     ways: Ways,
+    keeper: Arc<Keeper>,
     /// Exit codes of background processes that ended and whose place was needed, by alias.
     exits: Mutex<BTreeMap<String, i32>>,
 }
@@ -192,6 +198,7 @@ impl Processes {
         // What an earlier daemon's commands left is nobody's any more.
         let _ = fs::remove_dir_all(&scratch);
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
+        let keeper = Arc::new(Keeper::new(root, ways.host().clone())?);
         Ok(Self {
             root: root.to_owned(),
             scratch,
@@ -203,7 +210,13 @@ impl Processes {
             open: Mutex::default(),
             streams: Streams::default(),
             ways,
+            keeper,
         })
+    }
+
+    /// The quarantine of what processes made.
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// Processes whose callers follow them.
@@ -228,19 +241,24 @@ impl Processes {
             return Err("it was ended before it began".to_owned());
         }
         let patience = spec.limits.wall + spec.limits.grace + Duration::from_secs(10);
+        let guard = self.keeper.prepare(&mut spec);
         let process = self.begin(&spec)?;
         self.under_way(id, &process);
         let open = self.ways.open(&process, prepared);
         let stream = command.stream.as_ref().map(|name| self.streams.enter(&command.lineage, name, &process));
-        let ended = process.wait(patience);
+        let watch = self.keeper.watch(guard, &process, &command.lineage);
+        self.keeper.see_through(&watch, &process, patience);
+        let ended = process.wait(Duration::ZERO);
         drop((open, stream));
+        let mut remarks = self.keeper.sweep(&watch, false);
         lock(&self.running).remove(&id);
         let _ = fs::remove_dir_all(&spec.scratch);
         let state_dir = self.scratch.parent().unwrap_or(&self.scratch);
         let outcome =
             ended.map_err(|error| error.to_string())?.ok_or("the command did not end after its deadline")?;
+        remarks.extend(self.told_of_refused(&outcome.refused));
         let mut stderr = outcome.stderr.to_bytes();
-        stderr.extend(self.told_of_refused(&outcome.refused).into_bytes());
+        stderr.extend(remarks.iter().flat_map(|remark| format!("{remark}\n").into_bytes()));
         Ok(ShellEnd {
             exit: code(outcome.exit),
             timed_out: outcome.timed_out,
@@ -248,6 +266,7 @@ impl Processes {
             stderr,
             dropped_bytes: outcome.stdout.omitted() + outcome.stderr.omitted(),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+            remarks,
             observed: outcome.observed.as_ref().map(|observed| learned(observed, &self.root, state_dir)),
         })
     }
@@ -315,11 +334,11 @@ impl Processes {
     }
 
     /// A line for each path that a command made and may not leave behind.
-    fn told_of_refused(&self, refused: &[Refused]) -> String {
+    fn told_of_refused(&self, refused: &[Refused]) -> Vec<String> {
         let line = |Refused { path, removed }: &Refused| {
             let shown = path.strip_prefix(&self.root).unwrap_or(path).display();
             let done = if *removed { "was removed" } else { "could not be removed" };
-            format!("ostk: {shown} {done}: a command may not create it\n")
+            format!("ostk: {shown} {done}: a command may not create it")
         };
         refused.iter().map(line).collect()
     }
@@ -350,11 +369,13 @@ impl Processes {
         };
         spec.protected.extend(spec.refused.extract_if(.., is_kept));
         spec.limits.wall = BACKGROUND;
+        let guard = self.keeper.prepare(&mut spec);
         let failed = |error: String| CallError::new(Code::Failed, error);
         let bounds = self.reachable(bounds);
         let prepared = self.ways.prepare(&mut spec, lineage, &bounds, false).map_err(failed)?;
         let process = self.begin(&spec).map_err(failed)?;
         lock(&self.open).insert(name.clone(), self.ways.open(&process, prepared));
+        self.look_after(guard, &process, lineage).map_err(failed)?;
         {
             let mut background = lock(&self.background);
             if background.was_ended(&name) {
@@ -365,6 +386,17 @@ impl Processes {
         }
         let found = wait_for.map(|text| process.wait_for(text.as_bytes(), wait) == Waited::Found);
         Ok(json!({ "alias": alias, "pid": process.pid(), "output": tail(&process, 50), "found": found }))
+    }
+
+    /// Looks after a background process, on a thread that lives as long as it does.
+    fn look_after(&self, guard: Guard, process: &Arc<Process>, lineage: &str) -> Result<(), String> {
+        let watch = self.keeper.watch(guard, process, lineage);
+        let (keeper, process) = (Arc::clone(&self.keeper), Arc::clone(process));
+        let thread = thread::Builder::new().name("quarantine".to_owned()).spawn(move || {
+            keeper.see_through(&watch, &process, BACKGROUND + PATIENCE);
+            keeper.sweep(&watch, true);
+        });
+        thread.map(drop).map_err(|error| error.to_string())
     }
 
     /// Gives up the output of ended background processes where all places are taken; refuses where all of them run.
@@ -665,7 +697,7 @@ mod tests {
         for path in ["HUMANFILE", ".mcp.json", ".claude", ".git/commondir", "pkg/.vscode/t"] {
             assert!(fs::symlink_metadata(processes.root.join(path)).is_err(), "{path}");
         }
-        assert!(err.contains("ostk: .mcp.json was removed: a command may not create it"), "{err}");
+        assert!(err.contains("ostk: .mcp.json was moved to quarantine"), "{err}");
     }
 
     #[test]

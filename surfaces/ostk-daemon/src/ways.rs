@@ -85,6 +85,11 @@ impl Ways {
         Self { host, runtime, root: root.to_owned(), state_dir: state_dir.to_owned(), upstreams, secrets }
     }
 
+    /// The way to the kernel.
+    pub(crate) const fn host(&self) -> &HostHandle {
+        &self.host
+    }
+
     /// Puts into the spec what a process of `lineage` needs for its ways.
     pub(crate) fn prepare(
         &self,

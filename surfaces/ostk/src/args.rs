@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Sign(Sign),
     /// The operator's keys: which are in force; vouch for one, rotate, revoke.
     Trust(TrustArgs),
+    /// What commands made and other programs would have obeyed: list it, put it back.
+    Quarantine(QuarantineArgs),
     /// Show a record, a blob, a lineage or a file.
     Show(Show),
     /// Send a signal to a process.
@@ -551,6 +553,25 @@ pub(crate) enum TrustAction {
         /// Why.
         #[arg(long)]
         reason: Option<String>,
+    },
+}
+
+/// Arguments of `ostk quarantine`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct QuarantineArgs {
+    #[command(subcommand)]
+    pub(crate) action: QuarantineAction,
+}
+
+/// What to do with the quarantine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineAction {
+    /// List what is in it.
+    List,
+    /// Put something back where it was.
+    Restore {
+        /// Its name, as the list says.
+        item: String,
     },
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn summary(event: &str, body: &Map<String, Value>) -> String {
             let path = body.get("change").and_then(|change| change.get("path"));
             format!("{} noticed by {}", path.and_then(Value::as_str).unwrap_or("?"), plain(body.get("via")))
         }
+        "quarantine.taken" => format!("{} {}", text("path"), text("item")),
         "nudge.sent" => format!("to {}", text("to")),
         "agent.signalled" => format!("{} {}", text("signal"), text("lineage")),
         "search.receipt" => format!("{:?}: {} matches", text("pattern"), plain(body.get("matches"))),

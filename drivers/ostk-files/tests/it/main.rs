@@ -11,6 +11,7 @@
 mod common;
 mod crash;
 mod names;
+mod quarantine;
 mod race;
 mod scan;
 mod watch;

@@ -17,6 +17,7 @@ mod mcp;
 mod pin;
 mod policy;
 mod project;
+mod quarantine;
 mod run;
 mod secret;
 mod show;
@@ -46,6 +47,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Secret(args) => secret::secret(&args.action, output),
         Command::Sign(args) => sign::sign(&args, output),
         Command::Trust(args) => trust::trust(&args.action, output),
+        Command::Quarantine(args) => quarantine::quarantine(&args.action, output),
         Command::Show(args) => show::show(&args, output),
         Command::Attach(args) => attach::attach(&args, output),
         Command::Shutdown => project::shutdown(output),

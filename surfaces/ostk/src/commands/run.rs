@@ -5,7 +5,7 @@ mod follow;
 
 pub(crate) use compose::refused;
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 
 use libostk::{CallOptions, Client, Identity};
 use serde_json::{Value, json};
@@ -98,6 +98,12 @@ fn command(args: &Run, output: &Output) -> Done {
         following.finish();
         result?
     };
+    if !output.is_json() {
+        for remark in result["remarks"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            // One that nobody can read is in the log all the same.
+            let _ = writeln!(std::io::stderr(), "{remark}");
+        }
+    }
     let exit = result["exit"].as_i64().and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1);
     Ok(ExitCode::from(exit))
 }

@@ -75,6 +75,7 @@ impl Story {
                 marked(output, Paint::Yellow, by, &record::summary(event, body))
             }
             "approval.used" => String::new(),
+            "quarantine.taken" => marked(output, Paint::Red, "quarantine", &record::summary(event, body)),
             "nudge.sent" => marked(output, Paint::Bold, "told", &self.text(blob("text_blob"))),
             "note.added" => marked(output, Paint::Dim, "note", &self.text(blob("text_blob"))),
             "shell.intent" => marked(output, Paint::Cyan, "$", &self.text(blob("command_blob"))),
