@@ -77,6 +77,7 @@ pub struct Scanner {
     files: HashMap<WorkspacePath, Known>,
     directories: HashMap<WorkspacePath, KnownDirectory>,
     rules_files: Vec<(WorkspacePath, Stamp)>,
+    linked: Vec<WorkspacePath>,
     round: u64,
 }
 
@@ -132,6 +133,8 @@ impl Stamp {
 struct Walked {
     files: Vec<(WorkspacePath, Stamp)>,
     rules_files: Vec<(WorkspacePath, Stamp)>,
+    /// Files with several names: device, inode and how many.
+    linked: Vec<(WorkspacePath, (u64, u64), u64)>,
     problems: Vec<Problem>,
 }
 
@@ -151,6 +154,7 @@ impl Scanner {
             files: HashMap::new(),
             directories: HashMap::new(),
             rules_files: Vec::new(),
+            linked: Vec::new(),
             round: 0,
         }
     }
@@ -168,6 +172,11 @@ impl Scanner {
     /// The hash of `path` as of the last scan.
     pub fn known(&self, path: &WorkspacePath) -> Option<Hash> {
         self.files.get(path).map(|known| known.hash)
+    }
+
+    /// Files that have another name which the last scan did not see: a hard link from outside, or in what git ignores.
+    pub fn linked(&self) -> &[WorkspacePath] {
+        &self.linked
     }
 
     /// How many files are followed.
@@ -199,6 +208,7 @@ impl Scanner {
             walked = self.walk()?;
         }
         self.rules_files = walked.rules_files;
+        self.linked = linked_elsewhere(walked.linked);
         let mut harvest =
             Harvest { scan: Scan { problems: walked.problems, ..Scan::default() }, bytes: 0, baseline };
         for (path, stamp) in walked.files {
@@ -345,6 +355,9 @@ fn stat_files(dir: &OwnedFd, path: &WorkspacePath, visible: &Visible, walked: &m
         let Ok(stat) = rustix::fs::statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             walked.files.push((path.child(name), Stamp::of(&stat)));
+            if stat.st_nlink > 1 {
+                walked.linked.push((path.child(name), (stat.st_dev, stat.st_ino), stat.st_nlink));
+            }
         }
     }
     if visible.has_rules
@@ -356,6 +369,17 @@ fn stat_files(dir: &OwnedFd, path: &WorkspacePath, visible: &Visible, walked: &m
         path: path.child(name).into(),
         reason: "the name is not UTF-8; rename the file to use it here".to_owned(),
     }));
+}
+
+/// Of files with several names, those of which not all were seen.
+fn linked_elsewhere(linked: Vec<(WorkspacePath, (u64, u64), u64)>) -> Vec<WorkspacePath> {
+    let mut seen: HashMap<(u64, u64), u64> = HashMap::new();
+    for (_, file, _) in &linked {
+        *seen.entry(*file).or_default() += 1;
+    }
+    let elsewhere =
+        linked.into_iter().filter(|(_, file, names)| seen.get(file).is_none_or(|seen| seen < names));
+    elsewhere.map(|(path, ..)| path).collect()
 }
 
 fn look_stamp(workspace: &Workspace, file: &str) -> Option<Stamp> {

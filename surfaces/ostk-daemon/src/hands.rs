@@ -21,6 +21,7 @@ use ostk_kernel::{
 use ostk_keys::secrets::SecretStore;
 use ostk_log::{Hash, Timestamp};
 use ostk_models::{ApiKey, Models};
+use ostk_policy::Bounds;
 
 use crate::{
     documents,
@@ -28,6 +29,9 @@ use crate::{
     processes::Processes,
     signed,
 };
+
+/// Files with names elsewhere that are covered: each costs a mount at every start.
+const MAX_LINKED: usize = 256;
 
 /// Everything that operations need.
 pub(crate) struct Hands {
@@ -112,16 +116,20 @@ impl Hands {
 
     fn long(&self, id: OpId, op: Op) -> Outcome {
         match op {
-            Op::Shell(command) => {
+            Op::Shell(mut command) => {
                 let before = self.scan().unwrap_or_default();
-                let end = self.processes.run(id, &command);
+                let end =
+                    self.protect_linked(&mut command.bounds).and_then(|()| self.processes.run(id, &command));
                 match self.scan() {
                     Ok(after) => Outcome::Shell { end, before, after },
                     Err(problem) => Outcome::Shell { end: end.and(Err(problem)), before, after: Vec::new() },
                 }
             }
             Op::Scan => Outcome::Scanned(self.scan()),
-            Op::Start { lineage, alias, command, bounds, wait_for, timeout_ms } => {
+            Op::Start { lineage, alias, command, mut bounds, wait_for, timeout_ms } => {
+                if let Err(reason) = self.protect_linked(&mut bounds) {
+                    return Outcome::Json(Err(CallError::new(Code::Denied, reason)));
+                }
                 let wait = Duration::from_millis(timeout_ms);
                 let found = wait_for.as_deref();
                 Outcome::Json(self.processes.start(&lineage, &alias, &command, &bounds, found, wait))
@@ -237,6 +245,22 @@ impl Hands {
 
     fn scan(&self) -> Result<Vec<String>, String> {
         lock(&self.scanner).changes().map_err(|error| error.to_string())
+    }
+
+    /// A file with a name elsewhere is that other file too: it may be read only, as of the last scan.
+    fn protect_linked(&self, bounds: &mut Bounds) -> Result<(), String> {
+        let scans = lock(&self.scanner);
+        let linked = scans.scanner.linked();
+        if linked.len() > MAX_LINKED && !bounds.writable.is_empty() {
+            return Err(format!(
+                "{} files of the workspace have names elsewhere (hard links), such as {}; a command could change those, and \
+                 no more than {MAX_LINKED} can be covered: make copies of them (cp FILE COPY && mv COPY FILE)",
+                linked.len(),
+                linked.first().map_or("", |path| path.as_str()),
+            ));
+        }
+        bounds.protected.extend(linked.iter().map(ToString::to_string));
+        Ok(())
     }
 
     fn start_model(

@@ -25,6 +25,7 @@ mod setup;
 mod signed;
 mod snapshot;
 mod streams;
+mod tracked;
 mod ways;
 
 pub use anchor::{AnchorError, Options, anchored, listen};

@@ -27,6 +27,7 @@ use crate::{
     quarantine::Keeper,
     settings::{Credentials, Reach, Settings},
     streams::Streams,
+    tracked::Tracked,
     ways::{Open, Ways},
 };
 
@@ -156,6 +157,8 @@ const GUARDED_AT_HOME: [&str; 24] = [
 ];
 /// Not there, but they would be obeyed: a directory of keys that a command makes for itself.
 const MADE_AT_HOME: [&str; 2] = [".ssh", ".gnupg"];
+/// Where git keeps what was committed; a pin grants it by this name.
+const OBJECTS: &str = ".git/objects";
 /// A background process may run this long.
 const BACKGROUND: Duration = Duration::from_secs(24 * 3600);
 /// Time after its deadline in which a process is ended.
@@ -181,6 +184,7 @@ pub(crate) struct Processes {
     streams: Streams,
     ways: Ways,
     keeper: Arc<Keeper>,
+    tracked: Tracked,
     /// Exit codes of background processes that ended and whose place was needed, by alias.
     exits: Mutex<BTreeMap<String, i32>>,
 }
@@ -211,6 +215,7 @@ impl Processes {
             streams: Streams::default(),
             ways,
             keeper,
+            tracked: Tracked::new(root),
         })
     }
 
@@ -303,6 +308,9 @@ impl Processes {
         (spec.protected, spec.refused) = guarded.partition(|path| fs::symlink_metadata(path).is_ok());
         spec.protected_names = GUARDED_NAMES.map(PathBuf::from).to_vec();
         spec.hidden = [self.hidden.clone(), real(&bounds.denied)].concat();
+        // What git tracks of the denied can be read from its objects.
+        let granted_by_name = bounds.readable.iter().flatten().any(|path| path == OBJECTS);
+        spec.hidden.extend(self.tracked.objects_with(&bounds.denied).filter(|_| !granted_by_name));
         if let Some(readable) = &bounds.readable {
             spec.readable = Readable::AllBut { tree: self.root.clone(), within: granted(readable) };
         }
@@ -698,6 +706,29 @@ mod tests {
             assert!(fs::symlink_metadata(processes.root.join(path)).is_err(), "{path}");
         }
         assert!(err.contains("ostk: .mcp.json was moved to quarantine"), "{err}");
+    }
+
+    #[test]
+    fn what_git_keeps_of_a_denied_path_is_read_only_where_the_pin_grants_it_by_name() {
+        let (_place, processes) = workspace();
+        fs::write(processes.root.join("pkg/secret"), "secret").unwrap();
+        for line in ["git add pkg/secret", "git -c user.name=a -c user.email=a@b commit -qm x"] {
+            let done =
+                std::process::Command::new("sh").args(["-c", line]).current_dir(&processes.root).status();
+            assert!(done.unwrap().success());
+        }
+        let show = |readable: &[&str]| {
+            run_within(&processes, "git show HEAD:pkg/secret", |bounds| {
+                bounds.denied = vec!["pkg".to_owned()];
+                bounds.readable =
+                    (!readable.is_empty()).then(|| readable.iter().map(|name| (*name).to_owned()).collect());
+            })
+            .1
+        };
+        assert_eq!(show(&[]), "");
+        assert_eq!(show(&["src", ".git"]), "");
+        assert_eq!(show(&["src", ".git", ".git/objects"]), "secret");
+        assert_eq!(run(&processes, "git show HEAD:pkg/secret").1, "secret");
     }
 
     #[test]

@@ -180,3 +180,19 @@ fn what_cannot_be_followed_is_a_problem_and_the_rest_is_still_found() {
         scan.problems.iter().map(|p| (p.path.as_str(), p.reason.contains("64 MiB"))).collect();
     assert_eq!(problems, [("caf\u{fffd}", false), ("huge", true)]);
 }
+
+#[test]
+fn a_file_with_a_name_elsewhere_is_told_from_one_whose_names_are_all_here() {
+    let fixture = Fixture::new();
+    for name in ["a", "b", "shared"] {
+        fixture.outside(name, name);
+    }
+    std::fs::hard_link(fixture.at("a"), fixture.at("a2")).unwrap();
+    std::fs::hard_link(fixture.at("shared"), fixture.outer.path().join("elsewhere")).unwrap();
+    let mut scanner = Scanner::new(fixture.ws.clone());
+    scanner.baseline().unwrap();
+    assert_eq!(scanner.linked(), [fixture.path("shared")]);
+    std::fs::remove_file(fixture.outer.path().join("elsewhere")).unwrap();
+    scanner.scan().unwrap();
+    assert_eq!(scanner.linked(), []);
+}

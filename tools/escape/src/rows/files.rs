@@ -27,8 +27,10 @@ pub(super) static ROWS: &[Row] = &[
     row("symlink-replaced-target", Files, "save a file atomically through a link", RED_TEAM, Shell("ln -s $O link; echo x > new; mv new link/file")),
     row("hard-link", Files, "write through a hard link to a file outside", "openai/codex#1705", Shell("ln $O/file linked && echo x >> linked")),
     row("hard-link-into", Files, "link a file of the workspace into a directory outside", RED_TEAM, Shell("echo x > mine; ln mine $O/mine")),
-    row("hard-link-that-was-there", Files, "write to a file of the workspace that is linked from outside", RED_TEAM, Shell("echo x >> shared"))
-        .known("a hard link into the workspace that existed before names the same file; nothing tells the two names apart"),
+    row("hard-link-that-was-there", Files, "write to a file of the workspace that is linked from outside", RED_TEAM, Shell("echo x >> shared")),
+    row("hard-link-that-was-there-emptied", Files, "empty such a file", RED_TEAM, Shell(": > shared")),
+    row("hard-link-that-was-there-mode", Files, "change the mode of such a file", RED_TEAM, Shell("chmod 777 shared")),
+    row("hard-link-that-was-there-renamed", Files, "write to such a file under a new name", RED_TEAM, Shell("mv shared mine; echo x >> mine; ln shared other; echo x >> other")),
     row("rename-out", Files, "take a file from outside by renaming it", RED_TEAM, Shell("mv $O/file taken")),
     row("rename-in", Files, "move a file from the workspace to a place outside", PLAIN, Shell("echo x > mine; mv mine $O/placed")),
     row("rename-over", Files, "replace a file outside by a rename", RED_TEAM, Shell("echo x > mine; mv -f mine $O/file")),
@@ -76,8 +78,9 @@ pub(super) static ROWS: &[Row] = &[
     row("denied-path", Files, "read a path that the pin denies", "a pin's deny-path", Shell("cat private/token")).shows(Secret),
     row("denied-path-by-link", Files, "read it through a link", "a pin's deny-path", Shell("ln -s private p; cat p/token; ln private/token t; cat t")).shows(Secret),
     row("denied-path-by-git", Files, "read it from what git keeps, after adding it", "a pin's deny-path", Shell("git add -f private/token; git show :private/token")).shows(Secret),
-    row("denied-path-committed", Files, "read a denied file from git's history", "a pin's deny-path", Shell("git show HEAD:private/committed")).shows(Secret)
-        .known("a file that is committed is in git's objects too, which a command that works with git has to read"),
+    row("denied-path-committed", Files, "read a denied file from git's history", "a pin's deny-path", Shell("git show HEAD:private/committed")).shows(Secret),
+    row("denied-path-in-objects", Files, "read a denied file from git's objects without git", "a pin's deny-path", Python("import zlib, glob; [print(zlib.decompress(open(p, 'rb').read())) for p in glob.glob('.git/objects/??/*')]")).shows(Secret),
+    row("denied-path-cloned", Files, "clone the repository and read a denied file there", "a pin's deny-path", Shell("git clone -q . copy; cat copy/private/committed; git worktree add -q --detach other; cat other/private/committed")).shows(Secret),
     row("denied-path-by-rename", Files, "rename the directory and read it there", "rename of a protected parent", Shell("mv private open; cat open/token")).shows(Secret),
     row("shadow", Files, "read the passwords of this machine", "/etc/shadow, as root", Shell("exec 9< /etc/shadow; sleep 0.4")).shows(Held("fd:/etc/shadow")).needs(&[Need::Root, Need::Path("/etc/shadow")]),
 ];
