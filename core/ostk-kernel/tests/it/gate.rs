@@ -238,6 +238,7 @@ fn every_call_of_the_table_has_code() {
         "process.interact": { "alias": "p", "action": "read_tail" }, "process.learn": { "command": "true" }, "process.start": { "alias": "p", "command": "true" },
         "trust.revoke": { "key": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg" }, "trust.rotate": { "old": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "new": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "signature": "00" },
         "trust.sign": { "key": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "by": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "signature": "00" },
+        "quarantine.restore": { "item": "w/1" }, "quarantine.took": { "item": "w/1", "path": "a", "what": "hook" },
         "search": { "pattern": "x" }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },
     });
     let mut host = Host::new();
