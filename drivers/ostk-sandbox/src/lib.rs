@@ -26,6 +26,7 @@ mod error;
 mod filter;
 mod guarantee;
 mod handover;
+mod hold;
 mod init;
 mod launch;
 mod mounted;

@@ -345,6 +345,30 @@ impl Process {
         self.stop(Stop::Terminate);
     }
 
+    /// Stops every process of the command, also those in groups and sessions of their own; its wall-clock limit waits.
+    /// Returns at once. A command that is to end meanwhile ends.
+    pub fn hold(&self) {
+        self.set_hold(true);
+    }
+
+    /// Lets it go on after [`Process::hold`].
+    pub fn resume(&self) {
+        self.set_hold(false);
+    }
+
+    fn set_hold(&self, hold: bool) {
+        let mut state = self.shared.lock();
+        state.hold = hold;
+        state.was_held |= hold;
+        drop(state);
+        self.shared.wake();
+    }
+
+    /// Whether it has been held at some time: its limits count from later then.
+    pub fn was_held(&self) -> bool {
+        self.shared.lock().was_held
+    }
+
     /// SIGKILL to its process group. Returns at once; see [`Process::wait`].
     pub fn kill(&self) {
         self.stop(Stop::Kill);

@@ -44,6 +44,10 @@ pub(crate) struct State {
     /// The size that the terminal is to have.
     pub(crate) resize: Option<WindowSize>,
     pub(crate) stop: Option<Stop>,
+    /// It shall not run for now.
+    pub(crate) hold: bool,
+    /// It has been held, so that its end can come later than its limits say.
+    pub(crate) was_held: bool,
     /// Set once, last of all; the error is the id of a process that did not vanish.
     pub(crate) end: Option<Result<End, i32>>,
 }
@@ -60,6 +64,8 @@ impl Shared {
             read: spec.output_waits.then_some([0, 0]),
             resize: None,
             stop: None,
+            hold: false,
+            was_held: false,
             end: None,
         };
         let wake = wake.map_err(|errno| SandboxError::io("create an eventfd")(errno.into()))?;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Limits, Observed, Refused, SandboxError, Stream,
     connect::Connects,
+    hold,
     launch::{self, Started},
     notify,
     observe::Observer,
@@ -31,6 +32,8 @@ use crate::{
 /// How long output is read after the command has ended: what it wrote is in the pipe already, and a descendant that
 /// left the process group may hold the pipe open for ever.
 const DRAIN: Duration = Duration::from_millis(250);
+/// How long a held command is left alone at most, before its supervisor looks again.
+const HELD_POLL: Duration = Duration::from_secs(3_600);
 /// How long a process may take to vanish after SIGKILL.
 const VANISH: Duration = Duration::from_secs(10);
 /// Bytes per read; one read per stream and turn, so that a busy stream starves nothing.
@@ -127,6 +130,8 @@ pub(crate) struct Supervisor<'a> {
     started: Instant,
     stage: Stage,
     timed_out: bool,
+    /// Since when it is held.
+    held: Option<Instant>,
 }
 
 /// What `poll` found.
@@ -174,6 +179,7 @@ impl<'a> Supervisor<'a> {
             started,
             stage: Stage::Running { until: later(started, limits.wall) },
             timed_out: false,
+            held: None,
         })
     }
 
@@ -217,6 +223,8 @@ impl<'a> Supervisor<'a> {
         let mut fds: Vec<_> =
             slots.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let left = self.stage.until().saturating_duration_since(Instant::now());
+        // The clock of a held command stands still: only a caller or its end moves it on.
+        let left = if self.held.is_some() { HELD_POLL } else { left };
         let patience = self.after.connects.as_ref().and_then(Connects::patience);
         let left = patience.map_or(left, |patience| left.min(patience));
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
@@ -313,7 +321,8 @@ impl<'a> Supervisor<'a> {
                 None => return Some(Err(raw(self.command.pid))),
             };
         }
-        let over = now >= self.stage.until();
+        self.hold_or_resume(now);
+        let over = now >= self.stage.until() && self.held.is_none();
         match (self.stage, &self.init) {
             (Stage::Draining { .. }, Some(init)) => return over.then_some(Err(raw(init.pid))),
             (Stage::Draining { exit, .. }, None) if over || self.is_drained() => {
@@ -346,6 +355,29 @@ impl<'a> Supervisor<'a> {
             (Some(Stop::Kill), _) => self.kill(now),
             (Some(Stop::Terminate), Stage::Running { .. }) => self.terminate(now),
             (Some(Stop::HangUp), Stage::Running { .. }) => self.hang_up(now),
+            _ => {}
+        }
+    }
+
+    /// Stops or continues the command, if that was asked for. Whoever is to end is held no more.
+    fn hold_or_resume(&mut self, now: Instant) {
+        let (hold, stop) = {
+            let state = self.shared.lock();
+            (state.hold, state.stop)
+        };
+        let init = self.init.as_ref().map(|init| init.pid);
+        match (&mut self.stage, self.held) {
+            (Stage::Running { .. }, None) if hold && stop.is_none() => {
+                hold::stop(self.command.pid, init);
+                self.held = Some(now);
+            }
+            (stage, Some(since)) if !hold || stop.is_some() || !matches!(stage, Stage::Running { .. }) => {
+                if let Stage::Running { until } = stage {
+                    *until += now - since;
+                }
+                self.held = None;
+                hold::resume(self.command.pid, init);
+            }
             _ => {}
         }
     }

@@ -172,3 +172,42 @@ fn many_commands_at_the_same_time_all_end_as_they_should() {
         }
     });
 }
+
+#[test]
+fn a_held_command_and_all_that_it_started_stand_still_and_its_time_does_not_run_out() {
+    let yard = Yard::new();
+    // One child in its own session, one in the background of the shell: each adds a byte to its file, again and again.
+    let script = "tick() { while :; do printf x >> $1; sleep 0.01; done; }
+        setsid sh -c 'while :; do printf x >> far; sleep 0.01; done' & tick near & tick here";
+    let mut spec = yard.shell(script);
+    spec.limits.wall = Duration::from_secs(2);
+    let process = start(&spec).unwrap();
+    let size = |name: &str| fs::metadata(yard.workspace.join(name)).map_or(0, |meta| meta.len());
+    let sizes = || ["far", "near", "here"].map(size);
+    eventually(|| sizes().iter().all(|size| *size > 0));
+    process.hold();
+    eventually(|| {
+        let before = sizes();
+        std::thread::sleep(Duration::from_millis(60));
+        before == sizes()
+    });
+    let before = sizes();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(sizes(), before, "nothing runs");
+    assert!(process.try_wait().unwrap().is_none(), "and its limit of two seconds waits");
+    process.resume();
+    eventually(|| sizes().iter().zip(&before).all(|(now, before)| now > before));
+    process.hold();
+    process.kill();
+    let end = process.wait(Duration::from_secs(30)).unwrap().expect("who is held can be killed");
+    assert_eq!(end.exit, Exit::Signal(9));
+}
+
+/// Waits until this holds, at most as long as anything takes here.
+fn eventually(holds: impl Fn() -> bool) {
+    let until = std::time::Instant::now() + LONG;
+    while !holds() {
+        assert!(std::time::Instant::now() < until, "it never came to hold");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
