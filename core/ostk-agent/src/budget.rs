@@ -63,6 +63,18 @@ pub(crate) fn nearly_exhausted(limits: &Limits, spent: Spent, started: Timestamp
         || near(wall_clock_ms(limits), now.millis_since(started))
 }
 
+/// Percent spent of the limit that is nearest to its end, at most 100.
+pub(crate) fn spent_pct(limits: &Limits, spent: Spent, started: Timestamp, now: Timestamp) -> Option<u64> {
+    let percent = |limit: Option<u64>, value: u64| Some(value.saturating_mul(100) / limit?.max(1));
+    let each = [
+        percent(limits.turns, spent.turns),
+        percent(limits.tokens, spent.tokens),
+        percent(limits.budget_micro_usd, spent.micro_usd),
+        percent(wall_clock_ms(limits), now.millis_since(started)),
+    ];
+    each.into_iter().flatten().max().map(|percent| percent.min(100))
+}
+
 fn wall_clock_ms(limits: &Limits) -> Option<u64> {
     limits.wall_clock_s.map(|seconds| seconds.saturating_mul(1_000))
 }

@@ -197,9 +197,7 @@ impl AgentState {
 
     /// Thresholds of the reference: aging at 70 % of what may be used of the window, dying at 90 %.
     fn age(&mut self) {
-        let usable = self.config.limits.context_pct.map_or(100, |percent| percent.min(100));
-        let window = self.config.context_window.saturating_mul(usable).max(1);
-        let now = match self.estimate.tokens.saturating_mul(100 * 100) / window {
+        let now = match self.context_pct() {
             90.. => Lifecycle::Dying,
             70.. => Lifecycle::Aging,
             _ => Lifecycle::Healthy,
@@ -326,6 +324,18 @@ impl AgentState {
     /// What it has spent.
     pub const fn spent(&self) -> Spent {
         self.spent
+    }
+
+    /// Percent of its context that the last turn filled.
+    pub fn context_pct(&self) -> u64 {
+        let usable = self.config.limits.context_pct.map_or(100, |percent| percent.min(100));
+        let window = self.config.context_window.saturating_mul(usable).max(1);
+        self.estimate.tokens.saturating_mul(100 * 100) / window
+    }
+
+    /// Percent of the limit that is nearest to its end; `None` without limits.
+    pub fn budget_pct(&self, now: Timestamp) -> Option<u64> {
+        budget::spent_pct(&self.config.limits, self.spent, self.started, now)
     }
 
     /// How full its context is.

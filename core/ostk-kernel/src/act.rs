@@ -56,6 +56,24 @@ pub enum Act {
         /// The operation.
         id: OpId,
     },
+    /// Stop, continue or ask to end what runs under this operation, with all its processes.
+    Signal {
+        /// The operation.
+        id: OpId,
+        /// Which.
+        signal: ProcessSignal,
+    },
+}
+
+/// What is done to the processes of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessSignal {
+    /// They do not run, and their deadline waits, until they are continued.
+    Stop,
+    /// They run on.
+    Continue,
+    /// They are asked to end, and killed if they do not.
+    Terminate,
 }
 
 /// What somebody waits for when a record is appended.
@@ -137,7 +155,7 @@ pub enum Op {
     Interact {
         /// Its alias.
         alias: String,
-        /// `read_tail`, `write`, `wait_for`, `kill`.
+        /// `read_tail`, `write`, `wait_for`, `kill`, and for the kernel itself `stop` and `continue`.
         action: String,
         /// Text for `write` and `wait_for`.
         input: Option<String>,

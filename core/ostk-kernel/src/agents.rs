@@ -15,9 +15,8 @@ use ostk_policy::Resource;
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Act, Op, OpId, Outcome},
+    act::{Op, OpId, Outcome},
     call::{Call, CallError, Caller, Code},
-    event::Event,
     kernel::{Job, Kernel, ReplyTo, Stage, Target},
     limits,
     shell::blob,
@@ -31,8 +30,6 @@ use crate::{
 const MODEL_DEADLINE_MS: u64 = 600_000;
 /// Deadline of one tool call; a command may ask for less.
 const TOOL_DEADLINE_MS: u64 = 3_700_000;
-/// How long a background process may take to die.
-const KILL_MS: u64 = 10_000;
 /// Longest wait for an agent's end.
 const MAX_WAIT_MS: u64 = 24 * 3_600_000;
 
@@ -40,8 +37,6 @@ const MAX_WAIT_MS: u64 = 24 * 3_600_000;
 const MAX_TOOLS: usize = 128;
 /// Longest identifier of a tool call that is kept as the vendor gave it.
 const MAX_TOOL_ID: usize = 128;
-/// Signals and what they do is in [`Kernel::signal`].
-const SIGNALS: [&str; 5] = ["SIGSTOP", "SIGCONT", "SIGTERM", "SIGCANCEL", "SIGKILL"];
 
 /// What is in flight for an agent.
 #[derive(Debug, Default)]
@@ -56,17 +51,29 @@ pub(crate) struct Live {
     tools: BTreeSet<String>,
 }
 
+impl Live {
+    /// Forgets the model call under way; returns its operation.
+    pub(crate) fn abandon(&mut self) -> Option<OpId> {
+        self.calling.take().map(|(_, op)| op)
+    }
+}
+
 impl Kernel {
     pub(crate) fn start_agent_call(&mut self, mut job: Job) {
         let target = job.text("lineage").or_else(|| job.text("name")).unwrap_or_default().to_owned();
         let (verb, class) = (job.syscall.name, job.syscall.class);
+        if verb == "agent.signal" && !self.may_signal(&job.caller, &target) {
+            let rule = "signals go to oneself and to those one has started";
+            let (error, after) = self.refuse_by(&job.caller, verb, class, Resource::Agent(target), rule);
+            return self.finish(job, Err(error), after);
+        }
         if let Err(turned) = self.pass(&mut job, verb, class, Resource::Agent(target.clone())) {
             return self.turn(job, turned);
         }
         match job.syscall.name {
             "agent.spawn" => self.start_spawn(job),
             "agent.signal" => {
-                let result = self.signal(&job, &target, job.text("signal").unwrap_or_default());
+                let result = self.signal(&job, &target);
                 let after = Some(self.state.next_seq);
                 self.finish(job, result, after);
             }
@@ -74,21 +81,12 @@ impl Kernel {
         }
     }
 
-    /// Ends the background processes of a lineage.
-    pub(crate) fn kill_processes(&mut self, lineage: &str) {
-        let own = self.state.processes.iter().filter(|(_, (owner, _))| owner == lineage);
-        for alias in own.map(|(alias, _)| alias.clone()).collect::<Vec<_>>() {
-            let (action, timeout_ms) = ("kill".to_owned(), KILL_MS);
-            let op = Op::Interact { alias: alias.clone(), action, input: None, lines: 0, timeout_ms };
-            self.run(op, Target::Killed { alias }, None);
-        }
-    }
-
     /// Asks an agent what it needs and sees to it.
     pub(crate) fn drive(&mut self, lineage: &str) {
-        let state = self.state.lineages.get(lineage).map(|known| known.state);
-        if state != Some(LineageState::Running) {
-            return;
+        match self.state.lineages.get(lineage).map(|known| known.state) {
+            Some(LineageState::Running) if self.state.panic.is_none() => {}
+            Some(LineageState::Exiting) => return self.end_if_idle(lineage),
+            _ => return,
         }
         let Some(agent) = self.state.agents.get(lineage) else { return };
         let next = agent.next(self.now);
@@ -262,7 +260,7 @@ impl Kernel {
         self.drive(lineage);
     }
 
-    fn end_agent(&mut self, lineage: &str, outcome: Ending) {
+    pub(crate) fn end_agent(&mut self, lineage: &str, outcome: Ending) {
         if self.state.agents.get(lineage).is_some_and(AgentState::is_finished) {
             return;
         }
@@ -281,63 +279,6 @@ impl Kernel {
 
     fn generation_of(&self, lineage: &str) -> u64 {
         self.state.lineages.get(lineage).map_or(0, |known| known.generation)
-    }
-
-    fn signal(&mut self, job: &Job, lineage: &str, signal: &str) -> Result<Value, CallError> {
-        let state =
-            self.state.lineages.get(lineage).map(|known| known.state).ok_or_else(|| no_lineage(lineage))?;
-        if !SIGNALS.contains(&signal) {
-            return Err(CallError::new(Code::Usage, format!("no signal is called {signal:?}"))
-                .hint(format!("one of: {}", SIGNALS.join(", "))));
-        }
-        if state == LineageState::Exited {
-            return Err(CallError::new(Code::NotFound, format!("{lineage} has ended")).hint("ostk ps"));
-        }
-        let (name, key) = (lineage.to_owned(), job.key.clone());
-        self.record(&job.caller, &Event::AgentSignalled { lineage: name, signal: signal.to_owned(), key });
-        match signal {
-            "SIGSTOP" => {}
-            "SIGCONT" => {
-                self.release_held();
-                self.drive(lineage);
-            }
-            _ => self.terminate(lineage, signal),
-        }
-        Ok(json!({ "lineage": lineage, "signal": signal }))
-    }
-
-    fn terminate(&mut self, lineage: &str, signal: &str) {
-        if let Some((_, op)) = self.agents.get(lineage).and_then(|live| live.calling) {
-            self.acts.push(Act::Abort { id: op });
-            self.ops.remove(&op);
-        }
-        // Calls without an effect so far have none any more.
-        let waiting = |job: &Job| {
-            job.may_expire()
-                && job.caller.lineage() == lineage
-                && matches!(job.caller, Caller::Agent(_) | Caller::World(_))
-        };
-        let running = self.ops.iter().filter_map(|(op, target)| match target {
-            Target::Job(job) => Some((*op, *job)),
-            _ => None,
-        });
-        let shells: Vec<OpId> = running
-            .filter(|(_, job)| self.jobs.get(job).is_some_and(|job| job.is_shell_of(lineage)))
-            .map(|(op, _)| op)
-            .collect();
-        // A killed command still reports its end, which settles its files and its receipt.
-        self.acts.extend(shells.into_iter().map(|id| Act::Abort { id }));
-        if self.state.agents.contains_key(lineage) {
-            self.end_agent(lineage, Ending::Cancelled { reason: signal.to_owned() });
-        } else {
-            self.record(&Caller::Kernel, &Event::SessionEnded { lineage: lineage.to_owned() });
-            self.answer_waiters(lineage);
-        }
-        self.forget_told(lineage);
-        self.kill_processes(lineage);
-        self.cancel(waiting, |job| {
-            CallError::new(Code::Stopped, format!("{} was ended by {signal}", job.caller.lineage()))
-        });
     }
 
     fn wait_for_end(&mut self, mut job: Job, lineage: String) {
@@ -386,6 +327,8 @@ impl Kernel {
         row["tokens"] = json!(spent.tokens);
         row["usd"] = json!(spent.micro_usd as f64 / 1e6);
         row["outcome"] = json!(agent.outcome());
+        row["context_pct"] = json!(agent.context_pct());
+        row["budget_pct"] = json!(agent.budget_pct(self.now));
         let live = self.agents.get(lineage);
         row["doing"] = json!(match live {
             _ if agent.is_finished() => "",

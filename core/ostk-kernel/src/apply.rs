@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use crate::{
     approvals::{Answer, Approval, MAX_APPROVALS},
     event::{Change, Event, FileImage},
-    labels::{MAX_LABELS, NETWORK},
+    labels::{DISTRUSTED, MAX_LABELS, NETWORK},
+    lineages::Resolution,
+    panic::Panic,
+    signals::{self, Consequence, SignalEffect, Signals, Waiting, consequence},
     state::{
         Conflict, FileEntry, Keyed, Lineage, LineageKind, LineageState, Lock, OpenShell, OpenWrite, Read,
         State, Version, name_of,
@@ -218,7 +221,7 @@ impl State {
     fn apply_life(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
         match event {
             Event::AnchorStarted { .. } => {
-                self.forget_clients();
+                self.orphan();
                 if !std::mem::take(&mut self.stopped) {
                     self.doubt_beliefs();
                 }
@@ -227,15 +230,18 @@ impl State {
             Event::PolicyLoaded { fingerprint, documents_blob } => {
                 self.policy = Some((fingerprint, documents_blob));
             }
-            Event::SessionStarted { lineage, kind, pin, mode, task, client, key } => {
+            Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, key } => {
                 let generation = self.session(at.seq, &lineage, kind, pin.clone(), client);
                 if let Some(known) = self.lineages.get_mut(&lineage) {
-                    (known.mode, known.task) = (mode, task);
+                    (known.mode, known.task, known.revival) = (mode, task, revival);
+                    known.started = at.ts;
+                    let starter = at.actor.strip_prefix("agent:").or_else(|| at.actor.strip_prefix("world:"));
+                    known.parent = starter.filter(|starter| *starter != lineage).map(str::to_owned);
                 }
                 let facts = || json!({ "lineage": lineage, "generation": generation, "pin": pin });
                 self.remember(key, at.seq, "call", true, facts);
             }
-            Event::SessionEnded { lineage } => self.set_state(&lineage, LineageState::Exited),
+            Event::SessionEnded { lineage } => self.set_state(&lineage, LineageState::Exited)?,
             Event::GateDenied { .. } => {
                 self.counts.denied += 1;
                 if let Some(lineage) = self.lineages.get_mut(name_of(at.actor)) {
@@ -243,15 +249,19 @@ impl State {
                 }
             }
             Event::AgentStep { lineage, step } => self.agent_step(at, lineage, &step)?,
-            Event::AgentSignalled { lineage, signal, key } => {
-                match signal.as_str() {
-                    "SIGSTOP" => self.set_state(&lineage, LineageState::Stopped),
-                    "SIGCONT" => self.set_state(&lineage, LineageState::Running),
-                    _ => {}
-                }
-                let facts = || json!({ "lineage": lineage, "signal": signal });
-                self.remember(key, at.seq, "call", true, facts);
+            Event::KernelPanicked { reason, key } => {
+                self.panic = Some(Panic { seq: at.seq, by: at.actor.to_owned(), reason });
+                self.remember(key, at.seq, "call", true, || json!({ "panic": at.seq }));
             }
+            Event::KernelResumed { key } => {
+                self.panic = None;
+                self.remember(key, at.seq, "call", true, || json!({ "panic": null }));
+            }
+            Event::AgentSignalled { .. }
+            | Event::SignalDelivered { .. }
+            | Event::SignalMasked { .. }
+            | Event::SignalTaken { .. }
+            | Event::LineageResolved { .. } => self.apply_signal(at, event)?,
             _ => {}
         }
         Ok(())
@@ -331,12 +341,112 @@ impl State {
         }
     }
 
-    fn forget_clients(&mut self) {
+    /// The daemon that everybody ran in is gone: clients have to come back, native agents are orphans.
+    fn orphan(&mut self) {
         for lineage in self.lineages.values_mut() {
-            if lineage.kind == LineageKind::Client && lineage.state == LineageState::Running {
-                lineage.state = LineageState::Exited;
+            match (lineage.kind, lineage.state) {
+                (
+                    LineageKind::Client,
+                    LineageState::Running | LineageState::Frozen | LineageState::Exiting,
+                ) => {
+                    lineage.state = LineageState::Exited;
+                    lineage.signals.exiting = None;
+                }
+                (
+                    LineageKind::Native,
+                    LineageState::Running | LineageState::Stopped | LineageState::Frozen,
+                ) => {
+                    lineage.orphaned_from = Some(lineage.state);
+                    lineage.state = LineageState::Orphaned;
+                }
+                _ => {}
             }
         }
+    }
+
+    /// Signals and what follows from them.
+    fn apply_signal(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
+        match event {
+            Event::AgentSignalled { lineage, signal, text_blob, key } => {
+                let from = at.actor.to_owned();
+                self.take_signal(
+                    &lineage,
+                    Waiting { seq: at.seq, signal: signal.clone(), from, text_blob },
+                    at.ts,
+                )?;
+                let facts = || json!({ "lineage": lineage, "signal": signal });
+                self.remember(key, at.seq, "call", true, facts);
+            }
+            Event::SignalDelivered { lineage, seq } => {
+                let known = self.lineages.get_mut(&lineage).ok_or("a signal to nobody")?;
+                let queued = &mut known.signals.queued;
+                let place = queued.iter().position(|waiting| waiting.seq == seq);
+                let waiting =
+                    place.and_then(|place| queued.remove(place)).ok_or("a signal that did not wait")?;
+                self.take_signal(&lineage, waiting, at.ts)?;
+            }
+            Event::SignalMasked { lineage, dispositions, key } => {
+                self.remember(
+                    key,
+                    at.seq,
+                    "call",
+                    true,
+                    || json!({ "lineage": lineage, "dispositions": dispositions }),
+                );
+                if let Some(known) = self.lineages.get_mut(&lineage) {
+                    known.signals.dispositions = dispositions;
+                }
+            }
+            Event::SignalTaken { lineage } => {
+                if let Some(known) = self.lineages.get_mut(&lineage) {
+                    known.signals.told.clear();
+                }
+            }
+            Event::LineageResolved { lineage, resolution, key } => {
+                let was = self.lineages.get_mut(&lineage).and_then(|known| known.orphaned_from.take());
+                let next = match resolution {
+                    Resolution::Revived => was.ok_or("nobody who was orphaned")?,
+                    // Its last step follows.
+                    Resolution::Reaped => LineageState::Exiting,
+                };
+                self.set_state(&lineage, next)?;
+                self.remember(key, at.seq, "call", true, || json!({ "lineage": lineage, "state": next }));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a signal changes of its target.
+    fn take_signal(&mut self, lineage: &str, waiting: Waiting, ts: Timestamp) -> Result<(), String> {
+        let signal = signals::lookup(&waiting.signal).ok_or("a signal that there is not")?;
+        let known = self.lineages.get_mut(lineage).ok_or("a signal to nobody")?;
+        let disposition = known.signals.disposition(signal);
+        let next = match (consequence(signal, known.state, disposition), signal.effect) {
+            (Consequence::Queued, _) => {
+                known.signals.queued.push_back(waiting);
+                None
+            }
+            (Consequence::Told, _) => {
+                if known.kind != LineageKind::Native {
+                    known.signals.told.push_back(waiting);
+                }
+                None
+            }
+            (Consequence::Done, SignalEffect::Stop) => Some(LineageState::Stopped),
+            (Consequence::Done, SignalEffect::Continue | SignalEffect::Resume) => Some(LineageState::Running),
+            (Consequence::Done, SignalEffect::Freeze) => Some(LineageState::Frozen),
+            (Consequence::Done, SignalEffect::Exit) => {
+                known.signals.exiting = Some((ts, signal.name.to_owned()));
+                Some(LineageState::Exiting)
+            }
+            _ => None,
+        };
+        // Whoever keeps such a signal from itself is not believed as before.
+        if signal.name == "SIGTRUST" && disposition.is_some() {
+            known.labels.insert(DISTRUSTED.to_owned());
+        }
+        next.map_or(Ok(()), |next| self.set_state(lineage, next))
     }
 
     /// A crash may have taken the records of the last reads, which nobody waited for, and left what a client had seen
@@ -370,11 +480,17 @@ impl State {
             writes: 0,
             denied: 0,
             since: seq,
+            started: Timestamp::default(),
+            parent: None,
+            revival: None,
+            orphaned_from: None,
+            signals: Signals::default(),
         });
         lineage.kind = kind;
         lineage.generation += 1;
         if lineage.state == LineageState::Exited {
             lineage.state = LineageState::Running;
+            lineage.signals = Signals::default();
         }
         lineage.pin = pin;
         lineage.client = client;
@@ -385,7 +501,7 @@ impl State {
         let agent = self.agents.entry(name.clone()).or_default();
         agent.apply(at.seq, at.ts, step).map_err(|error| error.to_string())?;
         if agent.is_finished() {
-            self.set_state(&name, LineageState::Exited);
+            self.set_state(&name, LineageState::Exited)?;
         }
         // A fresh context has seen no file.
         if matches!(step, AgentEvent::Spawned { .. } | AgentEvent::HandedOff { .. })
@@ -396,13 +512,21 @@ impl State {
         Ok(())
     }
 
-    fn set_state(&mut self, name: &str, state: LineageState) {
+    fn set_state(&mut self, name: &str, state: LineageState) -> Result<(), String> {
         if let Some(lineage) = self.lineages.get_mut(name) {
+            if !lineage.state.may_become(state) {
+                return Err(format!("{name} cannot become {} after {}", state.word(), lineage.state.word()));
+            }
             lineage.state = state;
+            if state == LineageState::Exited {
+                (lineage.signals.exiting, lineage.orphaned_from) = (None, None);
+                lineage.signals.queued.clear();
+            }
         }
         if state == LineageState::Exited {
             self.locks.retain(|_, lock| lock.holder != name);
         }
+        Ok(())
     }
 
     /// The first sight of a file makes generation 1.

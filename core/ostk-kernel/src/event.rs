@@ -11,7 +11,12 @@ use ostk_policy::{Mode, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{approvals::Scope, state::LineageKind};
+use crate::{
+    approvals::Scope,
+    lineages::{Resolution, Revival},
+    signals::Disposition,
+    state::LineageKind,
+};
 
 /// The bytes and the mode of a file at one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +114,9 @@ pub enum Event {
         /// What the client calls itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client: Option<String>,
+        /// What becomes of it when the daemon that it ran in is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revival: Option<Revival>,
         /// Idempotency key of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
@@ -518,6 +526,61 @@ pub enum Event {
         lineage: String,
         /// The signal's name.
         signal: String,
+        /// The sender's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text_blob: Option<Hash>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A signal that had waited was delivered.
+    #[serde(rename = "signal.delivered")]
+    SignalDelivered {
+        /// The process.
+        lineage: String,
+        /// The record of the signal.
+        seq: u64,
+    },
+    /// A process says what it does with signals.
+    #[serde(rename = "signal.masked")]
+    SignalMasked {
+        /// The process.
+        lineage: String,
+        /// Every signal that does not do what it does by itself.
+        dispositions: BTreeMap<String, Disposition>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A client took the signals that it handles.
+    #[serde(rename = "signal.taken")]
+    SignalTaken {
+        /// The client.
+        lineage: String,
+    },
+    /// A process that a restart had orphaned goes on, or does not.
+    #[serde(rename = "lineage.resolved")]
+    LineageResolved {
+        /// The process.
+        lineage: String,
+        /// Which.
+        resolution: Resolution,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A person stopped everything.
+    #[serde(rename = "kernel.panicked")]
+    KernelPanicked {
+        /// Why.
+        reason: String,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A person let everything go on.
+    #[serde(rename = "kernel.resumed")]
+    KernelResumed {
         /// Idempotency key of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,

@@ -113,6 +113,23 @@ impl Kernel {
         }
     }
 
+    /// Refuses what no document could allow.
+    pub(crate) fn refuse_by(
+        &mut self,
+        caller: &Caller,
+        verb: &str,
+        class: Class,
+        resource: Resource,
+        rule: &str,
+    ) -> (CallError, Option<u64>) {
+        let request = Box::new(self.request(caller, verb, class, resource));
+        let (effect, reason) = ("boundary".to_owned(), rule.to_owned());
+        let rules = vec![format!("kernel: {rule}")];
+        let seq = self.record(caller, &Event::GateDenied { request, effect, rules, reason });
+        let error = CallError::new(Code::Denied, rule).data(json!({ "seq": seq })).hint("ask the operator");
+        (error, Some(seq + 1))
+    }
+
     fn refuse(&mut self, caller: &Caller, request: Request, verdict: &Verdict) -> (CallError, Option<u64>) {
         let rules: Vec<String> = verdict.rules.iter().map(ToString::to_string).collect();
         let mut message = verdict.reason.clone();

@@ -4,7 +4,7 @@
 //! look at the files, append the intent, place the files, append the receipt, reply. The stages of one family of calls
 //! live in a module of their own (`files`, `shell`, `agents`, `work`); this one owns the walk and the bookkeeping.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ostk_agent::AgentEvent;
 use ostk_log::{Hash, Timestamp};
@@ -75,6 +75,10 @@ pub(crate) enum Target {
     Scan,
     /// Texts of messages are loaded.
     Nudges,
+    /// Nobody asks how it ended.
+    Unwatched,
+    /// Documents are read again because of a signal.
+    Reload,
     /// A background process is being killed.
     Killed {
         alias: String,
@@ -125,6 +129,8 @@ pub(crate) enum Stage {
     Documents,
     /// Waits for the answer to this question.
     Asking(u64),
+    /// Waits for a signal that its caller handles.
+    Signal,
     /// Loads what the result of the call with this key needs.
     Repeat(String),
 }
@@ -213,9 +219,7 @@ impl Kernel {
         self.report_lost_shells();
         self.redo_open_writes();
         self.load_nudges();
-        for lineage in self.state.agents.keys().cloned().collect::<Vec<_>>() {
-            self.drive(&lineage);
-        }
+        self.revive_orphans();
         self.take_acts()
     }
 
@@ -251,6 +255,11 @@ impl Kernel {
                 }
             }
             Some(Target::Nudges) => self.nudges_loaded(outcome),
+            Some(Target::Reload) => {
+                // What is wrong with them is in the log.
+                let _ = self.reload(outcome);
+            }
+            Some(Target::Unwatched) => {}
             Some(Target::Killed { alias }) => {
                 self.record(&Caller::Kernel, &Event::ProcessEnded { alias, outcome: "killed".to_owned() });
             }
@@ -274,14 +283,22 @@ impl Kernel {
     /// anything waits for a moment, the next one.
     pub fn tick(&mut self, now: Timestamp) -> (Vec<Act>, Option<Timestamp>) {
         self.clock(now);
-        let late = |job: &Job| job.deadline <= now && job.may_expire();
-        self.cancel(late, |job| match job.stage {
-            Stage::Asking(id) => still_waiting(id),
-            _ => CallError::new(Code::Deadline, format!("{} did not end by its deadline", job.syscall.name))
+        let open = self.jobs.values().chain(&self.held).filter(|job| job.deadline <= now && job.may_expire());
+        let late: BTreeSet<JobId> = open.filter(|job| !self.is_suspended(job)).map(|job| job.id).collect();
+        self.cancel(
+            |job| late.contains(&job.id),
+            |job| match job.stage {
+                Stage::Asking(id) => still_waiting(id),
+                _ => CallError::new(
+                    Code::Deadline,
+                    format!("{} did not end by its deadline", job.syscall.name),
+                )
                 .hint("nothing was changed by this call; repeat it with a longer timeout_ms"),
-        });
+            },
+        );
         self.expire_locks();
         self.expire_approvals();
+        self.end_overdue();
         self.drive_due();
         (self.take_acts(), self.next_deadline())
     }
@@ -298,12 +315,22 @@ impl Kernel {
         }
     }
 
+    /// Whether the clock of a call stands still: an agent's own, while it is held.
+    fn is_suspended(&self, job: &Job) -> bool {
+        let held = |name: &str| {
+            self.state.panic.is_some()
+                || self.state.lineages.get(name).is_some_and(|known| known.state.is_held())
+        };
+        matches!(job.reply_to, ReplyTo::Tool { .. }) && held(job.caller.lineage())
+    }
+
     fn next_deadline(&self) -> Option<Timestamp> {
         let jobs =
-            self.jobs.values().chain(&self.held).filter(|job| job.may_expire()).map(|job| job.deadline);
+            self.jobs.values().chain(&self.held).filter(|job| job.may_expire() && !self.is_suspended(job));
+        let jobs = jobs.map(|job| job.deadline);
         let agents = self.agents.values().filter_map(|live| live.wake_at);
         let locks = self.state.locks.values().map(|lock| lock.until);
-        jobs.chain(agents).chain(locks).chain(self.next_lapse()).min()
+        jobs.chain(agents).chain(locks).chain(self.next_lapse()).chain(self.next_kill()).min()
     }
 
     pub(crate) fn clock(&mut self, now: Timestamp) {
@@ -407,8 +434,19 @@ impl Kernel {
     pub(crate) fn admit(&mut self, job: Job) {
         let state = self.state.lineages.get(job.caller.lineage()).map(|lineage| lineage.state);
         match (&job.caller, state) {
-            (Caller::Agent(_) | Caller::World(_), Some(LineageState::Stopped)) => self.held.push_back(job),
-            (Caller::Agent(_) | Caller::World(_), Some(LineageState::Exited)) => {
+            (Caller::Agent(_) | Caller::World(_), _)
+                if self.state.panic.is_some() && !is_needed_to_end(&job) =>
+            {
+                self.held.push_back(job);
+            }
+            (Caller::Agent(_) | Caller::World(_), Some(state))
+                if state.is_held() && !is_needed_to_end(&job) =>
+            {
+                self.held.push_back(job);
+            }
+            (Caller::Agent(_) | Caller::World(_), Some(LineageState::Exited | LineageState::Exiting))
+                if !is_needed_to_end(&job) =>
+            {
                 let error = CallError::new(Code::Stopped, format!("{} has ended", job.caller.lineage()))
                     .hint("start a session: session.start");
                 self.finish(job, Err(error), None);
@@ -420,8 +458,8 @@ impl Kernel {
                     _ => LineageKind::Client,
                 };
                 let lineage = name.clone();
-                let (pin, mode, task, client, key) = (None, None, None, None, None);
-                let event = Event::SessionStarted { lineage, kind, pin, mode, task, client, key };
+                let (pin, mode, task, client, revival, key) = (None, None, None, None, None, None);
+                let event = Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, key };
                 let caller = job.caller.clone();
                 self.record_with(&caller, &event, Vec::new(), Awaited::Nothing);
                 self.start(job);
@@ -472,7 +510,7 @@ impl Kernel {
                 let after = Some(self.state.next_seq);
                 self.finish(job, result, after);
             }
-            Stage::New | Stage::Json | Stage::Agent(_) | Stage::Asking(_) => match outcome {
+            Stage::New | Stage::Json | Stage::Agent(_) | Stage::Asking(_) | Stage::Signal => match outcome {
                 Outcome::Json(result) => self.finish_op(job, result),
                 Outcome::Listed(Ok(entries)) => {
                     self.finish(job, Ok(json!({ "entries": entries })), None);
@@ -489,24 +527,28 @@ impl Kernel {
     }
 
     fn resume_documents(&mut self, job: Job, outcome: Outcome) {
+        let result = self.reload(outcome);
+        let after = Some(self.state.next_seq);
+        self.finish(job, result, after);
+    }
+
+    /// Takes documents that were read from disk as the policy from here on.
+    fn reload(&mut self, outcome: Outcome) -> Result<Value, CallError> {
         let Outcome::Documents(documents) = outcome else {
-            return self.finish(job, Err(CallError::new(Code::Failed, "bug: no documents came back")), None);
+            return Err(CallError::new(Code::Failed, "bug: no documents came back"));
         };
         match self.gate.reload(&documents) {
             Ok(()) => {
                 self.record_policy(&documents);
-                let result = json!({ "fingerprint": self.gate.fingerprint() });
-                let after = Some(self.state.next_seq);
-                self.finish(job, Ok(result), after);
+                Ok(json!({ "fingerprint": self.gate.fingerprint() }))
             }
             Err(errors) => {
                 let problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 let message = problems.join("\n");
                 self.record(&Caller::Kernel, &Event::PolicyRejected { problems });
-                let error = CallError::new(Code::Usage, message).hint(
+                Err(CallError::new(Code::Usage, message).hint(
                     "the old policy stays in force for readers; writes are refused until this is mended",
-                );
-                self.finish(job, Err(error), None);
+                ))
             }
         }
     }
@@ -514,6 +556,7 @@ impl Kernel {
     /// Ends a job: frees its paths, answers, and starts whoever waited behind it.
     pub(crate) fn finish(&mut self, job: Job, result: Result<Value, CallError>, after: impl Into<After>) {
         let heads = self.queues.leave(job.id, &job.paths);
+        let lineage = job.caller.lineage().to_owned();
         let silent = job.flag("silent");
         let repeatable = job.key.filter(|key| self.open_keys.contains_key(key));
         let kept = repeatable.map(|key| (key, result.clone()));
@@ -527,6 +570,7 @@ impl Kernel {
         for head in heads {
             self.wake(head);
         }
+        self.end_if_idle(&lineage);
     }
 
     /// Starts a queued job that heads all its queues.
@@ -575,10 +619,15 @@ impl Job {
     /// Whether a deadline may end the job: not once its effect has begun, which ends by itself.
     pub(crate) fn may_expire(&self) -> bool {
         match &self.stage {
-            Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) => true,
+            Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) | Stage::Signal => true,
             Stage::File(stage) => stage.may_expire(),
             Stage::Repeat(_) | Stage::Why => true,
             Stage::Json | Stage::Shell(_) | Stage::Documents => false,
         }
     }
+}
+
+/// The end of something that was begun before its caller was held: it is only noted.
+fn is_needed_to_end(job: &Job) -> bool {
+    matches!(job.syscall.name, "session.end" | "net.closed" | "model.relayed")
 }

@@ -24,6 +24,8 @@ const MAX_LABEL: usize = 64;
 pub(crate) const MAX_LABELS: usize = 64;
 /// The label of what came over a connection.
 pub(crate) const NETWORK: &str = "network";
+/// The label of whoever kept SIGTRUST from itself.
+pub(crate) const DISTRUSTED: &str = "distrusted";
 
 impl Kernel {
     /// The labels of the data in a call: its caller's and its file's.

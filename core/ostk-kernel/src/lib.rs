@@ -18,14 +18,17 @@ mod kernel;
 mod keys;
 mod labels;
 mod limits;
+mod lineages;
 mod log_view;
 mod messages;
 mod network;
 mod ops;
+mod panic;
 mod pins;
 mod quarantine;
 mod queue;
 mod shell;
+mod signals;
 mod spawn;
 mod state;
 mod table;
@@ -36,13 +39,19 @@ mod work;
 
 pub use act::{
     Act, After, Awaited, BlobBytes, Command, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed,
-    Seen, ShellEnd, Unresolved,
+    ProcessSignal, Seen, ShellEnd, Unresolved,
 };
 pub use approvals::{Answer, Approval, Scope};
 pub use call::{Call, CallError, CallId, Caller, Code};
 pub use event::{Change, Event, FileImage, Via};
 pub use gatekeeper::Readable;
 pub use kernel::{Config, Kernel};
+pub use lineages::{Resolution, Revival};
+pub use panic::Panic;
+pub use signals::{
+    Consequence, Disposition, SIGNALS, Signal, SignalEffect, Signals, Waiting, consequence,
+    describe as describe_signals, lookup as lookup_signal,
+};
 pub use spawn::not_carried_out;
 pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,

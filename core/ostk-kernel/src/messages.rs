@@ -68,7 +68,7 @@ impl Kernel {
 
     /// Loads the texts of what still waits.
     pub(crate) fn load_nudges(&mut self) {
-        let waiting: BTreeSet<Hash> = self.state.nudges.values().flatten().map(|(_, blob)| *blob).collect();
+        let waiting = self.waiting_texts();
         if !waiting.is_empty() {
             let blobs = waiting.into_iter().collect();
             self.run(Op::Observe { paths: Vec::new(), blobs }, Target::Nudges, None);
@@ -93,8 +93,22 @@ impl Kernel {
         let Some(texts) = texts else { return Vec::new() };
         let to = caller.lineage().to_owned();
         self.record_with(caller, &Event::NudgeDelivered { to }, Vec::new(), Awaited::Nothing);
-        let waiting: BTreeSet<Hash> = self.state.nudges.values().flatten().map(|(_, blob)| *blob).collect();
-        self.nudge_texts.retain(|blob, _| waiting.contains(blob));
+        self.forget_texts();
         texts
+    }
+
+    /// Texts of messages and signals that are not delivered yet.
+    fn waiting_texts(&self) -> BTreeSet<Hash> {
+        let messages = self.state.nudges.values().flatten().map(|(_, blob)| *blob);
+        let signals = self.state.lineages.values().flat_map(|known| {
+            known.signals.queued.iter().chain(&known.signals.told).filter_map(|waiting| waiting.text_blob)
+        });
+        messages.chain(signals).collect()
+    }
+
+    /// Forgets the texts that nobody waits for any more.
+    pub(crate) fn forget_texts(&mut self) {
+        let waiting = self.waiting_texts();
+        self.nudge_texts.retain(|blob, _| waiting.contains(blob));
     }
 }

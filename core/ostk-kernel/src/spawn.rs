@@ -14,6 +14,7 @@ use crate::{
     event::Event,
     kernel::{Job, Kernel, Stage},
     limits,
+    lineages::Revival,
     shell::blob,
     state::{LineageKind, LineageState},
     work::check_name,
@@ -145,6 +146,7 @@ impl Kernel {
             mode: self.mode_for(&job.caller, mode_of(&file), name),
             task: self.task_of(name),
             client: Some(limits::clip(&file.from)),
+            revival: job.text("revival").map(Revival::parse).transpose()?,
             key: job.key.clone(),
         };
         let step = AgentEvent::Spawned { config: Box::new(config) };

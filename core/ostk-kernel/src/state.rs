@@ -15,7 +15,10 @@ use serde_json::Value;
 use crate::{
     approvals::Approval,
     event::{Change, Event, FileImage},
+    lineages::Revival,
     log_view,
+    panic::Panic,
+    signals::Signals,
 };
 
 /// The state of the system after some record.
@@ -60,6 +63,9 @@ pub struct State {
     /// The operator's keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trust: crate::trust::TrustedKeys,
+    /// Everything stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panic: Option<Panic>,
     /// Counts for the summary.
     pub counts: Counts,
 }
@@ -196,10 +202,50 @@ pub enum LineageKind {
 pub enum LineageState {
     /// It may call.
     Running,
-    /// Its calls are held.
+    /// It and everything that runs for it is held.
     Stopped,
+    /// What it does goes on to its end, its next call is held.
+    Frozen,
+    /// It was asked to end and finishes what it is doing.
+    Exiting,
+    /// The daemon that it ran in is gone, and nobody has said yet what becomes of it.
+    Orphaned,
     /// It ended.
     Exited,
+}
+
+impl LineageState {
+    /// The word for it, as in records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Frozen => "frozen",
+            Self::Exiting => "exiting",
+            Self::Orphaned => "orphaned",
+            Self::Exited => "exited",
+        }
+    }
+
+    /// Whether its calls are held.
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Stopped | Self::Frozen | Self::Orphaned)
+    }
+
+    /// Whether a process may come from this state into that one.
+    pub const fn may_become(self, next: Self) -> bool {
+        use LineageState::{Exited, Exiting, Frozen, Orphaned, Running, Stopped};
+        match (self, next) {
+            (Running, Stopped | Frozen | Exiting | Orphaned | Exited)
+            | (Stopped | Frozen, Running | Exiting | Orphaned | Exited)
+            | (Frozen, Stopped)
+            | (Orphaned, Running | Stopped | Frozen | Exiting | Exited)
+            | (Exiting, Exited)
+            // A new session of the lineage.
+            | (Exited, Running) => true,
+            _ => self as u8 == next as u8,
+        }
+    }
 }
 
 /// One line of work, across its sessions.
@@ -232,6 +278,21 @@ pub struct Lineage {
     pub denied: u64,
     /// Sequence number of its first session's record.
     pub since: u64,
+    /// When its last session began.
+    #[serde(default)]
+    pub started: Timestamp,
+    /// Who started it, if that is another lineage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// What becomes of it when the daemon that it ran in is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revival: Option<Revival>,
+    /// The state in which it was orphaned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphaned_from: Option<LineageState>,
+    /// Its signals.
+    #[serde(default, skip_serializing_if = "Signals::is_plain")]
+    pub signals: Signals,
 }
 
 /// What a lineage last saw of a file.

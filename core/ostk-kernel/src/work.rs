@@ -46,6 +46,10 @@ impl Kernel {
             "approval.list" => (Ok(self.approvals(job.flag("all"))), None),
             "approval.grant" | "approval.deny" => self.answer_approval(&job),
             "label.take" | "label.clear" => self.change_label(&job),
+            "kernel.panic" | "kernel.resume" => self.panic_or_resume(&job),
+            "lineage.resolve" => self.resolve_lineage(&job),
+            "signal.mask" => self.mask(&job),
+            "signal.wait" => return self.wait_for_signal(job),
             "trust.list" | "trust.sign" | "trust.rotate" | "trust.revoke" => self.trust(&job),
             "kernel.state_hash" => {
                 (Ok(json!({ "state_hash": self.state.hash(), "next_seq": self.state.next_seq })), None)
@@ -94,6 +98,7 @@ impl Kernel {
             mode: self.mode_for(&job.caller, mode, &lineage),
             task: job.text("task").map(limits::clip).or_else(|| self.task_of(&lineage)),
             client: job.text("client").map(|client| client.chars().take(200).collect()),
+            revival: None,
             key: job.key.clone(),
         };
         self.end_processes_of_another_pin(&lineage, pin.as_deref());
@@ -189,7 +194,9 @@ impl Kernel {
             .map(|(name, lineage)| {
                 let mut row = json!({ "lineage": name, "generation": lineage.generation, "kind": lineage.kind,
                     "state": lineage.state, "model": null, "turns": 0, "tokens": 0, "usd": 0.0, "doing": "",
-                    "writes": lineage.writes, "refused": lineage.denied, "pin": lineage.pin, "client": lineage.client });
+                    "writes": lineage.writes, "refused": lineage.denied, "pin": lineage.pin, "client": lineage.client,
+                    "parent": lineage.parent, "revival": lineage.revival, "started": lineage.started,
+                    "age_s": self.now.millis_since(lineage.started) / 1_000, "context_pct": null, "budget_pct": null });
                 self.describe_agent(name, &mut row);
                 if let (Some(id), Some(doing)) = (self.open_question(name), row.get_mut("doing")) {
                     *doing = json!(format!("asks for consent (question {id})"));
@@ -204,7 +211,7 @@ impl Kernel {
             "policy": self.state.policy.map(|(fingerprint, _)| fingerprint), "counts": self.state.counts,
             "files": self.state.files.len(), "lineages": self.state.lineages.len(),
             "running": self.state.lineages.values().filter(|lineage| lineage.state == LineageState::Running).count(),
-            "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len() })
+            "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len(), "panic": self.state.panic })
     }
 }
 

@@ -15,8 +15,8 @@ use ostk_agent::{AgentState, model::Usage};
 use ostk_blobs::BlobStore;
 use ostk_files::{Expected, FilesError, Observation, PathError, Replaced, Scanner, Workspace, WorkspacePath};
 use ostk_kernel::{
-    CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, Seen, State,
-    TrustedKeys, Unresolved,
+    CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, ProcessSignal,
+    Seen, State, TrustedKeys, Unresolved,
 };
 use ostk_keys::secrets::SecretStore;
 use ostk_log::{Hash, Timestamp};
@@ -163,6 +163,11 @@ impl Hands {
             Some(task) => task.abort(),
             None => self.processes.kill(id),
         }
+    }
+
+    /// Stops, continues or asks to end what runs under an operation.
+    pub(crate) fn signal(&self, id: OpId, signal: ProcessSignal) {
+        self.processes.signal(id, signal);
     }
 
     /// Kills everything that runs; no process begins any more.

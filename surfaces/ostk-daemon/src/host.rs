@@ -318,7 +318,7 @@ impl Host {
             let after = match &act {
                 Act::Run { after, .. } => (*after).into(),
                 Act::Reply { after, .. } => *after,
-                Act::Append { .. } | Act::Abort { .. } => After::Nothing,
+                Act::Append { .. } | Act::Abort { .. } | Act::Signal { .. } => After::Nothing,
             };
             match after {
                 After::Durable(count) if count > self.durable => {
@@ -356,6 +356,10 @@ impl Host {
             Act::Run { id, op, .. } => self.operate(id, op),
             Act::Abort { id } => {
                 self.hands.abort(id);
+                Vec::new()
+            }
+            Act::Signal { id, signal } => {
+                self.hands.signal(id, signal);
                 Vec::new()
             }
         }

@@ -4,7 +4,7 @@
 //! directory and a clean environment, and keeps a handle on whatever runs so that it can be ended.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     ffi::OsString,
     fs,
@@ -15,7 +15,7 @@ use std::{
 };
 
 use ostk_files::Guard;
-use ostk_kernel::{CallError, Code, Command, OpId, ShellEnd};
+use ostk_kernel::{CallError, Code, Command, OpId, ProcessSignal, ShellEnd};
 use ostk_policy::Bounds;
 use ostk_sandbox::{Exit, Network, Process, Readable, Refused, Spec, Stream, Waited, WindowSize};
 use serde_json::{Value, json};
@@ -176,6 +176,8 @@ pub(crate) struct Processes {
     settings: Settings,
     /// Commands under way, by their operation.
     running: Mutex<Handles<OpId, Process>>,
+    /// Operations whose commands are stopped, or will be as they begin. Locked after `running`.
+    held: Mutex<BTreeSet<OpId>>,
     /// Background processes, by alias.
     background: Mutex<Handles<String, Process>>,
     /// Ways out of background processes, by alias.
@@ -209,6 +211,7 @@ impl Processes {
             hidden: hidden(state_dir, keys, settings.credentials),
             settings,
             running: Mutex::default(),
+            held: Mutex::default(),
             background: Mutex::default(),
             exits: Mutex::default(),
             open: Mutex::default(),
@@ -253,10 +256,15 @@ impl Processes {
         let stream = command.stream.as_ref().map(|name| self.streams.enter(&command.lineage, name, &process));
         let watch = self.keeper.watch(guard, &process, &command.lineage);
         self.keeper.see_through(&watch, &process, patience);
+        while process.was_held() && matches!(process.wait(Duration::ZERO), Ok(None)) {
+            // Its limits counted from later than those of this wait.
+            self.keeper.see_through(&watch, &process, patience);
+        }
         let ended = process.wait(Duration::ZERO);
         drop((open, stream));
         let mut remarks = self.keeper.sweep(&watch, false);
         lock(&self.running).remove(&id);
+        lock(&self.held).remove(&id);
         let _ = fs::remove_dir_all(&spec.scratch);
         let state_dir = self.scratch.parent().unwrap_or(&self.scratch);
         let outcome =
@@ -289,6 +297,9 @@ impl Processes {
         let mut running = lock(&self.running);
         if running.was_ended(&id) {
             process.kill();
+        }
+        if lock(&self.held).contains(&id) {
+            process.hold();
         }
         running.insert(id, Arc::clone(process));
     }
@@ -459,6 +470,8 @@ impl Processes {
             "wait_for" => {
                 found = Some(process.wait_for(input.unwrap_or_default().as_bytes(), wait) == Waited::Found)
             }
+            "stop" => process.hold(),
+            "continue" => process.resume(),
             "kill" => {
                 process.terminate();
                 process.wait(wait).map_err(failed)?;
@@ -476,6 +489,21 @@ impl Processes {
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
         Ok(json!({ "output": tail(&process, lines), "alive": end.is_none(), "found": found,
             "exit": end.map(|end| code(end.exit)) }))
+    }
+
+    /// Stops, continues or asks to end the command of an operation. One that has not begun is stopped as it begins.
+    pub(crate) fn signal(&self, id: OpId, signal: ProcessSignal) {
+        let running = lock(&self.running);
+        match signal {
+            ProcessSignal::Stop => lock(&self.held).insert(id),
+            ProcessSignal::Continue | ProcessSignal::Terminate => lock(&self.held).remove(&id),
+        };
+        let Some(process) = running.get(&id) else { return };
+        match signal {
+            ProcessSignal::Stop => process.hold(),
+            ProcessSignal::Continue => process.resume(),
+            ProcessSignal::Terminate => process.terminate(),
+        }
     }
 
     /// Kills the command of an operation, also one that has not begun; its end is still reported.

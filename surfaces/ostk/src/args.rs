@@ -1,8 +1,12 @@
 //! What can be asked on the command line.
 
+mod life;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use life::{Kill, LineageAction, Panic, RevivalPolicy, with_signals};
 
 /// Options of every command stand below its own.
 const LAST: usize = 900;
@@ -88,6 +92,15 @@ pub(crate) enum Command {
     Show(Show),
     /// Send a signal to a process.
     Kill(Kill),
+    /// Hold every agent, its commands and its model calls.
+    Panic(Panic),
+    /// Let every agent go on after `ostk panic`.
+    Resume,
+    /// Look at lineages, and say what becomes of those that a restart orphaned.
+    Lineage {
+        #[command(subcommand)]
+        action: LineageAction,
+    },
     /// Follow an agent live; what you type is sent to it.
     Attach(Attach),
     /// Look for what is wrong on this machine and in this project.
@@ -184,6 +197,9 @@ pub(crate) struct Run {
     /// Start it and return.
     #[arg(long)]
     pub(crate) detach: bool,
+    /// What becomes of it when its daemon is gone; it goes on by default.
+    #[arg(long, value_enum)]
+    pub(crate) revival: Option<RevivalPolicy>,
     /// Check the Agentfile and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -580,16 +596,6 @@ pub(crate) enum QuarantineAction {
 pub(crate) struct Show {
     /// A record's number, a blob's SHA-256, a lineage, or `status`.
     pub(crate) target: String,
-}
-
-/// Arguments of `ostk kill`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Kill {
-    /// The process.
-    pub(crate) lineage: String,
-    /// The signal.
-    #[arg(short, long, default_value = "SIGTERM")]
-    pub(crate) signal: String,
 }
 
 /// Arguments of `ostk attach`.

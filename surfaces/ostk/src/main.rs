@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::Args::parse_from(args::with_signals(std::env::args_os()));
     let output = output::Output::new(args.json, args.color);
     match commands::run(args.command, &output) {
         Ok(code) => code,

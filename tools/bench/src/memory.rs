@@ -74,7 +74,7 @@ impl Memory {
                     acts.extend(self.kernel.complete(self.now(), id, outcome));
                 }
                 Act::Reply { result, .. } => reply = Some(result),
-                Act::Abort { .. } => {}
+                Act::Abort { .. } | Act::Signal { .. } => {}
             }
         }
         reply

@@ -239,6 +239,8 @@ fn every_call_of_the_table_has_code() {
         "trust.revoke": { "key": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg" }, "trust.rotate": { "old": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "new": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "signature": "00" },
         "trust.sign": { "key": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "by": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "signature": "00" },
         "quarantine.restore": { "item": "w/1" }, "quarantine.took": { "item": "w/1", "path": "a", "what": "hook" },
+        "kernel.panic": {}, "lineage.resolve": { "lineage": "v", "resolution": "reap" }, "signal.wait": { "timeout_ms": 0 },
+
         "search": { "pattern": "x" }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },
     });
     let mut host = Host::new();

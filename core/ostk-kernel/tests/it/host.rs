@@ -12,7 +12,7 @@ use ostk_agent::{
 };
 use ostk_kernel::{
     Act, After, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel, ModelFacts, Op,
-    OpId, Outcome, Placed, Seen, ShellEnd, State, Unresolved, fold,
+    OpId, Outcome, Placed, ProcessSignal, Seen, ShellEnd, State, Unresolved, fold,
 };
 use ostk_log::{Draft, Hash, Timestamp};
 use ostk_policy::{Documents, Gate};
@@ -39,6 +39,7 @@ pub(crate) struct Host {
     pub(crate) parked_replies: Vec<(CallId, Reply, After)>,
     pub(crate) replies: BTreeMap<CallId, Reply>,
     pub(crate) aborted: Vec<OpId>,
+    pub(crate) signalled: Vec<(OpId, ProcessSignal)>,
     /// Outside edits made just before the next placings, one each.
     pub(crate) before_place: VecDeque<(String, Vec<u8>)>,
     /// Paths that cannot be written.
@@ -84,6 +85,7 @@ impl Host {
             parked_replies: Vec::new(),
             replies: BTreeMap::new(),
             aborted: Vec::new(),
+            signalled: Vec::new(),
             before_place: VecDeque::new(),
             read_only: Vec::new(),
             commands: BTreeMap::new(),
@@ -287,6 +289,7 @@ impl Host {
                 Act::Run { id, op, after } => self.parked.push_back((id, op, after)),
                 Act::Reply { call, result, after } => self.parked_replies.push((call, result, after)),
                 Act::Abort { id } => self.aborted.push(id),
+                Act::Signal { id, signal } => self.signalled.push((id, signal)),
             }
         }
         self.sync_to(self.durable);

@@ -1,9 +1,10 @@
 //! The tests of `ostk-kernel`: the kernel over a host in memory (`host`), whose log is durable as far as a test says.
 //!
 //! `writes`, `conflicts` and `undo` are about files, `foreign` about changes made outside, `gate` about refusals,
-//! `repeats` about idempotency, `agents` about native agents, `crashes` and `laws` about what holds after any crash and
+//! `repeats` about idempotency, `agents` about native agents, `signals` about signals and lineages, `crashes` and `laws` about what holds after any crash and
 //! any interleaving, `work` about the rest.
 
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,6 +23,7 @@ mod host;
 mod labels;
 mod laws;
 mod repeats;
+mod signals;
 mod undo;
 mod work;
 mod writes;

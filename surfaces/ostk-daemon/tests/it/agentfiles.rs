@@ -55,6 +55,8 @@ fn what_an_agentfile_may_not_name_or_ask_for_is_refused_by_its_own_line() {
     fixture.write("linked.af", "FROM claude-sonnet-4-6\nTASK file://out.md\n");
     let ran = fixture.run(&["run", "linked.af", "--dry-run"]);
     assert!(ran.err.contains("outside the repository"), "{ran:?}");
+    // Neither a profile nor a HUMANFILE says which model.
+    std::fs::remove_file(fixture.root().join(".ostk/HUMANFILE")).unwrap();
     assert!(refusal(&fixture, "FROM auto\nTASK x\n").contains("OSTK_MODEL"));
 }
 

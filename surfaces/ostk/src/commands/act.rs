@@ -1,4 +1,4 @@
-//! Commands that make one system call with an effect: `undo`, `kill`, `call`.
+//! Commands that make one system call with an effect: `undo`, `call`.
 
 use std::{io::Read, process::ExitCode, time::Duration};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Done;
 use crate::{
-    args::{Call, Kill, Undo},
+    args::{Call, Undo},
     connect,
     failure::Failure,
     output::{Output, Paint},
@@ -46,16 +46,6 @@ pub(crate) fn undo(args: &Undo, output: &Output) -> Done {
         };
         files.iter().map(line).collect::<Vec<_>>().join("\n")
     });
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn kill(args: &Kill, output: &Output) -> Done {
-    let signal =
-        if args.signal.starts_with("SIG") { args.signal.clone() } else { format!("SIG{}", args.signal) };
-    let project = connect::project()?;
-    let call = json!({ "lineage": args.lineage, "signal": signal });
-    let result = connect::operator(&project)?.call("agent.signal", &call, &CallOptions::default())?;
-    output.show(&result, |_| format!("{signal} sent to {}", args.lineage));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,13 +37,31 @@ pub(crate) fn process_table(output: &Output, rows: &Value) -> String {
         other => other.to_string(),
     };
     let line = |row: &Value| {
-        ["lineage", "generation", "kind", "state", "model", "turns", "tokens", "writes", "refused", "doing"]
-            .map(|name| text(row, name))
-            .to_vec()
+        let mut cells =
+            ["lineage", "generation", "kind", "state", "model"].map(|name| text(row, name)).to_vec();
+        cells.push(row["age_s"].as_u64().map_or("-".to_owned(), age));
+        cells.extend(["turns", "tokens"].map(|name| text(row, name)));
+        let percent = |name: &str| row[name].as_u64().map_or("-".to_owned(), |percent| format!("{percent}%"));
+        cells.extend(["context_pct", "budget_pct"].map(percent));
+        cells.extend(["writes", "refused", "doing"].map(|name| text(row, name)));
+        cells
     };
     let cells: Vec<Vec<String>> = rows.iter().map(line).collect();
-    let head = ["LINEAGE", "GEN", "KIND", "STATE", "MODEL", "TURNS", "TOKENS", "WRITES", "REFUSED", "DOING"];
+    let head = [
+        "LINEAGE", "GEN", "KIND", "STATE", "MODEL", "AGE", "TURNS", "TOKENS", "CONTEXT", "BUDGET", "WRITES",
+        "REFUSED", "DOING",
+    ];
     output.table(&head, &cells)
+}
+
+/// Seconds as people say them: `42s`, `3m`, `5h`, `2d`.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }
 
 pub(crate) fn pstree(output: &Output) -> Done {
@@ -51,14 +69,28 @@ pub(crate) fn pstree(output: &Output) -> Done {
     output.show(&rows, |output| {
         let all = rows.as_array().map(Vec::as_slice).unwrap_or_default();
         let mut lines = vec![output.paint(Paint::Bold, "kernel")];
-        for (number, row) in all.iter().enumerate() {
-            let branch = if number + 1 == all.len() { "└─" } else { "├─" };
-            let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
-            lines.push(format!("{branch} {} ({}, {})", text("lineage"), text("kind"), text("state")));
-        }
+        let of_kernel = |row: &&Value| {
+            let parent = row["parent"].as_str();
+            parent.is_none_or(|parent| !all.iter().any(|other| other["lineage"] == parent))
+        };
+        branches(&mut lines, all, &all.iter().filter(of_kernel).collect::<Vec<_>>(), "");
         lines.join("\n")
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds a line for each of these processes, with those that it started below it.
+fn branches(lines: &mut Vec<String>, all: &[Value], rows: &[&Value], indent: &str) {
+    for (number, row) in rows.iter().enumerate() {
+        let is_last = number + 1 == rows.len();
+        let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+        let branch = if is_last { "└─" } else { "├─" };
+        lines.push(format!("{indent}{branch} {} ({}, {})", text("lineage"), text("kind"), text("state")));
+        let started: Vec<&Value> = all.iter().filter(|other| other["parent"] == row["lineage"]).collect();
+        if lines.len() <= all.len() {
+            branches(lines, all, &started, &format!("{indent}{}", if is_last { "   " } else { "│  " }));
+        }
+    }
 }
 
 pub(crate) fn log(args: &FileArg, output: &Output) -> Done {

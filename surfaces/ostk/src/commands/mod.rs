@@ -12,6 +12,7 @@ mod hook;
 mod init;
 mod inspect;
 mod learn;
+mod life;
 mod lint;
 mod mcp;
 mod pin;
@@ -60,7 +61,10 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::StateHash => inspect::state_hash(output),
         Command::Completions(args) => inspect::completions(&args),
         Command::Undo(args) => act::undo(&args, output),
-        Command::Kill(args) => act::kill(&args, output),
+        Command::Kill(args) => life::kill(&args, output),
+        Command::Panic(args) => life::panic(&args, output),
+        Command::Resume => life::resume(output),
+        Command::Lineage { action } => life::lineage(&action, output),
         Command::Call(args) => act::call(&args, output),
         Command::Run(args) => run::run(&args, output),
         Command::Demo(args) => demo::demo(&args, output),

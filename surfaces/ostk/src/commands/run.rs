@@ -46,6 +46,9 @@ fn agent(args: &Run, path: &Path, output: &Output) -> Done {
     if let Some(task) = &args.task {
         call["task"] = json!(task);
     }
+    if let Some(revival) = args.revival {
+        call["revival"] = json!(revival.word());
+    }
     let mut client = connect::operator(&project)?;
     let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
     if args.detach {
