@@ -16,26 +16,27 @@ const MAX_DIGEST: usize = 512;
 const MAX_SHOWN_PATH: usize = 60;
 
 impl Kernel {
-    /// The result with the caller's digest, if there is something to tell.
+    /// The result with the caller's digest, if there is something to tell, and whether it hands messages over.
     pub(crate) fn with_digest(
         &mut self,
         caller: &Caller,
         result: Result<Value, CallError>,
-    ) -> Result<Value, CallError> {
-        let Caller::Agent(name) = caller else { return result };
+    ) -> (Result<Value, CallError>, bool) {
+        let Caller::Agent(name) = caller else { return (result, false) };
         let mut told = Map::new();
         let lines = self.stale_lines(name);
         if !lines.is_empty() {
             told.insert("digest".to_owned(), Value::String(lines));
         }
         let nudges = self.take_nudges(caller);
-        if !nudges.is_empty() {
+        let delivers = !nudges.is_empty();
+        if delivers {
             told.insert("nudges".to_owned(), json!(nudges));
         }
         if told.is_empty() {
-            return result;
+            return (result, false);
         }
-        match result {
+        let result = match result {
             Ok(Value::Object(mut fields)) => {
                 fields.extend(told);
                 Ok(Value::Object(fields))
@@ -48,7 +49,8 @@ impl Kernel {
                 Err(error)
             }
             other => other,
-        }
+        };
+        (result, delivers)
     }
 
     /// A lineage that ended is told nothing more.

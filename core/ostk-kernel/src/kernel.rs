@@ -595,11 +595,13 @@ impl Kernel {
     ) {
         match reply_to {
             ReplyTo::Host(call) => {
-                let result = self.with_digest(caller, result);
-                self.acts.push(Act::Reply { call, result, after: after.into() });
+                let (result, delivers) = self.with_digest(caller, result);
+                // A message that was handed over must not come again after a crash.
+                let after = if delivers { After::Durable(self.state.next_seq) } else { after.into() };
+                self.acts.push(Act::Reply { call, result, after });
             }
             ReplyTo::Tool { lineage, generation, call_no, tool } => {
-                let result = self.with_digest(caller, result);
+                let (result, _) = self.with_digest(caller, result);
                 self.tool_done(&lineage, generation, call_no, tool, result);
             }
             ReplyTo::Shell(job) => self.shell_settled(job, &result),

@@ -92,7 +92,7 @@ impl Kernel {
         // Not loaded yet: the next reply takes them.
         let Some(texts) = texts else { return Vec::new() };
         let to = caller.lineage().to_owned();
-        self.record_with(caller, &Event::NudgeDelivered { to }, Vec::new(), Awaited::Nothing);
+        self.record(caller, &Event::NudgeDelivered { to });
         self.forget_texts();
         texts
     }

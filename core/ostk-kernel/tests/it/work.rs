@@ -75,6 +75,25 @@ fn a_message_reaches_a_client_once_with_its_next_reply_also_after_a_restart() {
 }
 
 #[test]
+fn a_message_is_handed_over_when_no_crash_can_bring_it_again() {
+    let mut host = Host::new();
+    host.ok(&agent("w"), "ps", json!({}));
+    host.ok(&ada(), "nudge", json!({ "lineage": "w", "text": "look at the tests" }));
+    host.syncs = false;
+    let call = host.submit(&agent("w"), "status", json!({}));
+    host.run();
+    assert!(!host.replies.contains_key(&call), "a power cut can still take the record of the delivery");
+    host.sync_to(host.log.len());
+    let reply = host.replies.remove(&call).unwrap().unwrap();
+    assert_eq!(reply["nudges"], json!(["human:ada: look at the tests"]));
+    host.syncs = true;
+    host.crash();
+    host.run();
+    host.ok(&ada(), "session.start", json!({ "name": "w", "exact": true, "client": "c" }));
+    assert!(host.ok(&agent("w"), "status", json!({})).get("nudges").is_none());
+}
+
+#[test]
 fn a_stopped_clients_calls_are_held_until_it_may_go_on_and_expire_like_any() {
     let mut host = Host::new();
     host.ok(&agent("w"), "ps", json!({}));
