@@ -29,6 +29,8 @@ pub(crate) struct Rollback {
     problem: Option<String>,
     /// Steps to go, the one under way first.
     steps: Vec<Found>,
+    /// Files that could not be put back.
+    left: Vec<String>,
 }
 
 impl Kernel {
@@ -62,7 +64,7 @@ impl Kernel {
             Placed::Failed { done, reason } => (done, Some(limits::clip(&reason))),
         };
         let steps: Vec<Found> = plans.iter().take(done).rev().map(backward).collect();
-        self.roll_back(job, Rollback { intent, attempt, problem, steps });
+        self.roll_back(job, Rollback { intent, attempt, problem, steps, left: Vec::new() });
     }
 
     fn roll_back(&mut self, mut job: Job, rollback: Rollback) {
@@ -75,11 +77,12 @@ impl Kernel {
     }
 
     /// A file that cannot be put back was changed again from outside, or cannot be written: it stays as it is, the
-    /// next touch records it, and the files after it are put back all the same.
+    /// next touch records it, the caller is told, and the files after it are put back all the same.
     pub(super) fn resume_rollback(&mut self, job: Job, mut rollback: Rollback, placed: &Placed) {
         match placed {
             Placed::All => rollback.steps.clear(),
             Placed::Displaced { done } | Placed::Failed { done, .. } => {
+                rollback.left.extend(rollback.steps.get(*done).map(|step| step.path.clone()));
                 rollback.steps.drain(..rollback.steps.len().min(done + 1));
             }
         }
@@ -101,17 +104,20 @@ impl Kernel {
     }
 
     fn rolled_back(&mut self, job: Job, rollback: Rollback) {
-        let Rollback { intent, attempt, problem, .. } = rollback;
-        let text = problem.clone().unwrap_or_else(|| "the file changed before it was placed".to_owned());
+        let Rollback { intent, attempt, problem, left, .. } = rollback;
+        let mut text = problem.clone().unwrap_or_else(|| "the file changed before it was placed".to_owned());
+        if !left.is_empty() {
+            text = format!("{text}; {} could not be put back: what it holds is unknown", left.join(", "));
+        }
         let receipt = Event::WriteReceipt { intent, done: false, problem: Some(text.clone()) };
         // Unlike a write that was done, this one is not safe with its intent alone: a start that does not find the
         // receipt carries the intent out, after its caller was told that nothing was changed.
         let seq = self.record_with(&job.caller.clone(), &receipt, Vec::new(), Awaited::Durable);
-        if problem.is_none() && attempt < MAX_ATTEMPTS {
+        if problem.is_none() && left.is_empty() && attempt < MAX_ATTEMPTS {
             return self.observe_again(job, attempt + 1);
         }
-        let error =
-            CallError::new(Code::Failed, format!("{}: {text}; nothing was changed", job.paths.join(", ")));
+        let end = if left.is_empty() { "; nothing was changed" } else { "" };
+        let error = CallError::new(Code::Failed, format!("{}: {text}{end}", job.paths.join(", ")));
         self.finish(job, Err(error), After::Durable(seq + 1));
     }
 

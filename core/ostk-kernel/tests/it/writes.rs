@@ -112,6 +112,27 @@ fn a_batch_is_placed_whole_or_put_back() {
 }
 
 #[test]
+fn a_batch_that_cannot_be_put_back_says_which_files_were_left() {
+    let mut host = Host::new();
+    host.put("a.txt", "a\n");
+    host.put("b.txt", "b\n");
+    host.read_only.push("b.txt".to_owned());
+    // Before the files are placed nothing happens to them; before the first is put back somebody changes it.
+    host.before_place.push_back(("other.txt".to_owned(), Vec::new()));
+    host.before_place.push_back(("a.txt".to_owned(), b"A\nby hand\n".to_vec()));
+    let edits = json!({ "ops": [
+        { "path": "a.txt", "old": "a", "new": "A" },
+        { "path": "b.txt", "old": "b", "new": "B" },
+    ] });
+    let error = host.err(&agent("w"), "file.batch", edits);
+    assert!(error.message.contains("a.txt could not be put back"), "{error:?}");
+    assert!(!error.message.contains("nothing was changed"), "{error:?}");
+    assert_eq!(host.last("file.write.receipt").body["done"], false);
+    assert_eq!(host.ok(&agent("w"), "file.read", json!({ "path": "a.txt" }))["content"], "A\nby hand\n");
+    host.files_match_the_fold();
+}
+
+#[test]
 fn that_nothing_was_changed_is_said_when_no_crash_can_make_it_untrue() {
     let mut host = Host::new();
     host.put("a.txt", "one\n");
