@@ -10,6 +10,7 @@ mod agents;
 mod apply;
 mod approvals;
 mod call;
+mod clock;
 mod digest;
 mod event;
 mod files;
@@ -43,6 +44,7 @@ pub use act::{
 };
 pub use approvals::{Answer, Approval, Scope};
 pub use call::{Call, CallError, CallId, Caller, Code};
+pub use clock::SteadyClock;
 pub use event::{Change, Event, FileImage, Via};
 pub use gatekeeper::Readable;
 pub use kernel::{Config, Kernel};

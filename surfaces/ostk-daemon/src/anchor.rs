@@ -30,7 +30,7 @@ use tokio::net::UnixListener;
 
 use crate::{
     hands::{Hands, Scans},
-    host::{Host, HostHandle, MAX_MESSAGES, Message, Progress},
+    host::{self, Host, HostHandle, MAX_MESSAGES, Message, Progress},
     processes::Processes,
     rpc::{self, Shared},
     settings::Settings,
@@ -177,6 +177,7 @@ fn start(
     let progress: Arc<Progress> = Arc::default();
     let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), &progress, sender.clone())?;
     let (state, snapshots) = fold(state_dir, signer, recovery.next_seq)?;
+    host::begin_clock(state.last_ts);
     trusted(state_dir, &state)?;
     let documents = signed::read_accepted(state_dir, &state.trust);
     let gate = Gate::new(&documents).map_err(|errors| {

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
     },
@@ -15,7 +15,9 @@ use std::{
 };
 
 use ostk_journal::Journal;
-use ostk_kernel::{Act, After, Awaited, Call, CallError, CallId, Caller, Code, Kernel, Op, OpId, Outcome};
+use ostk_kernel::{
+    Act, After, Awaited, Call, CallError, CallId, Caller, Code, Kernel, Op, OpId, Outcome, SteadyClock,
+};
 use ostk_log::Timestamp;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -437,8 +439,21 @@ fn poisoned(reason: &str) -> CallError {
         .hint("free the disk, then run: ostk shutdown (the next call starts a new daemon)")
 }
 
-/// The wall clock.
+static CLOCK: Mutex<SteadyClock> = Mutex::new(SteadyClock::from(Timestamp::from_micros(0), 0));
+
+/// Time goes on from `last`, the time of the last record, also if the wall clock was set back since.
+pub(crate) fn begin_clock(last: Timestamp) {
+    *lock(&CLOCK) = SteadyClock::from(last, steady_us());
+}
+
+/// The wall clock, which goes on at its pace when it is set back.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    let wall = Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+    lock(&CLOCK).now(wall, steady_us())
+}
+
+fn steady_us() -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
 }
