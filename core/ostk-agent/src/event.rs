@@ -111,6 +111,9 @@ pub enum AgentEvent {
         error: String,
         /// Whether the same call may succeed later.
         retryable: bool,
+        /// Milliseconds that the vendor asked to wait.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     },
     /// A tool call ended.
     ToolReceipt {

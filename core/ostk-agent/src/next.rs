@@ -9,10 +9,6 @@ use crate::{
     state::{AgentState, Entry, Lifecycle, Note, Turn},
 };
 
-/// Tries of one model call before the agent gives up: the waits between them add up to about two minutes.
-pub(crate) const MAX_FAILURES: u32 = 8;
-/// Longest wait between two tries, in seconds.
-const MAX_BACKOFF_S: u64 = 60;
 /// How often in a row a reply that was cut by its length limit is continued.
 const MAX_CONTINUED: u32 = 3;
 /// How often in a row a reply that the vendor paused is taken up again; each pause follows several of its own tools.
@@ -25,18 +21,13 @@ const MAX_HANDOFFS: u64 = 1_000;
 /// What an agent needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Call the model.
+    /// Call the model. When that may be is a matter of the whole fleet, and so the host's.
     CallModel {
         /// The number of the call.
         call_no: u64,
     },
     /// Make these tool calls, at once or one by one; those with a receipt are not among them.
     CallTools(Vec<PendingTool>),
-    /// Ask again at this time.
-    Wait {
-        /// When.
-        until: Timestamp,
-    },
     /// The context is full: write a handoff.
     Handoff,
     /// It is over; record it.
@@ -95,10 +86,7 @@ impl AgentState {
         if let Some(which) = budget::exhausted(&self.config.limits, self.spent, self.estimate, elapsed_ms) {
             return Next::Finish(Outcome::BudgetExhausted { which: which.to_owned() });
         }
-        match self.retry_at().filter(|until| *until > now) {
-            Some(until) => Next::Wait { until },
-            None => Next::CallModel { call_no: self.next_call_no() },
-        }
+        Next::CallModel { call_no: self.next_call_no() }
     }
 
     fn pending(&self, turn: &Turn) -> Vec<PendingTool> {
@@ -124,13 +112,6 @@ impl AgentState {
         let mut since = self.entries.iter().skip_while(|entry| !told(entry));
         let had_last_turn = since.any(|entry| matches!(entry, Entry::Assistant { .. }));
         (self.lifecycle == Lifecycle::Dying && had_last_turn) || self.entries.len() > MAX_ENTRIES
-    }
-
-    /// When the next try is due: 1, 2, 4, … seconds after the last failure.
-    fn retry_at(&self) -> Option<Timestamp> {
-        let doublings = self.failures.checked_sub(1)?;
-        let seconds = 1_u64.checked_shl(doublings).unwrap_or(MAX_BACKOFF_S).min(MAX_BACKOFF_S);
-        Some(self.failed_at.plus_millis(seconds * 1_000))
     }
 }
 

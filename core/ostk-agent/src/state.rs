@@ -15,6 +15,9 @@ use crate::{
     model::{StopReason, Usage},
 };
 
+/// How long a model may fail before its agent gives up: no outage that passes by itself lasts longer.
+const PATIENCE_MS: u64 = 24 * 3_600_000;
+
 /// A piece of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -93,9 +96,9 @@ pub struct AgentState {
     pub(crate) last_reply: Option<Hash>,
     /// Replies in a row that the model did not finish.
     pub(crate) unfinished: u32,
-    /// Failures in a row of model calls, and when the last one was.
+    /// Failures in a row of model calls, and when the first of them was.
     pub(crate) failures: u32,
-    pub(crate) failed_at: Timestamp,
+    pub(crate) failing_since: Timestamp,
     /// Why it cannot go on.
     pub(crate) fatal: Option<String>,
     pub(crate) spent: Spent,
@@ -146,7 +149,7 @@ impl AgentState {
                 self.charge(usage, *cost_micro_usd);
                 self.replied(ts, *reply_blob, *stop, tools);
             }
-            AgentEvent::ModelFailed { call_no, error, retryable } => {
+            AgentEvent::ModelFailed { call_no, error, retryable, .. } => {
                 self.check_call(*call_no)?;
                 self.calls = *call_no;
                 self.failed(ts, error, *retryable);
@@ -232,10 +235,14 @@ impl AgentState {
 
     fn failed(&mut self, ts: Timestamp, error: &str, retryable: bool) {
         self.calling = None;
+        if self.failures == 0 {
+            self.failing_since = ts;
+        }
         self.failures += 1;
-        self.failed_at = ts;
-        if !retryable || self.failures >= crate::next::MAX_FAILURES {
+        if !retryable {
             self.fatal = Some(error.to_owned());
+        } else if ts.millis_since(self.failing_since) >= PATIENCE_MS {
+            self.fatal = Some(format!("the model has failed for a day: {error}"));
         }
     }
 
@@ -319,6 +326,11 @@ impl AgentState {
     /// How it ended.
     pub const fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// Failures in a row of its model calls, and when the first of them was; `None` if the last one was answered.
+    pub const fn failing(&self) -> Option<(u32, Timestamp)> {
+        if self.failures == 0 { None } else { Some((self.failures, self.failing_since)) }
     }
 
     /// What it has spent.

@@ -317,6 +317,8 @@ pub struct ModelFailure {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
+    /// Milliseconds that the vendor asked to wait.
+    pub retry_after_ms: Option<u64>,
 }
 
 /// What an operation came to.

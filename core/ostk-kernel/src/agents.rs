@@ -15,7 +15,7 @@ use ostk_policy::Resource;
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Op, OpId, Outcome},
+    act::{ModelFailure, Op, OpId, Outcome},
     call::{Call, CallError, Caller, Code},
     kernel::{Job, Kernel, ReplyTo, Stage, Target},
     limits,
@@ -42,6 +42,8 @@ const MAX_TOOL_ID: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub(crate) wake_at: Option<Timestamp>,
+    /// Its place in the line for its model, while it waits there.
+    pub(crate) ticket: Option<u64>,
     /// The model call under way: its number and its operation.
     calling: Option<(u64, OpId)>,
     /// Replies whose tool inputs are needed, by the blob that holds them.
@@ -52,6 +54,11 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// Whether a model call is under way.
+    pub(crate) const fn is_calling(&self) -> bool {
+        self.calling.is_some()
+    }
+
     /// Forgets the model call under way; returns its operation.
     pub(crate) fn abandon(&mut self) -> Option<OpId> {
         self.calling.take().map(|(_, op)| op)
@@ -93,9 +100,8 @@ impl Kernel {
         let live = self.agents.entry(lineage.to_owned()).or_default();
         live.wake_at = None;
         match next {
-            Next::CallModel { call_no } if live.calling.is_none() => self.call_model(lineage, call_no),
+            Next::CallModel { .. } if live.calling.is_none() => self.line_up(lineage),
             Next::CallTools(pending) => self.call_tools(lineage, pending),
-            Next::Wait { until } => live.wake_at = Some(until),
             Next::Handoff => self.hand_off(lineage),
             Next::Finish(ending) => self.end_agent(lineage, ending),
             Next::CallModel { .. } | Next::Idle => {}
@@ -110,14 +116,13 @@ impl Kernel {
         }
     }
 
-    fn call_model(&mut self, lineage: &str, call_no: u64) {
+    pub(crate) fn call_model(&mut self, lineage: &str, call_no: u64) {
         let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned()).unwrap_or_default();
         let caller = Caller::Agent(lineage.to_owned());
         let class = ostk_policy::Class::ModelCall;
         let pass = self.pass_alone(&caller, "model.call", class, Resource::Model(model));
         if let Err((error, _)) = pass {
-            let step = AgentEvent::ModelFailed { call_no, error: error.message, retryable: false };
-            self.step(lineage, step, Vec::new());
+            self.step(lineage, failed(call_no, error.message, false, None), Vec::new());
             return self.drive(lineage);
         }
         let seq = self.step(lineage, AgentEvent::ModelIntent { call_no }, Vec::new());
@@ -152,13 +157,16 @@ impl Kernel {
                 self.step(lineage, step, vec![(reply_blob, bytes)]);
             }
             Outcome::Model(Err(failure)) => {
-                let (error, retryable) = (limits::clip(&failure.message), failure.retryable);
-                let step = AgentEvent::ModelFailed { call_no, error, retryable };
+                let ModelFailure { message, retryable, retry_after_ms } = failure;
+                let alone = self.state.agents.get(lineage).is_some_and(|agent| self.fails_alone(agent));
+                let step = failed(call_no, limits::clip(&message), retryable && !alone, retry_after_ms);
                 self.step(lineage, step, Vec::new());
             }
             _ => return,
         }
+        let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned());
         self.drive(lineage);
+        self.open_lane(&model.unwrap_or_default());
     }
 
     /// Makes the tool calls of a turn that have no receipt and are not under way. Their inputs are in the reply.
@@ -334,7 +342,7 @@ impl Kernel {
             _ if agent.is_finished() => "",
             Some(live) if live.calling.is_some() => "model",
             Some(live) if !live.tools.is_empty() => "tools",
-            Some(live) if live.wake_at.is_some() => "waiting",
+            Some(live) if live.ticket.is_some() => return row["doing"] = json!(self.in_line(agent)),
             _ => "",
         });
     }
@@ -363,6 +371,10 @@ pub(crate) fn parse_grant(grant: &ToolGrant) -> Result<ostk_policy::ToolGrant, C
     };
     ostk_policy::ToolGrant::parse(&text)
         .map_err(|error| CallError::new(Code::Usage, format!("TOOL {text}: {error}")))
+}
+
+fn failed(call_no: u64, error: String, retryable: bool, retry_after_ms: Option<u64>) -> AgentEvent {
+    AgentEvent::ModelFailed { call_no, error, retryable, retry_after_ms }
 }
 
 /// Whether a tool changes nothing, so that it may run beside others.

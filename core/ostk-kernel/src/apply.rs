@@ -500,6 +500,9 @@ impl State {
     fn agent_step(&mut self, at: At<'_>, name: String, step: &AgentEvent) -> Result<(), String> {
         let agent = self.agents.entry(name.clone()).or_default();
         agent.apply(at.seq, at.ts, step).map_err(|error| error.to_string())?;
+        if matches!(step, AgentEvent::ModelReceipt { .. } | AgentEvent::ModelFailed { .. }) {
+            self.lanes.entry(agent.model().to_owned()).or_default().heard(at.seq, at.ts, step);
+        }
         if agent.is_finished() {
             self.set_state(&name, LineageState::Exited)?;
         }

@@ -36,6 +36,8 @@ pub struct Config {
     pub epoch: u64,
     /// What recovery of the log had to do, for the first record.
     pub recovered: Option<Value>,
+    /// Calls of one model that may be under way at once.
+    pub model_slots: usize,
 }
 
 /// The kernel: its folded state and what is in flight.

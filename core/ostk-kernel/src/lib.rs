@@ -18,6 +18,7 @@ mod gatekeeper;
 mod kernel;
 mod keys;
 mod labels;
+mod lanes;
 mod limits;
 mod lineages;
 mod log_view;
@@ -48,6 +49,7 @@ pub use clock::SteadyClock;
 pub use event::{Change, Event, FileImage, Via};
 pub use gatekeeper::Readable;
 pub use kernel::{Config, Kernel};
+pub use lanes::Lane;
 pub use lineages::{Resolution, Revival};
 pub use panic::Panic;
 pub use signals::{

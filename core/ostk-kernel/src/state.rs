@@ -41,6 +41,9 @@ pub struct State {
     pub lineages: BTreeMap<String, Lineage>,
     /// Native agents.
     pub agents: BTreeMap<String, AgentState>,
+    /// How the model calls of all of them fare, by model.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lanes: BTreeMap<String, crate::lanes::Lane>,
     /// Writes whose receipt is missing, by the intent's sequence number.
     pub open_writes: BTreeMap<u64, OpenWrite>,
     /// Commands whose receipt is missing, by the intent's sequence number.

@@ -66,31 +66,6 @@ impl Default for Timeouts {
     }
 }
 
-/// When to try again. The schedule has no jitter, so that a replayed run waits as the recorded one did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Tries after the first.
-    pub max_retries: u32,
-    /// Wait before the first of them; each further wait is twice as long.
-    pub first_delay: Duration,
-    /// Longest wait of the schedule. A vendor's `retry-after` may be longer and is honoured.
-    pub max_delay: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { max_retries: 6, first_delay: Duration::from_millis(500), max_delay: Duration::from_secs(32) }
-    }
-}
-
-impl RetryPolicy {
-    /// The wait before retry number `retry` (from 0): what the vendor asked for, else the schedule.
-    pub fn delay(&self, retry: u32, retry_after: Option<Duration>) -> Duration {
-        let doubled = self.first_delay.saturating_mul(2_u32.saturating_pow(retry));
-        retry_after.unwrap_or_else(|| doubled.min(self.max_delay))
-    }
-}
-
 /// Everything the driver has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -108,8 +83,6 @@ pub struct Config {
     pub apple: Endpoint,
     /// How long to wait for what.
     pub timeouts: Timeouts,
-    /// When to try again.
-    pub retry: RetryPolicy,
     /// `HTTPS_PROXY` (or lower case): a proxy for https to other machines, by `CONNECT`.
     pub https_proxy: Option<String>,
     /// `NO_PROXY`: hosts that are reached directly.
@@ -144,7 +117,6 @@ impl Config {
             mlx: local(&["MLX_HOST"], 11942),
             apple: local(&["APPLE_MODEL_HOST", "OLLEH_HOST"], 11941),
             timeouts: Timeouts::default(),
-            retry: RetryPolicy::default(),
             https_proxy: value(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
             no_proxy: value(&["NO_PROXY", "no_proxy"]),
             context_windows: BTreeMap::new(),
@@ -223,14 +195,5 @@ mod tests {
         let config = Config::from_lookup(|name| (name == "OPENAI_API_KEY").then(|| " sk-secret\n".into()));
         assert_eq!(config.openai.key.as_ref().unwrap().expose(), "sk-secret");
         assert!(!format!("{config:?}").contains("sk-secret"));
-    }
-
-    #[test]
-    fn waits_double_up_to_a_limit_unless_the_vendor_says_how_long() {
-        let policy = RetryPolicy::default();
-        let waits: Vec<u128> = (0..8).map(|n| policy.delay(n, None).as_millis()).collect();
-        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 32_000]);
-        assert_eq!(policy.delay(0, Some(Duration::from_secs(90))), Duration::from_secs(90));
-        assert_eq!(policy.delay(u32::MAX, None), policy.max_delay);
     }
 }

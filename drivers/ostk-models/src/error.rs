@@ -1,7 +1,7 @@
 //! What can go wrong with a model call, and which of it is worth another try.
 //!
 //! Messages come from vendors and networks; `redact` removes the key from them before an error leaves the crate.
-//! Mapping a status to an error is here; the retry loop is in `models.rs`.
+//! Mapping a status to an error is here; whoever calls decides on another try.
 
 use std::fmt;
 use std::time::Duration;

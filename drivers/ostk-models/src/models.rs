@@ -1,4 +1,4 @@
-//! A call from request to reply: route, authorize, send, assemble, and try again while that makes sense.
+//! A call from request to reply: route, authorize, send, assemble.
 //!
 //! Holds no conversation and decides nothing about one: which model, how much it may cost and what follows is the
 //! kernel's. Callers are the daemon's native agents.
@@ -40,11 +40,6 @@ pub enum Delta {
     },
     /// More of the current call's arguments, as JSON text.
     ToolInput(String),
-    /// The reply broke off and is asked for anew: forget every delta so far.
-    Restart {
-        /// Why, in words.
-        reason: String,
-    },
 }
 
 /// All configured providers.
@@ -92,57 +87,27 @@ impl Models {
         configured.unwrap_or_else(|| catalog::context_window(model))
     }
 
-    /// Asks a model for its next turn.
+    /// Asks a model for its next turn, once: whether it is asked again, and when, is the caller's to decide
+    /// ([`ModelError::is_transient`], [`ModelError::retry_after`]).
     ///
-    /// Transient failures ([`ModelError::is_transient`]) are tried again as [`crate::RetryPolicy`] says, unless the
-    /// wait would pass the deadline: then the failure is returned at once. Dropping the future closes the connection.
-    /// `on_delta` sees the reply as it arrives; the returned reply is complete without it.
+    /// Dropping the future closes the connection. `on_delta` sees the reply as it arrives; the returned reply is complete
+    /// without it.
     ///
     /// # Errors
-    /// [`ModelError::Timeout`] at the deadline, otherwise the error of the last try. None contains the key.
+    /// [`ModelError::Timeout`] at the deadline, otherwise what went wrong. None contains the key.
     pub async fn call(
         &self,
         request: &ModelRequest,
         deadline: Instant,
         on_delta: impl FnMut(Delta) + Send,
     ) -> Result<ModelReply, ModelError> {
-        let deadline = tokio::time::Instant::from_std(deadline);
-        match tokio::time::timeout_at(deadline, self.call_until(request, deadline, on_delta)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ModelError::Timeout { phase: Phase::Deadline }),
-        }
-    }
-
-    async fn call_until(
-        &self,
-        request: &ModelRequest,
-        deadline: tokio::time::Instant,
-        mut on_delta: impl FnMut(Delta) + Send,
-    ) -> Result<ModelReply, ModelError> {
         let route = route(&request.model)?;
         let endpoint = self.config.endpoint(route.provider);
         let call = Call::new(request, route, endpoint)?;
-        let mut retry = 0;
-        loop {
-            let mut begun = false;
-            let outcome = self.attempt(&call, |delta| {
-                begun = true;
-                on_delta(delta);
-            });
-            let error = match outcome.await {
-                Ok(reply) => return Ok(reply),
-                Err(error) => error.redacted(endpoint.key.as_ref()),
-            };
-            let delay = self.config.retry.delay(retry, error.retry_after());
-            let in_time = tokio::time::Instant::now().checked_add(delay).is_some_and(|then| then < deadline);
-            if !error.is_transient() || retry == self.config.retry.max_retries || !in_time {
-                return Err(error);
-            }
-            if begun {
-                on_delta(Delta::Restart { reason: error.to_string() });
-            }
-            tokio::time::sleep(delay).await;
-            retry += 1;
+        let deadline = tokio::time::Instant::from_std(deadline);
+        match tokio::time::timeout_at(deadline, self.attempt(&call, on_delta)).await {
+            Ok(outcome) => outcome.map_err(|error| error.redacted(endpoint.key.as_ref())),
+            Err(_) => Err(ModelError::Timeout { phase: Phase::Deadline }),
         }
     }
 

@@ -186,8 +186,12 @@ fn start(
     })?;
     progress.begin(recovery.next_seq);
     let epoch = recovery.last_epoch + 1;
-    let config =
-        Config { version: env!("CARGO_PKG_VERSION").to_owned(), epoch, recovered: recovered(&recovery) };
+    let config = Config {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch,
+        recovered: recovered(&recovery),
+        model_slots: crate::slots::model_slots(state_dir).map_err(AnchorError::Part)?,
+    };
     let handle = HostHandle::new(sender, epoch);
     let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime, &handle)?);
     if state.next_seq > 0 && !state.stopped {

@@ -315,7 +315,7 @@ impl Hands {
         let request = match agent.compose(&load, &crate::lookup::tool_specs(&agent)) {
             Ok(request) => request,
             Err(error) => {
-                return Outcome::Model(Err(ModelFailure { message: error.to_string(), retryable: false }));
+                return lasting_failure(error.to_string());
             }
         };
         let until = Instant::now() + Duration::from_millis(deadline.millis_since(now()));
@@ -324,7 +324,7 @@ impl Hands {
         let models =
             match keyed.unwrap_or_else(|error| Err(format!("the key could not be looked up: {error}"))) {
                 Ok(models) => models,
-                Err(message) => return Outcome::Model(Err(ModelFailure { message, retryable: false })),
+                Err(message) => return lasting_failure(message),
             };
         match models.call(&request, until, |_| {}).await {
             Ok(reply) => {
@@ -333,10 +333,16 @@ impl Hands {
             }
             Err(error) => Outcome::Model(Err(ModelFailure {
                 retryable: error.is_transient(),
+                retry_after_ms: error.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok()),
                 message: error.to_string(),
             })),
         }
     }
+}
+
+/// A model call that would fail again in the same way.
+const fn lasting_failure(message: String) -> Outcome {
+    Outcome::Model(Err(ModelFailure { message, retryable: false, retry_after_ms: None }))
 }
 
 fn is_outside(error: &PathError) -> bool {

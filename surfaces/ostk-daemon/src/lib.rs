@@ -23,6 +23,7 @@ mod secrets;
 mod settings;
 mod setup;
 mod signed;
+mod slots;
 mod snapshot;
 mod streams;
 mod tracked;

@@ -25,7 +25,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new() -> Result<Self> {
-        let config = Config { version: "bench".to_owned(), epoch: 1, recovered: None };
+        let config = Config { version: "bench".to_owned(), epoch: 1, recovered: None, model_slots: 32 };
         let documents = Documents::default();
         let gate = Gate::new(&documents)?;
         let kernel = Kernel::new(config, State::default(), gate);

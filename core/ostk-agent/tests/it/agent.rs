@@ -103,7 +103,7 @@ fn a_step_out_of_place_changes_nothing() {
         receipt(1, "z"),
         receipt(2, "b-0"),
         AgentEvent::ModelIntent { call_no: 2 },
-        AgentEvent::ModelFailed { call_no: 2, error: String::new(), retryable: true },
+        AgentEvent::ModelFailed { call_no: 2, error: String::new(), retryable: true, retry_after_ms: None },
         AgentEvent::HandedOff { summary_blob: blob },
         AgentEvent::ModelReceipt {
             call_no: 1,
@@ -166,28 +166,25 @@ fn a_refusal_ends_the_agent() {
 }
 
 #[test]
-fn a_failing_model_is_tried_eight_times_with_growing_waits() {
+fn an_agent_gives_up_when_its_model_has_failed_for_a_day() {
     let mut world = World::new(Limits::default(), &[Reply { failures: 99, ..says(StopReason::EndTurn) }]);
-    let mut waits = Vec::new();
-    while !world.agent.is_finished() {
-        if let Next::Wait { until } = world.next() {
-            waits.push(until.millis_since(world.now) / 1_000);
-        }
-        world.advance();
-    }
-    assert_eq!(world.outcome(), &failed("overloaded"));
-    assert_eq!(world.count(|event| matches!(event, AgentEvent::ModelFailed { .. })), 8);
-    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
+    world.backoff_ms = 3_600_000;
+    world.run(1_000);
+    assert_eq!(world.outcome(), &failed("the model has failed for a day: overloaded"));
+    assert_eq!(world.count(|event| matches!(event, AgentEvent::ModelFailed { .. })), 25);
 
-    let flaky = Reply { failures: 7, ..asks(&["a"]) };
-    assert_eq!(World::end(&[flaky.clone(), flaky]).outcome(), &Outcome::Done, "each call has its own tries");
+    let flaky = Reply { failures: 23, ..asks(&["a"]) };
+    let mut world = World::new(Limits::default(), &[flaky.clone(), flaky]);
+    world.backoff_ms = 3_600_000;
+    world.run(1_000);
+    assert_eq!(world.outcome(), &Outcome::Done, "an answer in between and the day begins anew");
 }
 
 #[test]
 fn a_failure_that_will_not_pass_ends_the_agent_at_once() {
     let mut world = World::new(Limits::default(), &[]);
     // The gate may refuse a call before it begins.
-    world.step(AgentEvent::ModelFailed { call_no: 1, error: "denied".to_owned(), retryable: false });
+    world.model_fails(1, "denied", false);
     assert_eq!(world.next(), Next::Finish(failed("denied")));
 }
 
@@ -215,7 +212,7 @@ fn wall_clock_time_runs_out_while_waiting_too() {
     let mut world = World::new(limits("LIMIT wall_clock 20"), &[Reply { failures: 7, ..asks(&["a"]) }]);
     world.run(1_000);
     assert_eq!(world.outcome(), &Outcome::BudgetExhausted { which: "wall_clock".to_owned() });
-    assert_eq!(world.count(|event| matches!(event, AgentEvent::ModelFailed { .. })), 5, "1+2+4+8 s, then 16");
+    assert_eq!(world.count(|event| matches!(event, AgentEvent::ModelFailed { .. })), 2, "after 0 and 10 s");
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn event() -> impl Strategy<Value = AgentEvent> {
             call_no,
             error: "x".to_owned(),
             retryable,
+            retry_after_ms: None,
         }),
         8 => (call(), id(), blob()).prop_map(|(call_no, id, result_blob)| AgentEvent::ToolReceipt {
             call_no,

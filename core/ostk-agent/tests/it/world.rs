@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     script: Vec<Reply>,
     failed: u32,
+    /// How long whoever hosts the agent waits after a failed call.
+    pub(crate) backoff_ms: u64,
     /// Keys of the tool calls made, in order, those whose receipt a crash lost included.
     pub(crate) tool_calls: Vec<String>,
 }
@@ -58,7 +60,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(limits: Limits, script: &[Reply]) -> Self {
         let now = Timestamp::from_micros(1_000_000);
-        let mut world = Self { now, script: script.to_vec(), ..Self::default() };
+        let mut world = Self { now, script: script.to_vec(), backoff_ms: 10_000, ..Self::default() };
         let (system_blob, task_blob) = (world.put("be brief"), world.put("do it"));
         let config = AgentConfig {
             lineage: "w".to_owned(),
@@ -133,7 +135,6 @@ impl World {
                 let (call_no, id) = (tool.call_no, tool.id);
                 self.step(AgentEvent::ToolReceipt { call_no, id, result_blob, is_error: false });
             }
-            Next::Wait { until } => self.now = until,
             Next::Handoff => {
                 let summary_blob = self.put(&self.agent.handoff_text(&["a.rs".to_owned()]));
                 self.step(AgentEvent::HandedOff { summary_blob });
@@ -148,14 +149,20 @@ impl World {
         let reply = self.script.get(turn as usize).cloned().unwrap_or(says(StopReason::EndTurn));
         if self.failed < reply.failures {
             self.failed += 1;
-            let error = "overloaded".to_owned();
-            return self.step(AgentEvent::ModelFailed { call_no, error, retryable: true });
+            self.model_fails(call_no, "overloaded", true);
+            self.now = self.now.plus_millis(self.backoff_ms);
+            return;
         }
         self.failed = 0;
         if reply.nudged {
             self.nudge(&format!("heard in turn {turn}"));
         }
         self.receive(call_no, &reply);
+    }
+
+    pub(crate) fn model_fails(&mut self, call_no: u64, error: &str, retryable: bool) {
+        let error = error.to_owned();
+        self.step(AgentEvent::ModelFailed { call_no, error, retryable, retry_after_ms: None });
     }
 
     /// The model's reply to call `call_no` arrives. Tools are called `<tool>-<n>`, where `n` counts replies of the session,

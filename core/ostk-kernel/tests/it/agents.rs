@@ -116,12 +116,12 @@ fn a_failed_model_call_is_tried_again_after_a_wait() {
     spawn(&mut host, AGENTFILE);
     host.sync_to(host.log.len());
     let (model, _) = host.start(0).unwrap();
-    let failure = ModelFailure { message: "529".repeat(9_000), retryable: true };
+    let failure = ModelFailure { message: "529".repeat(9_000), retryable: true, retry_after_ms: None };
     host.finish(model, Outcome::Model(Err(failure)));
     host.run();
     assert_eq!(host.kernel.state().ending("worker"), None);
     assert!(host.tick(1).is_some(), "it asks to be woken");
-    host.tick(1_000);
+    host.tick(1_250);
     host.run();
     assert_eq!(host.kernel.state().ending("worker"), Some(&ostk_agent::Outcome::Done));
 }

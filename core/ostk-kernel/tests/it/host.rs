@@ -21,6 +21,9 @@ use serde_json::{Map, Value};
 pub(crate) type Reply = Result<Value, CallError>;
 pub(crate) type Files = BTreeMap<String, (Vec<u8>, bool)>;
 
+/// Calls of one model at once.
+pub(crate) const SLOTS: usize = 4;
+
 /// What a command does to the files, and its output.
 type Command = Box<dyn FnMut(&mut Files) -> ShellEnd>;
 
@@ -449,7 +452,7 @@ impl Host {
 }
 
 fn kernel(state: State, documents: &Documents, epoch: u64) -> Kernel {
-    let config = Config { version: "test".to_owned(), epoch, recovered: None };
+    let config = Config { version: "test".to_owned(), epoch, recovered: None, model_slots: SLOTS };
     Kernel::new(config, state, Gate::new(documents).unwrap())
 }
 

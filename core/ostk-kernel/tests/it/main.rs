@@ -1,8 +1,9 @@
 //! The tests of `ostk-kernel`: the kernel over a host in memory (`host`), whose log is durable as far as a test says.
 //!
 //! `writes`, `conflicts` and `undo` are about files, `foreign` about changes made outside, `gate` about refusals,
-//! `repeats` about idempotency, `agents` about native agents, `signals` about signals and lineages, `crashes` and `laws` about what holds after any crash and
-//! any interleaving, `work` about the rest.
+//! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `signals` about
+//! signals and lineages, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the
+//! rest.
 
 #![recursion_limit = "256"]
 #![allow(
@@ -21,6 +22,7 @@ mod foreign;
 mod gate;
 mod host;
 mod labels;
+mod lanes;
 mod laws;
 mod repeats;
 mod signals;

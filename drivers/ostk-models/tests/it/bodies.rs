@@ -374,9 +374,7 @@ async fn the_key_is_in_the_header_that_the_vendor_reads() {
             let length = std::io::Read::read(&mut stream, &mut head).unwrap();
             String::from_utf8_lossy(&head[..length]).into_owned()
         });
-        let mut config = config(&url);
-        config.retry.max_retries = 0;
-        ask(&Models::new(config).unwrap(), &hello(model)).await.unwrap_err();
+        ask(&Models::new(config(&url)).unwrap(), &hello(model)).await.unwrap_err();
         let head = seen.join().unwrap();
         assert!(head.contains(&header), "{head}");
     }

@@ -16,7 +16,7 @@ mod trouble;
 use std::time::{Duration, Instant};
 
 use ostk_agent::model::{Block, Message, ModelReply, ModelRequest, Role, ToolSpec};
-use ostk_models::{ApiKey, Config, Delta, ModelError, Models, RetryPolicy};
+use ostk_models::{ApiKey, Config, Delta, ModelError, Models};
 use scripted_model::{Handle, Script, ScriptedModel};
 use serde_json::{Value, json};
 
@@ -40,10 +40,7 @@ fn config(base_url: &str) -> Config {
         "HTTPS_PROXY" => Some("http://127.0.0.1:1".to_owned()),
         _ => None,
     };
-    let quick = Duration::from_millis(1);
-    let mut config = Config::from_lookup(lookup);
-    config.retry = RetryPolicy { max_retries: 3, first_delay: quick, max_delay: quick };
-    config
+    Config::from_lookup(lookup)
 }
 
 fn models(server: &Handle) -> Models {

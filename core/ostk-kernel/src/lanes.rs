@@ -1,0 +1,161 @@
+//! Model calls of the whole fleet: which agent may call its model now.
+//!
+//! The agents of one model share a lane. It admits so many calls at once, in the order in which they were asked for; the
+//! next call of an agent is behind those of all who wait. When the vendor fails or refuses, the whole lane waits, then a
+//! single call tries it, and with each answer the lane admits twice as many: a vendor that comes back from an outage is
+//! not met by everybody at once. How a lane fares is folded from the log, so a restart does not forget an outage; who is
+//! in line is not, for each agent asks again.
+
+use ostk_agent::{AgentEvent, AgentState, Next};
+use ostk_log::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{kernel::Kernel, state::LineageState};
+
+/// Calls that a lane admits at once when nothing is known against it.
+const WIDEST: u32 = 1_024;
+/// Wait after the first failure; each further one doubles it.
+const FIRST_WAIT_MS: u64 = 1_000;
+/// Longest wait, unless the vendor asks for more: how late an agent may notice that an outage is over.
+const LONGEST_WAIT_MS: u64 = 60_000;
+/// A wait is longer by up to one in so many parts, so that fleets that failed together do not come back together.
+const JITTER: u64 = 4;
+/// Failures in a row after which an agent gives up while its model answers others: what fails is its own request.
+const MAX_ALONE: u32 = 8;
+
+/// How the calls of one model have fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Failures since the last answer; calls that were under way together fail as one.
+    pub failures: u32,
+    /// No call begins before.
+    pub resume_at: Timestamp,
+    /// Calls that it admits at once.
+    pub width: u32,
+    /// When it last answered.
+    pub answered_at: Timestamp,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        let never = Timestamp::default();
+        Self { failures: 0, resume_at: never, width: WIDEST, answered_at: never }
+    }
+}
+
+impl Lane {
+    /// Folds a step of one of its agents, recorded as `seq` at `ts`.
+    pub(crate) fn heard(&mut self, seq: u64, ts: Timestamp, step: &AgentEvent) {
+        match step {
+            AgentEvent::ModelReceipt { .. } => {
+                let width = self.width.saturating_mul(2).min(WIDEST);
+                *self = Self { failures: 0, resume_at: Timestamp::default(), width, answered_at: ts };
+            }
+            AgentEvent::ModelFailed { retryable: true, retry_after_ms, .. } => {
+                if ts >= self.resume_at {
+                    self.failures = self.failures.saturating_add(1);
+                }
+                let wait = retry_after_ms.unwrap_or(0).max(self.wait_ms());
+                let jitter = spread(seq) % (wait / JITTER + 1);
+                self.resume_at = self.resume_at.max(ts.plus_millis(wait + jitter));
+                self.width = 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn wait_ms(&self) -> u64 {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        (FIRST_WAIT_MS << doublings).min(LONGEST_WAIT_MS)
+    }
+}
+
+/// A number that looks random and is the same for the same record: the finalizer of `SplitMix64`.
+const fn spread(seq: u64) -> u64 {
+    let mut mixed = seq.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+impl Kernel {
+    /// An agent needs its model: it gets in line, unless it is there, and whoever may call calls.
+    pub(crate) fn line_up(&mut self, lineage: &str) {
+        let ticket = self.fresh_id();
+        self.agents.entry(lineage.to_owned()).or_default().ticket.get_or_insert(ticket);
+        let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned());
+        self.open_lane(&model.unwrap_or_default());
+    }
+
+    /// Begins the calls that a model's lane has room for.
+    pub(crate) fn open_lane(&mut self, model: &str) {
+        if self.state.panic.is_some() {
+            return;
+        }
+        let lane = self.state.lanes.get(model).copied().unwrap_or_default();
+        if lane.resume_at > self.now {
+            return self.wake_line(model, lane.resume_at);
+        }
+        while self.calling(model) < self.slots(lane) {
+            let Some(lineage) = self.first_in_line(model) else { return };
+            if let Some(live) = self.agents.get_mut(&lineage) {
+                live.ticket = None;
+            }
+            // It may have come to its end in line.
+            match self.state.agents.get(&lineage).map(|agent| agent.next(self.now)) {
+                Some(Next::CallModel { call_no }) => self.call_model(&lineage, call_no),
+                _ => self.drive(&lineage),
+            }
+        }
+    }
+
+    fn slots(&self, lane: Lane) -> usize {
+        usize::try_from(lane.width).unwrap_or(usize::MAX).min(self.config.model_slots).max(1)
+    }
+
+    fn calling(&self, model: &str) -> usize {
+        self.lane_of(model).filter(|(_, live)| live.is_calling()).count()
+    }
+
+    fn first_in_line(&self, model: &str) -> Option<String> {
+        let runs = |name: &str| {
+            self.state.lineages.get(name).is_some_and(|known| known.state == LineageState::Running)
+        };
+        let waiting = self.lane_of(model).filter_map(|(name, live)| Some((live.ticket?, name)));
+        let (_, name) = waiting.filter(|(_, name)| runs(name)).min()?;
+        Some(name.to_owned())
+    }
+
+    fn wake_line(&mut self, model: &str, at: Timestamp) {
+        let agents = &self.state.agents;
+        let of_lane = |name: &str| agents.get(name).is_some_and(|agent| agent.model() == model);
+        for (_, live) in self.agents.iter_mut().filter(|(name, live)| live.ticket.is_some() && of_lane(name))
+        {
+            live.wake_at = Some(at);
+        }
+    }
+
+    fn lane_of<'k>(&'k self, model: &'k str) -> impl Iterator<Item = (&'k str, &'k crate::agents::Live)> {
+        let of_lane =
+            move |name: &str| self.state.agents.get(name).is_some_and(|agent| agent.model() == model);
+        self.agents.iter().map(|(name, live)| (name.as_str(), live)).filter(move |(name, _)| of_lane(name))
+    }
+
+    /// Whether a model that fails this agent once more answers others.
+    pub(crate) fn fails_alone(&self, agent: &AgentState) -> bool {
+        let answered = self.state.lanes.get(agent.model()).map(|lane| lane.answered_at);
+        agent.failing().is_some_and(|(failures, since)| {
+            failures + 1 >= MAX_ALONE && answered.is_some_and(|at| at > since)
+        })
+    }
+
+    /// What an agent in line waits for, for `ps`.
+    pub(crate) fn in_line(&self, agent: &AgentState) -> String {
+        let lane = self.state.lanes.get(agent.model()).copied().unwrap_or_default();
+        if lane.resume_at > self.now {
+            let seconds = lane.resume_at.millis_since(self.now).div_ceil(1_000);
+            return format!("model fails, next try in {seconds}s");
+        }
+        "in line for its model".to_owned()
+    }
+}
