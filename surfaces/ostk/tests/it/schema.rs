@@ -97,11 +97,13 @@ impl Schemas {
                 }
                 "required" => words(rule).all(|name| value.get(name).is_some()),
                 "additionalProperties" => {
-                    assert_eq!(rule, false, "the only use that is checked");
                     let known = &node.schema["properties"];
-                    value
-                        .as_object()
-                        .is_none_or(|members| members.keys().all(|name| known.get(name).is_some()))
+                    let more =
+                        value.as_object().into_iter().flatten().filter(|(name, _)| known.get(name).is_none());
+                    for (name, member) in more.clone().filter(|_| rule.is_object()) {
+                        self.problems(inner(rule), member, &format!("{place}/{name}"), problems);
+                    }
+                    rule.is_object() || more.count() == 0
                 }
                 "oneOf" => {
                     let fits = |schema| {
@@ -152,9 +154,12 @@ impl Schemas {
             return branches.flat_map(|branch| self.full(inner(branch))).collect();
         }
         match words(&schema["type"]).next().unwrap() {
-            "object" => match schema.get("properties") {
-                None => vec![json!({ "any": "member" })],
-                Some(members) => {
+            "object" => match (schema.get("properties"), &schema["additionalProperties"]) {
+                (None, member @ Value::Object(_)) => {
+                    self.full(inner(member)).into_iter().map(|member| json!({ "any": member })).collect()
+                }
+                (None, _) => vec![json!({ "any": "member" })],
+                (Some(members), _) => {
                     let members = members.as_object().unwrap().iter();
                     zip(members.map(|(name, schema)| (name.clone(), self.full(inner(schema)))).collect())
                 }
