@@ -13,12 +13,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use libostk::{Client, Identity};
 
-use crate::{rng::Rng, scratch::Scratch};
+use crate::{fleet::Victim, rng::Rng, scratch::Scratch};
 
 /// How often the killer looks around.
 const LOOK: Duration = Duration::from_millis(2);
 /// A daemon may take this long to close its log.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
+/// Of the kills, so many in a hundred strike a client.
+const CLIENT_PERCENT: usize = 40;
 /// A daemon that ends by itself more often than this does not work at all.
 const MAX_SURPRISES: usize = 5;
 
@@ -78,7 +80,7 @@ impl<'a> Daemon<'a> {
         self.spawn()
     }
 
-    /// Kills the daemon `kills` times, spread over the clients' progress, until `over` is set.
+    /// Kills the daemon or a client `kills` times, spread over the clients' progress, until `over` is set.
     pub(crate) fn torment(&mut self, plan: &Torment<'_>, mut rng: Rng) -> Result<()> {
         let mut next = 1;
         while !plan.over.load(Ordering::Relaxed) {
@@ -90,6 +92,9 @@ impl<'a> Daemon<'a> {
             }
             next += 1;
             thread::sleep(Duration::from_micros(rng.next() % 20_000));
+            if rng.chance(CLIENT_PERCENT) && kill_one(plan.victims, &mut rng)? {
+                continue;
+            }
             self.kill()?;
             self.spawn()?;
             // Now and then the new one does not live to see the end of its recovery.
@@ -147,10 +152,23 @@ impl Drop for Daemon<'_> {
     }
 }
 
-/// When to kill.
+/// Kills one of the clients that run; false if none does.
+fn kill_one(victims: &[Victim], rng: &mut Rng) -> Result<bool> {
+    let first = rng.below(victims.len());
+    let (before, from) = victims.split_at(first);
+    for victim in from.iter().chain(before) {
+        if victim.kill()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// When to kill, and whom besides the daemon.
 #[derive(Debug)]
 pub(crate) struct Torment<'a> {
     pub(crate) kills: u64,
+    pub(crate) victims: &'a [Victim],
     /// Calls that were answered so far, of `total`.
     pub(crate) progress: &'a AtomicU64,
     pub(crate) total: u64,

@@ -3,8 +3,10 @@
 //! A client writes one [`Deed`] for each call that may change something. Lines that the run makes up are unique in the
 //! whole run, so the checker can tell whose each line is and how often it should be there.
 
+use serde::{Deserialize, Serialize};
+
 /// A line in a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Line {
     /// Workspace path.
     pub path: String,
@@ -13,7 +15,7 @@ pub struct Line {
 }
 
 /// What the daemon answered in the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// It was done, by this intent if it was a write.
     Done(Option<u64>),
@@ -31,7 +33,7 @@ pub struct Deed {
     /// Who asked.
     pub who: String,
     /// Which call; `outside` for an edit behind the daemon's back.
-    pub verb: &'static str,
+    pub verb: String,
     /// Lines that it shall add.
     pub adds: Vec<Line>,
     /// Lines that it shall remove.

@@ -1,5 +1,5 @@
 //! `torture --ostk PATH`: runs the torture and prints its report as JSON. Exit status 0 if nothing is wrong, 1 if
-//! something is, 2 if it could not be run.
+//! something is, 2 if it could not be run. `torture --worker` is one of its clients.
 
 use std::{
     io::Write,
@@ -14,8 +14,11 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 struct Args {
     /// The binary under test.
-    #[arg(long, value_name = "PATH")]
-    ostk: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "worker")]
+    ostk: Option<PathBuf>,
+    /// Be a client; the task comes on standard input.
+    #[arg(long, hide = true)]
+    worker: bool,
     /// How many clients.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=64))]
     clients: u64,
@@ -25,7 +28,7 @@ struct Args {
     /// Files that all of them edit.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..=1000))]
     files: u64,
-    /// How often the daemon is killed.
+    /// How often the daemon or a client is killed.
     #[arg(long, default_value_t = 20)]
     kills: u64,
     /// Makes the same choices again; from the clock if absent.
@@ -41,9 +44,19 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.worker {
+        return match torture::work() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "torture, a client: {error:#}");
+                ExitCode::from(2)
+            }
+        };
+    }
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let options = torture::Options {
-        ostk: args.ostk,
+        ostk: args.ostk.unwrap_or_default(),
+        torture: std::env::current_exe().unwrap_or_default(),
         clients: args.clients,
         edits: args.edits,
         files: args.files,

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     ledger::{Answer, Deed, Line, marker},
     rng::Rng,
-    worker::Turns,
+    turns::Turns,
 };
 
 /// Files of its own.
@@ -28,19 +28,19 @@ pub(crate) fn edit(root: &Path, turns: &Turns, over: &AtomicBool, mut rng: Rng) 
         thread::sleep(Duration::from_millis(5 + rng.next() % 40));
         number += 1;
         let reserved = turns.reserved();
-        let path = match rng.pick(&reserved).filter(|_| number % 2 == 0) {
+        let path = match rng.pick(reserved).filter(|_| number % 2 == 0) {
             Some(path) => path.clone(),
             None => format!("outside/o{}.txt", rng.below(OWN_FILES)),
         };
         let line = Line { path: path.clone(), text: marker("outside", number) };
         {
-            let _turn = turns.take(&path);
+            let _turn = turns.take(&path)?;
             insert(&root.join(&path), &line.text, &mut rng)?;
         }
         deeds.push(Deed {
             key: format!("outside-{number}"),
             who: "outside".to_owned(),
-            verb: "outside",
+            verb: "outside".to_owned(),
             adds: vec![line],
             removes: Vec::new(),
             answer: Answer::Done(None),

@@ -27,6 +27,8 @@ pub struct Counts {
     pub repeated: u64,
     /// Daemons that were killed.
     pub kills: u64,
+    /// Clients that were killed.
+    pub clients_killed: u64,
     /// Daemons that were started after the first.
     pub restarts: u64,
     /// Records in the log.

@@ -15,13 +15,15 @@ use serde_json::{Value, json};
 use crate::{
     check,
     daemon::{Daemon, Torment},
+    fleet::{self, Account, Victim},
     ledger::Deed,
     link::{Failure, Link},
     outside, replay,
     report::Report,
     rng::Rng,
     scratch::Scratch,
-    worker::{Account, Turns, Worker, World},
+    turns::Turns,
+    worker::{Memory, Task},
 };
 
 /// Signatures that the script checks within a few seconds.
@@ -32,13 +34,15 @@ const MAX_SLOW_SIGNATURES: u64 = 1_000;
 pub struct Options {
     /// The binary under test.
     pub ostk: PathBuf,
+    /// This program, which is started as each client.
+    pub torture: PathBuf,
     /// How many clients.
     pub clients: u64,
     /// Calls of each client.
     pub edits: u64,
     /// Files that all of them edit.
     pub files: u64,
-    /// How often the daemon is killed.
+    /// How often the daemon or a client is killed.
     pub kills: u64,
     /// Decides every choice of the clients.
     pub seed: u64,
@@ -85,7 +89,9 @@ fn torture(
     deeds: &mut Vec<Deed>,
 ) -> Result<()> {
     let mut daemon = Daemon::start(scratch, ostk.to_owned())?;
-    let accounts = let_loose(scratch, options, &mut daemon, deeds)?;
+    let victims: Vec<Victim> = (0..options.clients).map(|_| Victim::default()).collect();
+    let accounts = let_loose(scratch, options, &mut daemon, &victims, deeds)?;
+    report.counts.clients_killed = victims.iter().map(Victim::killed).sum();
     for account in accounts {
         report.counts.conflicts += account.conflicts;
         report.counts.accepted += account.accepted;
@@ -112,41 +118,47 @@ fn let_loose(
     scratch: &Scratch,
     options: &Options,
     daemon: &mut Daemon<'_>,
+    victims: &[Victim],
     deeds: &mut Vec<Deed>,
 ) -> Result<Vec<Account>> {
     let (over, progress) = (AtomicBool::new(false), AtomicU64::new(0));
-    let turns = Turns::new(&scratch.shared);
-    let world = World {
-        shared: &scratch.shared,
-        turns: &turns,
-        edits: options.edits,
-        until: Instant::now() + options.limit,
-        progress: &progress,
-    };
+    let locks = scratch.home.join("turns");
+    let turns = Turns::new(&locks, &scratch.shared)?;
+    let until = Instant::now() + options.limit;
     let total = options.clients * options.edits;
-    let torment = Torment { kills: options.kills, progress: &progress, total, over: &over };
+    let torment = Torment { kills: options.kills, victims, progress: &progress, total, over: &over };
+    let task = |number: u64| Task {
+        name: format!("c{number}"),
+        socket: socket(scratch),
+        seed: options.seed,
+        stream: 100 + number,
+        shared: scratch.shared.clone(),
+        turns: locks.clone(),
+        steps: options.edits,
+        limit_ms: 0,
+        memory: Memory::default(),
+        open: None,
+    };
     thread::scope(|scope| {
-        let client = |number: u64| {
-            let name = format!("c{number}");
-            let link = link(scratch, &Identity::Lineage(name.clone()));
-            Worker::new(name, link, Rng::new(options.seed, 100 + number), &world)
-        };
-        let workers: Vec<_> = (0..options.clients)
-            .map(|number| {
-                scope.spawn({
-                    let worker = client(number);
-                    move || worker.work()
-                })
+        let clients: Vec<_> = (0..options.clients)
+            .zip(victims)
+            .map(|(number, victim)| {
+                let (task, program, progress) = (task(number), &options.torture, &progress);
+                scope.spawn(move || fleet::run(program, task, until, victim, progress))
             })
             .collect();
         let outside = scope.spawn(|| outside::edit(&scratch.root, &turns, &over, Rng::new(options.seed, 2)));
         let killer = scope.spawn(|| daemon.torment(&torment, Rng::new(options.seed, 3)));
-        let accounts: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        let accounts: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
         over.store(true, Ordering::Relaxed);
         killer.join().map_err(|_| anyhow!("the killer panicked"))??;
         deeds.extend(outside.join().map_err(|_| anyhow!("the editor outside panicked"))??);
-        accounts.into_iter().map(|account| account.map_err(|_| anyhow!("a client panicked"))).collect()
+        accounts.into_iter().map(|account| account.map_err(|_| anyhow!("a client panicked"))?).collect()
     })
+}
+
+fn socket(scratch: &Scratch) -> PathBuf {
+    scratch.state_dir().join("run/ostk.sock")
 }
 
 fn operator() -> Identity {
@@ -154,7 +166,7 @@ fn operator() -> Identity {
 }
 
 fn link(scratch: &Scratch, identity: &Identity) -> Link {
-    Link::new(scratch.state_dir().join("run/ostk.sock"), identity.clone())
+    Link::new(socket(scratch), identity.clone())
 }
 
 /// Touches every file, so that the daemon has seen what the editor outside did last; then asks for the state's digest.

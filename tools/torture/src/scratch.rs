@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
 use crate::rng::Rng;
 
@@ -21,7 +22,7 @@ pub(crate) struct Scratch {
 }
 
 /// A file that everybody edits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Shared {
     pub(crate) path: String,
     pub(crate) lines: Vec<String>,

@@ -1,87 +1,135 @@
 //! One client: edits, rewrites, batches, commands and reads in an order that the seed decides, each change with an
-//! idempotency key, each answer written down.
+//! idempotency key.
 //!
 //! The worker keeps what it believes of each file the way a careful agent would: the text it read last, moved on by its
-//! own writes only. Whole-file writes start from there, so they are often stale.
+//! own writes only. Whole-file writes start from there, so they are often stale. It is a process of its own and may be
+//! killed at any moment, so it says what it is about to do before it does it, and what came of it ([`Word`]); whoever
+//! started it writes that down, and starts another from there, which first repeats the call that has no answer.
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+    io::{self, Read, Write},
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
+use anyhow::{Context, Result};
+use libostk::Identity;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ledger::{Answer, Deed, Line, marker},
+    ledger::{Answer, Line, marker},
     link::{Failure, Link},
     rng::Rng,
     scratch::Shared,
+    turns::Turns,
 };
 
 /// A candidate that is refused again is accepted again this often; then the worker lets the change be.
 const MAX_ACCEPTS: u64 = 3;
 
-/// Turns on the files that somebody outside edits too.
-#[derive(Debug, Default)]
-pub(crate) struct Turns(BTreeMap<String, Mutex<()>>);
+/// What a worker is told when it starts, as one JSON document on its standard input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Task {
+    /// Its lineage.
+    pub(crate) name: String,
+    pub(crate) socket: PathBuf,
+    /// Decides every choice, together with its stream.
+    pub(crate) seed: u64,
+    pub(crate) stream: u64,
+    pub(crate) shared: Vec<Shared>,
+    /// Where the turns' locks lie.
+    pub(crate) turns: PathBuf,
+    /// Steps to go.
+    pub(crate) steps: u64,
+    /// It begins no step later than this.
+    pub(crate) limit_ms: u64,
+    pub(crate) memory: Memory,
+    /// The call of its predecessor that has no answer.
+    pub(crate) open: Option<Attempt>,
+}
 
-impl Turns {
-    pub(crate) fn new(shared: &[Shared]) -> Self {
-        let reserved = shared.iter().filter(|file| file.reserved);
-        Self(reserved.map(|file| (file.path.clone(), Mutex::new(()))).collect())
+/// What a worker must not forget.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// Lines made so far.
+    number: u64,
+    /// Keys used so far.
+    keys: u64,
+    /// Its own lines in shared files.
+    mine: Vec<Line>,
+    /// Its own scratch files and the line in each.
+    scratch: Vec<Line>,
+}
+
+/// A call that is about to be made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) key: String,
+    pub(crate) verb: String,
+    pub(crate) args: Value,
+    pub(crate) adds: Vec<Line>,
+    pub(crate) removes: Vec<Line>,
+    /// Lines that its worker had made by then.
+    pub(crate) made: u64,
+}
+
+impl Memory {
+    /// A call is about to be made.
+    pub(crate) fn begin(&mut self, attempt: &Attempt) {
+        self.keys += 1;
+        self.number = attempt.made;
     }
 
-    pub(crate) fn take(&self, path: &str) -> Option<MutexGuard<'_, ()>> {
-        self.0.get(path).map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn reserved(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+    /// A call was answered.
+    pub(crate) fn learn(&mut self, attempt: &Attempt, answer: &Answer) {
+        if !matches!(answer, Answer::Done(_)) {
+            return;
+        }
+        let Attempt { verb, adds, removes, .. } = attempt;
+        self.mine.retain(|line| !removes.contains(line));
+        self.scratch.retain(|line| !removes.contains(line));
+        for line in adds {
+            if line.path.starts_with("src/") {
+                self.mine.push(line.clone());
+            } else if verb == "file.write" {
+                self.scratch.push(line.clone());
+            }
+        }
     }
 }
 
-/// What all workers share.
-#[derive(Debug)]
-pub(crate) struct World<'a> {
-    pub(crate) shared: &'a [Shared],
-    pub(crate) turns: &'a Turns,
-    pub(crate) edits: u64,
-    pub(crate) until: Instant,
-    /// Calls answered so far, by all workers.
-    pub(crate) progress: &'a AtomicU64,
-}
-
-/// What a worker hands in.
-#[derive(Debug, Default)]
-pub(crate) struct Account {
-    pub(crate) deeds: Vec<Deed>,
-    pub(crate) conflicts: u64,
-    pub(crate) accepted: u64,
-    pub(crate) repeated: u64,
-    /// What the answers themselves showed to be wrong.
-    pub(crate) problems: Vec<String>,
+/// What a worker says, a JSON document on a line of its standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// A call follows.
+    Begun(Attempt),
+    /// It was answered.
+    Answered(Answer),
+    /// A step is over.
+    Step,
+    /// A conflict was handed back.
+    Conflict,
+    /// A candidate was accepted.
+    Accepted,
+    /// Calls that were repeated because their connection broke.
+    Repeated(u64),
+    /// An answer showed something to be wrong.
+    Problem(String),
 }
 
 /// A client at work.
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
-    name: String,
+    name: &'a str,
     link: Link,
     rng: Rng,
-    world: &'a World<'a>,
-    number: u64,
-    keys: u64,
+    shared: &'a [Shared],
+    turns: Turns,
     beliefs: BTreeMap<String, String>,
-    /// Its own lines in shared files.
-    mine: Vec<Line>,
-    /// Its own scratch files and the line in each.
-    scratch: Vec<Line>,
-    account: Account,
+    memory: Memory,
 }
 
 /// A call that may change something.
@@ -92,47 +140,62 @@ struct Wish {
     removes: Vec<Line>,
 }
 
-impl<'a> Worker<'a> {
-    pub(crate) fn new(name: String, link: Link, rng: Rng, world: &'a World<'a>) -> Self {
-        let (beliefs, mine, scratch) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self {
-            name,
-            link,
-            rng,
-            world,
-            number: 0,
-            keys: 0,
-            beliefs,
-            mine,
-            scratch,
-            account: Account::default(),
-        }
+/// Is a worker: reads its task from standard input, works, and says so on standard output.
+///
+/// # Errors
+/// When the task cannot be read, or a lock cannot be taken.
+pub fn work() -> Result<()> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    let task: Task = serde_json::from_str(&text).context("the task")?;
+    let until = Instant::now() + Duration::from_millis(task.limit_ms);
+    let mut worker = Worker {
+        name: &task.name,
+        link: Link::new(task.socket.clone(), Identity::Lineage(task.name.clone())),
+        rng: Rng::new(task.seed, task.stream),
+        shared: &task.shared,
+        turns: Turns::new(&task.turns, &task.shared)?,
+        beliefs: BTreeMap::new(),
+        memory: task.memory.clone(),
+    };
+    if let Some(open) = task.open {
+        worker.repeat(open);
     }
-
-    /// Makes all its calls.
-    pub(crate) fn work(mut self) -> Account {
-        for _ in 0..self.world.edits {
-            if Instant::now() < self.world.until {
-                self.step();
-            }
-            self.world.progress.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..task.steps {
+        if Instant::now() < until {
+            worker.step()?;
         }
-        self.account.repeated = self.link.repeated;
-        self.account
+        tell(&Word::Step);
     }
+    tell(&Word::Repeated(worker.link.repeated));
+    Ok(())
+}
 
-    fn step(&mut self) {
-        let Some(file) = self.rng.pick(self.world.shared) else { return };
-        let turns = self.world.turns;
+/// Whoever listens may have gone; then the worker goes on to its end all the same.
+fn tell(word: &Word) {
+    if let Ok(mut line) = serde_json::to_string(word) {
+        line.push('\n');
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+fn problem(what: &str) {
+    tell(&Word::Problem(what.chars().take(400).collect()));
+}
+
+impl Worker<'_> {
+    fn step(&mut self) -> io::Result<()> {
+        let Some(file) = self.rng.pick(self.shared) else { return Ok(()) };
         match self.rng.below(100) {
             0..=14 => self.read(&file.path),
             15..=44 => {
-                let _turn = turns.take(&file.path);
+                let _turn = self.turns.take(&file.path)?;
                 self.insert(file);
             }
-            45..=56 => self.replace_mine(),
+            45..=56 => self.replace_mine()?,
             57..=79 => {
-                let _turn = turns.take(&file.path);
+                let _turn = self.turns.take(&file.path)?;
                 self.rewrite(&file.path);
             }
             80..=88 => self.batch(),
@@ -140,18 +203,27 @@ impl<'a> Worker<'a> {
             94..=96 => self.delete(),
             _ => self.shell(),
         }
+        Ok(())
+    }
+
+    /// Makes the call that the worker before this one did not live to see answered.
+    fn repeat(&mut self, open: Attempt) {
+        let path = open.adds.first().or(open.removes.first()).map(|line| line.path.clone());
+        let _turn = path.and_then(|path| self.turns.take(&path).ok());
+        // A conflict's candidate is let be: nobody knows what its caller had in mind.
+        let _ = self.make(&open);
     }
 
     fn fresh(&mut self, path: &str) -> Line {
-        self.number += 1;
-        Line { path: path.to_owned(), text: marker(&self.name, self.number) }
+        self.memory.number += 1;
+        Line { path: path.to_owned(), text: marker(self.name, self.memory.number) }
     }
 
     fn read(&mut self, path: &str) {
         let fresh = !self.beliefs.contains_key(path) || self.rng.chance(10);
         match self.link.call("file.read", &json!({ "path": path, "fresh": fresh }), None) {
             Ok(answer) => self.learn(path, &answer),
-            Err(failure) => self.account.problems.push(format!("{}: read {path}: {failure:?}", self.name)),
+            Err(failure) => problem(&format!("{}: read {path}: {failure:?}", self.name)),
         }
     }
 
@@ -162,8 +234,7 @@ impl<'a> Worker<'a> {
         }
         let believed = self.beliefs.get(path).map(|text| sha256(text)).unwrap_or_default();
         if believed != blob {
-            let what = format!("{}: read {path}: told of {blob}, knows {believed}: {answer}", self.name);
-            self.account.problems.push(what.chars().take(400).collect());
+            problem(&format!("{}: read {path}: told of {blob}, knows {believed}: {answer}", self.name));
             self.beliefs.remove(path);
         }
     }
@@ -175,13 +246,13 @@ impl<'a> Worker<'a> {
         self.edit(args, vec![line], Vec::new());
     }
 
-    fn replace_mine(&mut self) {
-        let Some(old) = self.rng.pick(&self.mine).cloned() else { return };
-        let turns = self.world.turns;
-        let _turn = turns.take(&old.path);
+    fn replace_mine(&mut self) -> io::Result<()> {
+        let Some(old) = self.rng.pick(&self.memory.mine).cloned() else { return Ok(()) };
+        let _turn = self.turns.take(&old.path)?;
         let new = self.fresh(&old.path);
         let args = json!({ "path": old.path, "old": old.text, "new": new.text });
         self.edit(args, vec![new], vec![old]);
+        Ok(())
     }
 
     fn edit(&mut self, args: Value, adds: Vec<Line>, removes: Vec<Line>) {
@@ -228,8 +299,7 @@ impl<'a> Worker<'a> {
     }
 
     fn batch(&mut self) {
-        let world = self.world;
-        let free: Vec<&Shared> = world.shared.iter().filter(|file| !file.reserved).collect();
+        let free: Vec<&Shared> = self.shared.iter().filter(|file| !file.reserved).collect();
         let (Some(first), Some(second)) = (self.rng.pick(&free).copied(), self.rng.pick(&free).copied())
         else {
             return;
@@ -263,26 +333,23 @@ impl<'a> Worker<'a> {
 
     fn create(&mut self) {
         let path = format!("own/{}-{}.txt", self.name, self.rng.below(6));
-        if self.scratch.iter().any(|line| line.path == path) {
+        if self.memory.scratch.iter().any(|line| line.path == path) {
             return;
         }
         let line = self.fresh(&path);
         let args = json!({ "path": path, "content": format!("{}\n", line.text) });
-        match self.wish(Wish { verb: "file.write", args, adds: vec![line.clone()], removes: Vec::new() }) {
-            Answer::Done(_) => self.scratch.push(line),
-            other => self.account.problems.push(format!("{}: create {path}: {other:?}", self.name)),
+        match self.wish(Wish { verb: "file.write", args, adds: vec![line], removes: Vec::new() }) {
+            Answer::Done(_) => {}
+            other => problem(&format!("{}: create {path}: {other:?}", self.name)),
         }
     }
 
     fn delete(&mut self) {
-        if self.scratch.is_empty() {
-            return;
-        }
-        let line = self.scratch.swap_remove(self.rng.below(self.scratch.len()));
+        let Some(line) = self.rng.pick(&self.memory.scratch).cloned() else { return };
         let args = json!({ "path": line.path });
         match self.wish(Wish { verb: "file.delete", args, adds: Vec::new(), removes: vec![line.clone()] }) {
             Answer::Done(_) => {}
-            other => self.account.problems.push(format!("{}: delete {}: {other:?}", self.name, line.path)),
+            other => problem(&format!("{}: delete {}: {other:?}", self.name, line.path)),
         }
     }
 
@@ -300,49 +367,51 @@ impl<'a> Worker<'a> {
             let Err(token) = result else { break };
             result = self.attempt("file.accept", &json!({ "token": token }), &wish.adds, &wish.removes);
             if matches!(result, Ok(Answer::Done(_))) {
-                self.account.accepted += 1;
-                self.remember(&wish);
+                tell(&Word::Accepted);
                 // The text that was accepted is the kernel's: read it before building on it.
                 return Answer::Unknown("accepted".to_owned());
             }
         }
-        let answer = result.unwrap_or_else(|_| Answer::Refused("conflict".to_owned()));
-        if matches!(answer, Answer::Done(_)) {
-            self.remember(&wish);
-        }
-        answer
-    }
-
-    /// Which of its lines in shared files it may replace later.
-    fn remember(&mut self, wish: &Wish) {
-        self.mine.retain(|line| !wish.removes.contains(line));
-        self.mine.extend(wish.adds.iter().filter(|line| line.path.starts_with("src/")).cloned());
+        result.unwrap_or_else(|_| Answer::Refused("conflict".to_owned()))
     }
 
     /// One call with a key of its own. An error is the token of a conflict.
     fn attempt(
         &mut self,
-        verb: &'static str,
+        verb: &str,
         args: &Value,
         adds: &[Line],
         removes: &[Line],
     ) -> Result<Answer, String> {
-        self.keys += 1;
-        let key = format!("{}-k{}", self.name, self.keys);
-        let (answer, token) = match self.link.call(verb, args, Some(&key)) {
+        let attempt = Attempt {
+            key: format!("{}-k{}", self.name, self.memory.keys + 1),
+            verb: verb.to_owned(),
+            args: args.clone(),
+            adds: adds.to_vec(),
+            removes: removes.to_vec(),
+            made: self.memory.number,
+        };
+        self.memory.begin(&attempt);
+        tell(&Word::Begun(attempt.clone()));
+        self.make(&attempt)
+    }
+
+    fn make(&mut self, attempt: &Attempt) -> Result<Answer, String> {
+        let Attempt { key, verb, args, .. } = attempt;
+        let (answer, token) = match self.link.call(verb, args, Some(key)) {
             Ok(result) => self.done(verb, &result),
             Err(Failure::Silent(what)) => {
-                self.account.problems.push(format!("{}: {verb} {key}: no answer: {what}", self.name));
+                problem(&format!("{}: {verb} {key}: no answer: {what}", self.name));
                 (Answer::Unknown(what), None)
             }
             // A command that a restart interrupted: the message says so, and nobody runs it again.
             Err(Failure::Refused { code, message, .. }) if verb == "shell.run" => {
                 (Answer::Unknown(format!("{code}: {message}")), None)
             }
-            Err(Failure::Refused { code, message, data }) => self.refused(verb, &key, &code, &message, &data),
+            Err(Failure::Refused { code, message, data }) => self.refused(verb, key, &code, &message, &data),
         };
-        let (adds, removes, who) = (adds.to_vec(), removes.to_vec(), self.name.clone());
-        self.account.deeds.push(Deed { key, who, verb, adds, removes, answer: answer.clone() });
+        self.memory.learn(attempt, &answer);
+        tell(&Word::Answered(answer.clone()));
         token.map_or(Ok(answer), Err)
     }
 
@@ -356,8 +425,7 @@ impl<'a> Worker<'a> {
             };
         }
         if intent.is_none() {
-            let what = format!("{}: {verb} was answered without an intent: {result}", self.name);
-            self.account.problems.push(what.chars().take(400).collect());
+            problem(&format!("{}: {verb} was answered without an intent: {result}", self.name));
         }
         (Answer::Done(intent), None)
     }
@@ -371,12 +439,13 @@ impl<'a> Worker<'a> {
         data: &Value,
     ) -> (Answer, Option<String>) {
         let token = data.get("token").and_then(Value::as_str).map(str::to_owned);
-        self.account.conflicts += u64::from(code == "conflict");
+        if code == "conflict" {
+            tell(&Word::Conflict);
+        }
         let expected =
             matches!(code, "conflict" | "unread") || (verb == "file.accept" && code == "not_found");
         if !expected {
-            let what = format!("{}: {verb} {key} failed: {code}: {message}", self.name);
-            self.account.problems.push(what.chars().take(400).collect());
+            problem(&format!("{}: {verb} {key} failed: {code}: {message}", self.name));
         }
         (Answer::Refused(code.to_owned()), token.filter(|_| code == "conflict"))
     }

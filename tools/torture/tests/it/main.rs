@@ -31,13 +31,14 @@ fn ostk() -> PathBuf {
 }
 
 #[test]
-fn eight_clients_lose_nothing_while_the_daemon_is_killed() {
+fn eight_clients_lose_nothing_while_they_and_the_daemon_are_killed() {
     let options = Options {
         ostk: ostk(),
+        torture: env!("CARGO_BIN_EXE_torture").into(),
         clients: 8,
         edits: 12,
         files: 20,
-        kills: 2,
+        kills: 4,
         seed: 20_260_101,
         keep: false,
         limit: Duration::from_secs(60),
@@ -47,6 +48,7 @@ fn eight_clients_lose_nothing_while_the_daemon_is_killed() {
     assert!(report.ok, "{text}");
     assert_eq!((report.counts.lost, report.counts.overwritten, report.counts.duplicated), (0, 0, 0));
     // It must have exercised what it is about.
-    assert_eq!(report.counts.kills, 2, "{text}");
+    assert_eq!(report.counts.kills + report.counts.clients_killed, 4, "{text}");
+    assert!(report.counts.kills > 0 && report.counts.clients_killed > 0, "{text}");
     assert!(report.counts.acknowledged > 40 && report.counts.merged > 0, "{text}");
 }
