@@ -33,6 +33,9 @@ const TOOL_DEADLINE_MS: u64 = 3_700_000;
 /// Longest wait for an agent's end.
 const MAX_WAIT_MS: u64 = 24 * 3_600_000;
 
+/// Why an agent's signal to another is refused, before the policy is asked.
+pub(crate) const SIGNAL_RULE: &str = "signals go to oneself and to those one has started";
+
 /// Tool calls of one turn; a model that asks for more gets the first ones answered.
 const MAX_TOOLS: usize = 128;
 /// Longest identifier of a tool call that is kept as the vendor gave it.
@@ -70,8 +73,8 @@ impl Kernel {
         let target = job.text("lineage").or_else(|| job.text("name")).unwrap_or_default().to_owned();
         let (verb, class) = (job.syscall.name, job.syscall.class);
         if verb == "agent.signal" && !self.may_signal(&job.caller, &target) {
-            let rule = "signals go to oneself and to those one has started";
-            let (error, after) = self.refuse_by(&job.caller, verb, class, Resource::Agent(target), rule);
+            let target = Resource::Agent(target);
+            let (error, after) = self.refuse_by(&job.caller, verb, class, target, SIGNAL_RULE);
             return self.finish(job, Err(error), after);
         }
         if let Err(turned) = self.pass(&mut job, verb, class, Resource::Agent(target.clone())) {

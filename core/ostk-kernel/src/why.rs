@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::{Op, Outcome, Unresolved},
+    agents::SIGNAL_RULE,
     call::{CallError, Caller, Code},
     kernel::{Job, Kernel, Stage},
     state::LineageKind,
@@ -67,6 +68,12 @@ impl Kernel {
             name if human => Caller::Human(name.to_owned()),
             name => Caller::Agent(name.to_owned()),
         };
+        if let ("agent.signal", Resource::Agent(target)) = (job.text("verb").unwrap_or_default(), &resource)
+            && !self.may_signal(&caller, target)
+        {
+            let remedy = "ask a person, or whoever started it";
+            return json!({ "effect": "deny", "rules": [SIGNAL_RULE], "reason": SIGNAL_RULE, "remedy": remedy });
+        }
         let mut request = self.request(&caller, job.text("verb").unwrap_or_default(), class, resource);
         if let Some(pin) = job.text("pin") {
             request.actor.pin = Some(pin.to_owned());
