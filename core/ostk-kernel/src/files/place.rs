@@ -15,6 +15,7 @@ use crate::{
     event::Event,
     kernel::{Job, Kernel, Stage},
     limits,
+    state::LineageState,
 };
 
 /// How often a write starts over because the file changed between the look and the placing.
@@ -113,7 +114,10 @@ impl Kernel {
         // Unlike a write that was done, this one is not safe with its intent alone: a start that does not find the
         // receipt carries the intent out, after its caller was told that nothing was changed.
         let seq = self.record_with(&job.caller.clone(), &receipt, Vec::new(), Awaited::Durable);
-        if problem.is_none() && left.is_empty() && attempt < MAX_ATTEMPTS {
+        // Whoever was killed meanwhile begins nothing any more.
+        let caller = self.state.lineages.get(job.caller.lineage());
+        let has_ended = caller.is_some_and(|known| known.state == LineageState::Exited);
+        if problem.is_none() && left.is_empty() && attempt < MAX_ATTEMPTS && !has_ended {
             return self.observe_again(job, attempt + 1);
         }
         let end = if left.is_empty() { "; nothing was changed" } else { "" };

@@ -256,3 +256,20 @@ fn a_panic_holds_every_agent_over_a_restart_until_a_person_resumes() {
     host.run();
     assert_eq!(host.kernel.state().ending("worker"), Some(&ostk_agent::Outcome::Done));
 }
+
+#[test]
+fn a_killed_clients_write_is_not_tried_again_when_its_file_changed_meanwhile() {
+    let mut host = Host::new();
+    client(&mut host, "w");
+    host.put("a.txt", "one\ntwo\n");
+    let write = host.submit(&agent("w"), "file.edit", json!({ "path": "a.txt", "old": "one", "new": "1" }));
+    while host.count("file.write.intent") == 0 {
+        assert!(host.step(0), "the write begins");
+    }
+    host.before_place.push_back(("a.txt".to_owned(), b"one\nby hand\n".to_vec()));
+    signal(&mut host, "w", "SIGKILL");
+    host.run();
+    assert_eq!(host.count("file.write.intent"), 1);
+    assert!(host.replies[&write].as_ref().unwrap_err().message.contains("nothing was changed"));
+    assert_eq!(host.text("a.txt"), "one\nby hand\n");
+}
