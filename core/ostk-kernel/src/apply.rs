@@ -341,10 +341,16 @@ impl State {
         }
     }
 
-    /// The daemon that everybody ran in is gone: clients have to come back, native agents are orphans.
+    /// The daemon that everybody ran in is gone: clients have to come back, native agents are orphans. An agent whose
+    /// session has a record and whose first step has none never lived.
     fn orphan(&mut self) {
-        for lineage in self.lineages.values_mut() {
+        for (name, lineage) in &mut self.lineages {
+            let lives = self.agents.get(name).is_some_and(|agent| !agent.is_finished());
             match (lineage.kind, lineage.state) {
+                (LineageKind::Native, _) if !lives => {
+                    lineage.state = LineageState::Exited;
+                    lineage.signals.exiting = None;
+                }
                 (
                     LineageKind::Client,
                     LineageState::Running | LineageState::Frozen | LineageState::Exiting,
@@ -403,11 +409,15 @@ impl State {
                 }
             }
             Event::LineageResolved { lineage, resolution, key } => {
-                let was = self.lineages.get_mut(&lineage).and_then(|known| known.orphaned_from.take());
+                let known = self.lineages.get_mut(&lineage).ok_or("nobody who was there")?;
+                let was = known.orphaned_from.take();
                 let next = match resolution {
                     Resolution::Revived => was.ok_or("nobody who was orphaned")?,
-                    // Its last step follows.
-                    Resolution::Reaped => LineageState::Exiting,
+                    // Its last step follows; if a crash comes first, the next daemon ends it.
+                    Resolution::Reaped => {
+                        known.signals.exiting = Some((at.ts, "reap".to_owned()));
+                        LineageState::Exiting
+                    }
                 };
                 self.set_state(&lineage, next)?;
                 self.remember(key, at.seq, "call", true, || json!({ "lineage": lineage, "state": next }));

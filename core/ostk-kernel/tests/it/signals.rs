@@ -273,3 +273,34 @@ fn a_killed_clients_write_is_not_tried_again_when_its_file_changed_meanwhile() {
     assert!(host.replies[&write].as_ref().unwrap_err().message.contains("nothing was changed"));
     assert_eq!(host.text("a.txt"), "one\nby hand\n");
 }
+
+#[test]
+fn an_agent_whose_spawn_a_crash_cut_in_half_has_ended_and_can_be_started_again() {
+    let mut host = Host::new();
+    host.script = vec![vec![say("Done.")]];
+    let spawn = json!({ "name": "half", "agentfile": AGENTFILE, "revival": "reap" });
+    host.submit(&ada(), "agent.spawn", spawn.clone());
+    let started = host.log.iter().rposition(|(draft, _)| draft.event == "session.started").unwrap();
+    host.sync_to(started + 1);
+    host.crash();
+    host.run();
+    assert_eq!(state(&host, "half"), LineageState::Exited);
+    host.ok(&ada(), "agent.spawn", spawn);
+    host.run();
+    assert_eq!(host.kernel.state().ending("half"), Some(&ostk_agent::Outcome::Done));
+}
+
+#[test]
+fn an_agent_that_is_being_reaped_when_the_daemon_dies_is_ended_by_the_next() {
+    let mut host = Host::new();
+    let spawn = json!({ "name": "worker", "agentfile": AGENTFILE, "revival": "reap" });
+    host.submit(&ada(), "agent.spawn", spawn);
+    host.sync_to(host.log.len());
+    host.crash();
+    let resolved = host.log.iter().rposition(|(draft, _)| draft.event == "lineage.resolved").unwrap();
+    host.sync_to(resolved + 1);
+    host.crash();
+    host.run();
+    assert_eq!(state(&host, "worker"), LineageState::Exited);
+    assert!(matches!(host.kernel.state().ending("worker"), Some(ostk_agent::Outcome::Cancelled { .. })));
+}
