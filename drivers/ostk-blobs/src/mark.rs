@@ -1,8 +1,9 @@
 //! `packs/synced`: how far the last pack is known to be durable.
 //!
-//! One line, `<pack number, 20 digits> <bytes, 20 digits>\n`, overwritten in place after each sync and not synced
-//! itself: after a power cut it may lag behind, and never runs ahead. Damage before the mark is corruption; an
-//! unfinished entry after it is a write that nobody was told about. Without the file every entry must be whole but the last.
+//! One line, `<pack number, 20 digits> <bytes, 20 digits>\n`, overwritten in place after each sync and itself synced
+//! only when a writer or a pack begins: after a power cut it may lag behind, and never runs ahead. Damage before the mark is
+//! corruption; an unfinished entry after it is a write that nobody was told about. Without the file every entry must be
+//! whole but the last.
 
 use std::{
     io,
@@ -62,5 +63,10 @@ impl MarkFile {
     /// Moves the mark. The caller has synced everything before it.
     pub(crate) fn set(&self, mark: Mark) -> Result<(), BlobError> {
         self.file.write_all_at(mark.encode().as_bytes(), 0).map_err(BlobError::io("write", &self.path))
+    }
+
+    /// Makes the mark durable.
+    pub(crate) fn sync(&self) -> Result<(), BlobError> {
+        self.file.sync_data().map_err(BlobError::io("sync", &self.path))
     }
 }

@@ -63,6 +63,7 @@ impl PackWriter {
             writer.pack = Some(writer.open_pack(number, len)?);
             // What recovery found whole may still be in the page cache only.
             writer.sync()?;
+            writer.mark_durably()?;
         }
         Ok(writer)
     }
@@ -149,10 +150,17 @@ impl PackWriter {
         // A closed pack is durable before the next one exists: only the last pack can be torn.
         self.sync()?;
         let pack = self.open_pack(self.entries, 0)?;
-        self.mark.set(Mark { pack: pack.number, bytes: 0 })?;
         let position = pack.position;
         self.pack = Some(pack);
+        self.mark_durably()?;
         Ok((position, 0))
+    }
+
+    /// No power cut leaves the pack without a mark: what it tears after the mark is then known to be its doing.
+    fn mark_durably(&self) -> Result<(), BlobError> {
+        let Some(pack) = &self.pack else { return Ok(()) };
+        self.mark.set(Mark { pack: pack.number, bytes: pack.synced })?;
+        self.mark.sync()
     }
 
     fn open_pack(&self, number: u64, len: u64) -> Result<OpenPack, BlobError> {
