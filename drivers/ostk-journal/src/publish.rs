@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ostk_disk::fs;
+use ostk_disk::fs::{self, OpenOptions};
 use ostk_log::{Checkpoint, CheckpointError, Signer, Tile};
 
 use crate::{failpoint::Failpoints, tree::TileFile};
@@ -60,6 +60,17 @@ pub(crate) fn write_checkpoint(
     fs::rename(&new, &path).map_err(PublishError::io(&path))?;
     failpoints.at("checkpoint.renamed");
     Ok(())
+}
+
+/// Empties a new checkpoint that a crash left behind. The next one is written into its file, and a power cut could leave
+/// a mixture of the two.
+pub(crate) fn clear_unfinished(dir: &Path) -> io::Result<()> {
+    let new = checkpoint_path(dir).with_extension("new");
+    match OpenOptions::new().write(true).truncate(true).open(&new) {
+        Ok(file) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes tiles by rename. Full tiles make their narrower versions useless; those are removed with their folder.

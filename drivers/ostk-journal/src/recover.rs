@@ -24,7 +24,7 @@ use crate::{
     failpoint::Failpoints,
     lines::Line,
     live::sync_dir,
-    publish::{checkpoint_path, log_dir, read_full_tile, write_checkpoint, write_tiles},
+    publish::{checkpoint_path, clear_unfinished, log_dir, read_full_tile, write_checkpoint, write_tiles},
     reader::Walk,
     refs::blob_refs,
     segments::{closed_dir, list, live_path, seq_of},
@@ -328,6 +328,7 @@ fn publish(
     tiles.extend(pass.tree.partial_tiles());
     tiles.retain(|(name, bytes)| fs::read(log_dir(dir).join(name)).ok().as_ref() != Some(bytes));
     write_tiles(dir, &tiles)?;
+    clear_unfinished(dir).map_err(OpenError::io("clear", log_dir(dir)))?;
     let current = published.is_some_and(|c| c.unverified().size == pass.tree.size());
     if !current {
         let checkpoint =
