@@ -180,7 +180,11 @@ impl Note {
                 "[kernel] Your context is 90 % full. This is your last turn. A successor reads the text of your reply: \
                  say what is done, what is open and what to avoid."
             }
-            Self::WrapUp => "[kernel] Four fifths of a budget are spent, or one turn is left. Wrap up.",
+            Self::WrapUp => "[kernel] 85 % of a budget is spent. Wrap up.",
+            Self::LastCall => {
+                "[kernel] Your budget ends with this turn. No tool is called any more. Say what is done, what is open and \
+                 what to avoid, for whoever goes on."
+            }
         }
     }
 }

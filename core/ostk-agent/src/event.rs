@@ -125,6 +125,9 @@ pub enum AgentEvent {
         result_blob: Hash,
         /// Whether it failed or was refused.
         is_error: bool,
+        /// Digest of the tool's name and input, by which a call that is made again and again is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Hash>,
     },
     /// Somebody sent the agent a message.
     Nudged {
@@ -151,7 +154,7 @@ pub enum Outcome {
     Done,
     /// A limit was reached.
     BudgetExhausted {
-        /// `turns`, `tokens`, `wall_clock` or `budget_usd`.
+        /// `turns`, `tokens`, `wall_clock`, `budget_usd`, `tool_calls` or `bytes_written`.
         which: String,
     },
     /// It cannot go on.

@@ -60,8 +60,11 @@ impl AgentState {
         if let Some(error) = &self.fatal {
             return failed(error);
         }
-        if let Some(turn) = &self.turn {
-            return Next::CallTools(self.pending(turn));
+        match (&self.turn, &self.last_call) {
+            // It was told that no tool is called any more.
+            (Some(_), Some(which)) => return Next::Finish(Outcome::BudgetExhausted { which: which.clone() }),
+            (Some(turn), None) => return Next::CallTools(self.pending(turn)),
+            (None, _) => {}
         }
         if self.has_nothing_more_to_say() {
             return Next::Finish(Outcome::Done);

@@ -51,8 +51,10 @@ pub(crate) enum Note {
     PrepareHandoff,
     /// The context is 90 % full: this is the last turn of the session.
     LastTurn,
-    /// Four fifths of a budget are spent.
+    /// Most of a budget is spent.
     WrapUp,
+    /// A budget has room for one more model call.
+    LastCall,
 }
 
 /// How full the context is. Never goes back before a handoff.
@@ -66,6 +68,21 @@ pub enum Lifecycle {
     Aging,
     /// From 90 %: one final turn.
     Dying,
+}
+
+/// The tool call that ended last, and how often in a row it was the same with the same result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Repeat {
+    call: Option<(Hash, Hash)>,
+    times: u32,
+}
+
+impl Repeat {
+    fn heard(&mut self, call: Option<Hash>, result: Hash) {
+        let call = call.map(|call| (call, result));
+        self.times = if call.is_some() && call == self.call { self.times.saturating_add(1) } else { 1 };
+        self.call = call;
+    }
 }
 
 /// A turn whose tools are not all answered.
@@ -105,6 +122,12 @@ pub struct AgentState {
     pub(crate) estimate: Estimate,
     /// It was told that a budget is nearly spent.
     pub(crate) warned: bool,
+    /// The limit that ends with its next reply, of which it was told.
+    #[serde(default)]
+    pub(crate) last_call: Option<String>,
+    /// The tool call that ended last.
+    #[serde(default)]
+    pub(crate) repeat: Repeat,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) handoffs: u64,
     pub(crate) outcome: Option<Outcome>,
@@ -154,16 +177,17 @@ impl AgentState {
                 self.calls = *call_no;
                 self.failed(ts, error, *retryable);
             }
-            AgentEvent::ToolReceipt { call_no, id, result_blob, is_error } => {
+            AgentEvent::ToolReceipt { call_no, id, result_blob, is_error, call } => {
                 let result = ToolResult { blob: *result_blob, is_error: *is_error };
                 self.tool_done(ts, *call_no, id, result)?;
+                self.repeat.heard(*call, *result_blob);
             }
             AgentEvent::Nudged { text_blob } => self.nudged(*text_blob),
             AgentEvent::HandedOff { summary_blob } => {
                 if self.turn.is_some() || self.calling.is_some() {
                     return out_of_place("a handoff inside a turn");
                 }
-                self.hand_off(*summary_blob);
+                self.hand_off(ts, *summary_blob);
             }
             AgentEvent::Finished { outcome } => {
                 (self.outcome, self.calling) = (Some(outcome.clone()), None);
@@ -261,6 +285,9 @@ impl AgentState {
             return out_of_place(format!("a second result of {id:?}"));
         }
         turn.results.insert(id.to_owned(), result);
+        // One beyond the limit is refused and costs nothing.
+        let within = self.config.limits.tool_calls.is_none_or(|limit| self.spent.tool_calls < limit);
+        self.spent.tool_calls = self.spent.tool_calls.saturating_add(u64::from(within));
         if turn.results.len() == turn.tools.len() {
             let results = std::mem::take(&mut turn.results);
             self.turn = None;
@@ -286,14 +313,27 @@ impl AgentState {
         if matches!(self.entries.last(), Some(Entry::Assistant { .. })) {
             return;
         }
-        if !self.warned && budget::nearly_exhausted(&self.config.limits, self.spent, self.started, now) {
-            self.warned = true;
-            self.entries.push(Entry::Note { note: Note::WrapUp });
-        }
+        self.remind(now);
         match self.lifecycle {
             Lifecycle::Healthy => {}
             Lifecycle::Aging => self.note_once(Note::PrepareHandoff),
             Lifecycle::Dying => self.note_once(Note::LastTurn),
+        }
+    }
+
+    /// What its budgets make it hear before the next call.
+    fn remind(&mut self, now: Timestamp) {
+        let elapsed_ms = now.millis_since(self.started);
+        let limits = &self.config.limits;
+        // After a handoff a call takes less than now; how much is not known.
+        let dying = self.lifecycle == Lifecycle::Dying;
+        let later = if dying { Estimate::default() } else { self.estimate };
+        if let Some(which) = budget::last_call(limits, self.spent, (self.estimate, later), elapsed_ms) {
+            self.last_call = Some(which.to_owned());
+            self.entries.push(Entry::Note { note: Note::LastCall });
+        } else if !self.warned && budget::nearly_exhausted(limits, self.spent, elapsed_ms) {
+            self.warned = true;
+            self.entries.push(Entry::Note { note: Note::WrapUp });
         }
     }
 
@@ -305,7 +345,7 @@ impl AgentState {
     }
 
     /// A fresh context for the same lineage; what was spent stays spent, and calls are counted on.
-    fn hand_off(&mut self, summary_blob: Hash) {
+    fn hand_off(&mut self, now: Timestamp, summary_blob: Hash) {
         let task = Entry::User { text_blob: self.config.task_blob };
         let last_words = self.last_reply.take().map(|reply_blob| Entry::Predecessor { reply_blob });
         let summary = Entry::User { text_blob: summary_blob };
@@ -316,6 +356,8 @@ impl AgentState {
         self.last_stop = None;
         self.unfinished = 0;
         self.warned = false;
+        self.last_call = None;
+        self.remind(now);
     }
 
     /// Whether it has ended.
@@ -347,7 +389,38 @@ impl AgentState {
 
     /// Percent of the limit that is nearest to its end; `None` without limits.
     pub fn budget_pct(&self, now: Timestamp) -> Option<u64> {
-        budget::spent_pct(&self.config.limits, self.spent, self.started, now)
+        budget::spent_pct(&self.config.limits, self.spent, now.millis_since(self.started))
+    }
+
+    /// How often in a row its last tool call was the same with the same result.
+    pub const fn repeats(&self) -> u32 {
+        self.repeat.times
+    }
+
+    /// The limit that one more tool call would pass, with `under_way` that have no result yet.
+    pub fn tool_limit(&self, under_way: u64) -> Option<u64> {
+        self.config
+            .limits
+            .tool_calls
+            .filter(|limit| self.spent.tool_calls.saturating_add(under_way) >= *limit)
+    }
+
+    /// The limit that these bytes more would pass.
+    pub fn write_limit(&self, bytes: u64) -> Option<u64> {
+        self.config
+            .limits
+            .bytes_written
+            .filter(|limit| self.spent.bytes_written.saturating_add(bytes) > *limit)
+    }
+
+    /// Files of so many bytes are about to be written.
+    pub const fn charge_bytes(&mut self, bytes: u64) {
+        self.spent.bytes_written = self.spent.bytes_written.saturating_add(bytes);
+    }
+
+    /// They were not written after all.
+    pub const fn refund_bytes(&mut self, bytes: u64) {
+        self.spent.bytes_written = self.spent.bytes_written.saturating_sub(bytes);
     }
 
     /// How full its context is.

@@ -62,6 +62,16 @@ impl Live {
         self.calling.is_some()
     }
 
+    /// Tool calls under way.
+    pub(crate) fn tools_under_way(&self) -> u64 {
+        self.tools.len() as u64
+    }
+
+    /// The input of the tool call with this identifier, in the reply that is at hand.
+    pub(crate) fn input_of(&self, id: &str) -> Option<Value> {
+        self.replies.values().find_map(|reply| input_of(reply, id))
+    }
+
     /// Forgets the model call under way; returns its operation.
     pub(crate) fn abandon(&mut self) -> Option<OpId> {
         self.calling.take().map(|(_, op)| op)
@@ -212,6 +222,9 @@ impl Kernel {
         let generation = self.generation_of(lineage);
         let (name, call_no) = (lineage.to_owned(), tool.call_no);
         let reply_to = ReplyTo::Tool { lineage: name, generation, call_no, tool: tool.id };
+        if let Err(error) = self.afford_tool(lineage) {
+            return self.deliver(&caller, reply_to, Err(error), None);
+        }
         match tools::tool_call(&tool.name, input) {
             Ok((verb, args)) => {
                 let deadline = self.now.plus_millis(TOOL_DEADLINE_MS);
@@ -256,8 +269,10 @@ impl Kernel {
         let verb = tools::Tool::lookup(name).map_or("", |tool| tool.call);
         let (text, is_error) = tools::render(verb, &result);
         let (result_blob, bytes) = blob(text.as_bytes());
-        let step = AgentEvent::ToolReceipt { call_no, id: tool, result_blob, is_error };
+        let call = self.digest_of_call(lineage, name, &tool);
+        let step = AgentEvent::ToolReceipt { call_no, id: tool, result_blob, is_error, call };
         self.step(lineage, step, vec![(result_blob, bytes)]);
+        self.mind_loops(lineage);
         self.drive(lineage);
     }
 

@@ -96,10 +96,13 @@ impl State {
                 self.read(at, &path, image.blob, elided, partial, key);
             }
             Event::FileMissing { path, .. } => self.disbelieve(name_of(at.actor), &path),
-            Event::WriteIntent { changes, verb, key, token, .. } => {
+            Event::WriteIntent { changes, verb, bytes, key, token, .. } => {
                 let (actor, lineage) = (at.actor.to_owned(), name_of(at.actor).to_owned());
                 let whole = verb == "file.write";
-                let write = OpenWrite { actor, lineage, changes, whole, ts: at.ts, key, token };
+                if let Some(agent) = self.agents.get_mut(&lineage) {
+                    agent.charge_bytes(bytes);
+                }
+                let write = OpenWrite { actor, lineage, changes, bytes, whole, ts: at.ts, key, token };
                 self.open_writes.insert(at.seq, write);
             }
             Event::WriteReceipt { intent, done, problem } => self.settle(at.seq, intent, done, problem)?,
@@ -634,6 +637,9 @@ impl State {
             if let Some(lineage) = self.lineages.get_mut(&write.lineage) {
                 lineage.writes += 1;
             }
+        }
+        if let Some(agent) = self.agents.get_mut(&write.lineage).filter(|_| !done) {
+            agent.refund_bytes(write.bytes);
         }
         let written = if done && write.key.is_some() { write.changes.as_slice() } else { &[] };
         let files: Vec<Value> = written.iter().map(|change| self.file_row(change)).collect();

@@ -292,6 +292,9 @@ pub enum Event {
         changes: Vec<Change>,
         /// The verb that asked.
         verb: String,
+        /// Bytes of the files that shall be there.
+        #[serde(default)]
+        bytes: u64,
         /// The conflict whose candidate this is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<String>,

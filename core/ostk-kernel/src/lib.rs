@@ -29,6 +29,7 @@ mod panic;
 mod pins;
 mod quarantine;
 mod queue;
+mod restraint;
 mod shell;
 mod signals;
 mod spawn;

@@ -35,6 +35,8 @@ const CARRIED_OUT: &[&str] = &[
     "LIMIT tokens",
     "LIMIT wall_clock",
     "LIMIT budget_usd",
+    "LIMIT tool_calls",
+    "LIMIT bytes_written",
     "LIMIT context_pct",
     "LIMIT context_window",
     "LIMIT sandbox.read",
@@ -49,6 +51,8 @@ const CARRIED_OUT: &[&str] = &[
     "LIMIT destructive_ops confirm",
     "LIMIT destructive_ops deny",
     "LIMIT revival_policy revive",
+    "LIMIT revival_policy reap",
+    "LIMIT revival_policy ask",
 ];
 
 /// An Agentfile that has been read, with the places of its directives.
@@ -146,7 +150,11 @@ impl Kernel {
             mode: self.mode_for(&job.caller, mode_of(&file), name),
             task: self.task_of(name),
             client: Some(limits::clip(&file.from)),
-            revival: job.text("revival").map(Revival::parse).transpose()?,
+            revival: job
+                .text("revival")
+                .or(file.limits.mode("revival_policy"))
+                .map(Revival::parse)
+                .transpose()?,
             key: job.key.clone(),
         };
         let step = AgentEvent::Spawned { config: Box::new(config) };

@@ -129,6 +129,9 @@ pub struct OpenWrite {
     pub lineage: String,
     /// What.
     pub changes: Vec<Change>,
+    /// Bytes that are charged to a native agent.
+    #[serde(default)]
+    pub bytes: u64,
     /// The call gave the whole file, so that its caller knows all of what it wrote.
     pub whole: bool,
     /// When the intent was written.

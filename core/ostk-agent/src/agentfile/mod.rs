@@ -70,6 +70,12 @@ pub struct Limits {
     pub wall_clock_s: Option<u64>,
     /// Millionths of a dollar.
     pub budget_micro_usd: Option<u64>,
+    /// Tool calls with a result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<u64>,
+    /// Bytes of the files that its file calls write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_written: Option<u64>,
     /// Percent of the context window that may be used.
     pub context_pct: Option<u64>,
     /// Tokens that the model's context window holds, where its operator knows better than the catalog.
@@ -258,6 +264,11 @@ impl Agentfile {
 }
 
 impl Limits {
+    /// The word of a mode, for example of `revival_policy`, if it stands there.
+    pub fn mode(&self, name: &str) -> Option<&str> {
+        self.other.iter().find(|(key, _)| key == name).map(|(_, word)| word.as_str())
+    }
+
     fn over(self, profile: Self) -> Self {
         let mut other = profile.other;
         other.retain(|(key, _)| self.other.iter().all(|(own, _)| own != key));
@@ -266,6 +277,8 @@ impl Limits {
             turns: self.turns.or(profile.turns),
             tokens: self.tokens.or(profile.tokens),
             wall_clock_s: self.wall_clock_s.or(profile.wall_clock_s),
+            tool_calls: self.tool_calls.or(profile.tool_calls),
+            bytes_written: self.bytes_written.or(profile.bytes_written),
             budget_micro_usd: self.budget_micro_usd.or(profile.budget_micro_usd),
             context_pct: self.context_pct.or(profile.context_pct),
             context_window: self.context_window.or(profile.context_window),

@@ -32,6 +32,8 @@ const LIMITS_ONCE: &[&str] = &[
     "budget_usd",
     "turns",
     "wall_clock",
+    "tool_calls",
+    "bytes_written",
     "context_pct",
     "context_window",
     "permissions",
@@ -154,12 +156,14 @@ impl Limits {
             "turns" => self.turns = Some(number(key, value, u64::MAX)?),
             "tokens" => self.tokens = Some(number(key, value, u64::MAX)?),
             "wall_clock" => self.wall_clock_s = Some(number(key, value, u64::MAX)?),
+            "tool_calls" => self.tool_calls = Some(number(key, value, u64::MAX)?),
+            "bytes_written" => self.bytes_written = Some(number(key, value, u64::MAX)?),
             "context_pct" => self.context_pct = Some(number(key, value, 100)?),
             "context_window" => self.context_window = Some(number(key, value, u64::MAX)?),
             "budget_usd" => self.budget_micro_usd = Some(micro_usd(value)?),
-            "permissions" => self.mode(key, value, &["governed", "supervised", "restricted"])?,
-            "destructive_ops" => self.mode(key, value, &["confirm", "deny", "allow"])?,
-            "revival_policy" => self.mode(key, value, &["revive", "reap", "ask"])?,
+            "permissions" => self.set_mode(key, value, &["governed", "supervised", "restricted"])?,
+            "destructive_ops" => self.set_mode(key, value, &["confirm", "deny", "allow"])?,
+            "revival_policy" => self.set_mode(key, value, &["revive", "reap", "ask"])?,
             _ if key.len() > ARGUMENT.len() && key.starts_with(ARGUMENT) && !value.is_empty() => {
                 self.other.push((key.to_owned(), value.to_owned()));
             }
@@ -174,7 +178,7 @@ impl Limits {
         Ok(())
     }
 
-    fn mode(&mut self, key: &str, value: &str, known: &[&str]) -> Result<(), Mistake> {
+    fn set_mode(&mut self, key: &str, value: &str, known: &[&str]) -> Result<(), Mistake> {
         if !known.contains(&value) {
             let message = format!("{:?} is no value for {key}", clip(value));
             return Err((message, Some(suggest(value, known))));

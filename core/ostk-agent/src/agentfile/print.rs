@@ -50,6 +50,8 @@ impl Limits {
             ("turns", self.turns),
             ("tokens", self.tokens),
             ("wall_clock", self.wall_clock_s),
+            ("tool_calls", self.tool_calls),
+            ("bytes_written", self.bytes_written),
             ("context_pct", self.context_pct),
             ("context_window", self.context_window),
         ];

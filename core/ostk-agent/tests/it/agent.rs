@@ -45,7 +45,7 @@ fn all_tools_of_a_turn_are_asked_for_at_once_and_answered_in_the_order_of_the_re
     for (id, open) in [("a-0", vec!["c-0", "b-0"]), ("b-0", vec!["c-0"])] {
         let result_blob = world.put(id);
         let id = id.to_owned();
-        world.step(AgentEvent::ToolReceipt { call_no: 1, id, result_blob, is_error: true });
+        world.step(AgentEvent::ToolReceipt { call_no: 1, id, result_blob, is_error: true, call: None });
         let Next::CallTools(pending) = world.next() else { panic!("{:?}", world.next()) };
         assert_eq!(pending.iter().map(|tool| tool.id.as_str()).collect::<Vec<_>>(), open);
     }
@@ -95,6 +95,7 @@ fn a_step_out_of_place_changes_nothing() {
         id: id.to_owned(),
         result_blob: blob,
         is_error: false,
+        call: None,
     };
     world.step(receipt(1, "a-0"));
     let before = world.agent.clone();
@@ -188,13 +189,15 @@ fn a_failure_that_will_not_pass_ends_the_agent_at_once() {
     assert_eq!(world.next(), Next::Finish(failed("denied")));
 }
 
-/// Checks that a limit ends an agent that would go on, after `turns` answered calls and with one warning.
+/// Checks that a limit ends an agent that would go on, after `turns` answered calls, of the last of which it was told.
 fn limited(text: &str, which: &str, turns: u64) {
     let mut world = World::new(limits(text), &vec![asks(&["a"]); 50]);
     world.run(1_000);
     assert_eq!(world.outcome(), &Outcome::BudgetExhausted { which: which.to_owned() }, "{text}");
     assert_eq!(world.agent.spent().turns, turns, "{text}");
-    assert_eq!(heard(&world, "Wrap up"), 1, "{text}");
+    assert_eq!(heard(&world, "Your budget ends with this turn"), 1, "{text}");
+    let asked = world.tool_calls.len() as u64;
+    assert_eq!(asked, turns - 1, "{text}: the tools of the last turn are not called");
 }
 
 #[test]
@@ -205,6 +208,39 @@ fn a_budget_ends_the_agent_before_the_call_that_would_pass_it() {
     limited("LIMIT tokens 699", "tokens", 6);
     limited("LIMIT budget_usd 0.000100", "budget_usd", 10);
     limited("LIMIT budget_usd 0.000109", "budget_usd", 10);
+    limited("LIMIT tool_calls 5", "tool_calls", 6);
+}
+
+#[test]
+fn an_agent_is_warned_when_85_percent_of_a_budget_are_spent() {
+    let mut world = World::new(limits("LIMIT turns 20"), &vec![asks(&["a"]); 50]);
+    while world.agent.spent().turns < 17 {
+        assert_eq!(heard(&world, "Wrap up"), 0);
+        world.advance();
+    }
+    world.run(1_000);
+    assert_eq!(heard(&world, "Wrap up"), 1);
+}
+
+#[test]
+fn a_last_turn_that_asks_for_nothing_is_a_good_end() {
+    let script = [asks(&["a"]), asks(&["a"]), says(StopReason::EndTurn)];
+    let mut world = World::new(limits("LIMIT turns 3"), &script);
+    world.run(1_000);
+    assert_eq!(world.outcome(), &Outcome::Done);
+    assert_eq!(heard(&world, "Your budget ends with this turn"), 1);
+}
+
+#[test]
+fn tool_calls_beyond_the_limit_cost_nothing() {
+    let mut world =
+        World::new(limits("LIMIT tool_calls 2"), &[asks(&["a", "b", "c"]), says(StopReason::EndTurn)]);
+    while world.agent.tool_limit(0).is_none() {
+        world.advance();
+    }
+    assert_eq!(world.tool_calls.len(), 2, "whoever hosts it refuses the third");
+    world.run(1_000);
+    assert_eq!(world.agent.spent().tool_calls, 2);
 }
 
 #[test]
@@ -280,7 +316,7 @@ fn an_agent_whose_task_fills_its_context_ends_too() {
     world.run(1_000);
     assert_eq!(world.outcome(), &Outcome::BudgetExhausted { which: "turns".to_owned() });
     assert_eq!(world.count(|event| matches!(event, AgentEvent::HandedOff { .. })), 15);
-    assert_eq!(heard(&world, "Wrap up"), 1, "the last successor was told too");
+    assert_eq!(heard(&world, "Your budget ends with this turn"), 1, "the last successor was told too");
 }
 
 #[test]

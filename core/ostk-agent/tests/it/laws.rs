@@ -67,6 +67,7 @@ fn event() -> impl Strategy<Value = AgentEvent> {
             id,
             result_blob,
             is_error: false,
+            call: None,
         }),
         1 => blob().prop_map(|text_blob| AgentEvent::Nudged { text_blob }),
         1 => blob().prop_map(|summary_blob| AgentEvent::HandedOff { summary_blob }),
@@ -82,8 +83,8 @@ fn fitting(agent: &AgentState, event: AgentEvent, now: Timestamp) -> AgentEvent 
             AgentEvent::ModelReceipt { reply_blob, stop, usage, cost_micro_usd, tools, .. },
             Next::CallModel { call_no },
         ) => AgentEvent::ModelReceipt { call_no, reply_blob, stop, usage, cost_micro_usd, tools },
-        (AgentEvent::ToolReceipt { id, result_blob, is_error, .. }, Next::CallTools(pending)) => {
-            AgentEvent::ToolReceipt { call_no: pending[0].call_no, id, result_blob, is_error }
+        (AgentEvent::ToolReceipt { id, result_blob, is_error, call, .. }, Next::CallTools(pending)) => {
+            AgentEvent::ToolReceipt { call_no: pending[0].call_no, id, result_blob, is_error, call }
         }
         (event, _) => event,
     }

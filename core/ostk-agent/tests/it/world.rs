@@ -133,7 +133,7 @@ impl World {
                 self.tool_calls.push(tool.key.clone());
                 let result_blob = self.put(&format!("result of {}", tool.key));
                 let (call_no, id) = (tool.call_no, tool.id);
-                self.step(AgentEvent::ToolReceipt { call_no, id, result_blob, is_error: false });
+                self.step(AgentEvent::ToolReceipt { call_no, id, result_blob, is_error: false, call: None });
             }
             Next::Handoff => {
                 let summary_blob = self.put(&self.agent.handoff_text(&["a.rs".to_owned()]));

@@ -37,9 +37,15 @@ pub(crate) struct Rollback {
 impl Kernel {
     /// Appends the intent and, once it is durable, lets the files be placed.
     pub(super) fn intend(&mut self, mut job: Job, plans: Vec<Plan>, attempt: u8) {
+        let bytes = plans.iter().filter_map(|plan| plan.after.as_ref()).map(|after| after.bytes.len() as u64);
+        let bytes = bytes.sum();
+        if let Err(error) = self.afford_bytes(&job, bytes) {
+            return self.finish(job, Err(error), None);
+        }
         let event = Event::WriteIntent {
             changes: plans.iter().map(Plan::change).collect(),
             verb: job.syscall.name.to_owned(),
+            bytes,
             token: job.text("token").map(str::to_owned),
             reason: job.text("reason").map(str::to_owned),
             key: job.key.clone(),
