@@ -60,24 +60,18 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>> {
 impl Daemon {
     /// Makes a project at `root` and starts its daemon.
     pub(crate) fn start(root: &Path) -> Result<Self> {
-        let binary = std::env::current_exe()?.with_file_name("ostk");
-        ensure!(binary.is_file(), "{} is missing: cargo build --release -p ostk", binary.display());
         fs::create_dir_all(root)?;
-        let ostk = |args: &[&str]| {
-            let mut command = Command::new(&binary);
-            command
-                .args(args)
-                .current_dir(root)
-                .env("OSTK_KEYS_DIR", root.join("../keys"))
-                .env_remove("OSTK_DIR");
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command
-        };
         let git = Command::new("git").args(["init", "--quiet"]).current_dir(root).status()?;
-        ensure!(git.success() && ostk(&["init"]).status()?.success(), "no project could be made");
+        let made = git.success() && ostk(root, &["init"])?.status()?.success();
+        ensure!(made, "no project could be made");
+        Self::listen(root)
+    }
+
+    /// Starts the daemon of the project at `root`.
+    pub(crate) fn listen(root: &Path) -> Result<Self> {
         let project = Project::at(root);
         let begun = Instant::now();
-        let child = ostk(&["listen"]).spawn()?;
+        let child = ostk(root, &["listen"])?.spawn()?;
         let mut daemon = Self { child, project, start: Duration::ZERO };
         daemon.first_answer(begun)?;
         daemon.start = begun.elapsed();
@@ -100,6 +94,20 @@ impl Daemon {
         Ok(())
     }
 
+    /// From the spawn of the process to the answer to a first call.
+    pub(crate) const fn start_took(&self) -> Duration {
+        self.start
+    }
+
+    /// Stops it in good order.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let mut client = self.connect()?;
+        client.attach(&Identity::Operator("bench".to_owned()), "bench", None)?;
+        client.request("kernel/stop", &json!({}), START_DEADLINE)?;
+        ensure!(self.child.wait()?.success(), "the daemon did not stop in good order");
+        Ok(())
+    }
+
     pub(crate) fn connect(&self) -> Result<Client> {
         Ok(Client::connect(&self.project.socket())?)
     }
@@ -111,6 +119,16 @@ impl Daemon {
         let kib: f64 = field.trim_end_matches("kB").trim().parse()?;
         Ok(kib / 1024.0)
     }
+}
+
+/// The program under test, in the project at `root`, with the keys beside it.
+fn ostk(root: &Path, args: &[&str]) -> Result<Command> {
+    let binary = std::env::current_exe()?.with_file_name("ostk");
+    ensure!(binary.is_file(), "{} is missing: cargo build --release -p ostk", binary.display());
+    let mut command = Command::new(binary);
+    command.args(args).current_dir(root).env("OSTK_KEYS_DIR", root.join("../keys")).env_remove("OSTK_DIR");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command)
 }
 
 impl Drop for Daemon {

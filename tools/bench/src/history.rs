@@ -1,21 +1,23 @@
-//! A log of 200,000 records, checked and replayed as `ostk audit verify` and a starting daemon do.
+//! Logs of 200,000 and a million records, checked and replayed as `ostk audit verify` and a starting daemon do.
 //!
 //! What is replayed comes from a kernel in memory in which agents read and edit files; the journal signs and writes it
 //! without its blobs. The log is read from the disk's cache: what is measured is parsing, hashing and folding.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context, Result, ensure};
 use ostk_journal::{Journal, Options, Reader, verify as verify_log};
-use ostk_kernel::{State, fold_line};
+use ostk_kernel::{Seen, State, fold_line};
 use ostk_keys::KeyStore;
 use ostk_log::{Draft, Hash, Header, Record, SignatureBatch};
 use serde_json::json;
 
 use crate::{
+    daemon::Daemon,
     figure::{Figure, seconds},
     log,
     memory::Memory,
@@ -26,6 +28,8 @@ const RECORDS: usize = 200_000;
 const SIGNED: usize = 10_240;
 /// Signatures checked together, as `ostk audit verify --deep` does.
 const BATCH: usize = 512;
+/// Records that are replayed.
+const LIVED: u64 = 1_000_000;
 const ROUNDS: usize = 5;
 const FILES: usize = 200;
 const AGENTS: usize = 16;
@@ -64,27 +68,29 @@ fn signatures(log: &Path) -> Result<Vec<f64>> {
     Ok(rates)
 }
 
-/// Replaying the log of a kernel: read, parse and fold, as a daemon does when it starts without a snapshot.
+/// Replaying the log of a kernel, as a daemon does when it starts without a snapshot; and such daemons themselves.
 pub(crate) fn replay(dir: &Path) -> Result<Vec<Figure>> {
-    let memory = lived()?;
-    let log = write(dir, memory.drafts.iter().cloned())?;
-    let live = memory.kernel.state().hash();
-    let (mut rates, mut restarts) = (Vec::new(), Vec::new());
-    let snapshot = serde_json::to_vec(memory.kernel.state())?;
+    let root = dir.join("million");
+    let log = root.join(".ostk");
+    let live = live_through_it(&root)?;
+    let (mut folds, mut restarts) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (took, state) = seconds(|| replayed(&log));
-        let state = state?;
-        ensure!(state.hash() == live, "the replayed state is not the live one");
-        rates.push(state.next_seq as f64 / took);
-        let (took, state) = seconds(|| (Hash::of(&snapshot), serde_json::from_slice::<State>(&snapshot)));
-        ensure!(state.1?.hash() == live && state.0 == live, "the state in the snapshot is not the live one");
-        restarts.push(took * 1e3);
+        ensure!(state?.hash() == live, "the replayed state is not the live one");
+        folds.push(took);
     }
-    let million = rates.iter().map(|rate| 1e6 / rate).collect();
+    let cold = Daemon::start(&root)?;
+    let first = cold.start_took().as_secs_f64();
+    cold.stop()?;
+    for _ in 0..ROUNDS {
+        let daemon = Daemon::listen(&root)?;
+        restarts.push(daemon.start_took().as_secs_f64() * 1e3);
+        daemon.stop()?;
+    }
     Ok(vec![
-        Figure::low("the state of 200,000 records from a snapshot", "ms", restarts),
-        Figure::high("read, parse and fold 200,000 records", "records/s", rates),
-        Figure::low("a million records at that rate", "s", million).median(5.0),
+        Figure::low("read, parse and fold a million records", "s", folds).median(5.0),
+        Figure::low("a daemon's first start on them", "s", vec![first]),
+        Figure::low("its restart, from a snapshot", "ms", restarts).median(300.0),
     ])
 }
 
@@ -99,9 +105,7 @@ fn replayed(log: &Path) -> Result<State> {
 /// Signs the records and writes them into `dir`; the place of the log.
 fn write(dir: &Path, drafts: impl Iterator<Item = Draft>) -> Result<PathBuf> {
     let log = dir.join("log");
-    let key = KeyStore::open(dir.join("keys"))?.instance_key()?;
-    let options = Options::new(Arc::new(key), "example.org/ostk/bench", Box::new(|_| ()));
-    let (journal, _) = Journal::open(&log, options)?;
+    let journal = open(&log, &dir.join("keys"), "example.org/ostk/bench")?;
     for draft in drafts {
         journal.append_relaxed(draft, Vec::new())?;
     }
@@ -109,19 +113,37 @@ fn write(dir: &Path, drafts: impl Iterator<Item = Draft>) -> Result<PathBuf> {
     Ok(log)
 }
 
-/// A kernel that has left [`RECORDS`] records behind.
-fn lived() -> Result<Memory> {
+fn open(log: &Path, keys: &Path, origin: &str) -> Result<Journal> {
+    let key = KeyStore::open(keys)?.instance_key()?;
+    let options = Options::new(Arc::new(key), origin, Box::new(|_| ()));
+    Ok(Journal::open(log, options)?.0)
+}
+
+/// A kernel that leaves [`LIVED`] records and its files behind in the project at `root`; the digest of its last state.
+fn live_through_it(root: &Path) -> Result<Hash> {
+    let keys = root.with_file_name("keys");
+    let journal = open(&root.join(".ostk"), &keys, "ostk/million")?;
     let mut memory = Memory::new()?;
     for file in 0..FILES {
         let text: String = (0..50).map(|line| format!("line {line}\n")).collect();
         memory.put(&format!("src/file{file}.rs"), &text);
     }
     let mut round = 0;
-    while memory.drafts.len() < RECORDS {
+    while memory.kernel.state().next_seq < LIVED {
         work(&mut memory, round)?;
         round += 1;
+        for draft in memory.drafts.drain(..) {
+            journal.append_relaxed(draft, Vec::new())?;
+        }
     }
-    Ok(memory)
+    journal.close()?;
+    fs::create_dir_all(root.join("src"))?;
+    for (path, seen) in &memory.files {
+        if let Seen::File { bytes, .. } = seen {
+            fs::write(root.join(path), bytes)?;
+        }
+    }
+    Ok(memory.kernel.state().hash())
 }
 
 /// An agent reads a file and changes a line of it.

@@ -18,6 +18,7 @@ mod memory;
 mod merge;
 mod relay;
 mod sandbox;
+mod signals;
 
 use std::{fs, path::Path};
 
@@ -39,6 +40,7 @@ const AREAS: &[(&str, Area)] = &[
     ("sandbox-files", files::measure),
     ("relay", relay::measure),
     ("daemon", daemon::measure),
+    ("signals", signals::measure),
 ];
 
 fn main() -> Result<()> {
