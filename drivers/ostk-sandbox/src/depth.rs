@@ -2,13 +2,18 @@
 //! tools in a package of a larger project.
 //!
 //! Only what is there can be found and then guarded; `trees.rs` guards it. What a command creates itself at some depth is
-//! for whoever asks [`crate::Process::guarded`] what was there. What git obeys of a repository says `repository.rs`.
+//! for whoever asks [`crate::Process::guarded`] what was there. Listings are remembered from one command to the next
+//! (`ostk-listing`). What git obeys of a repository says `repository.rs`.
 
 use std::{
-    collections::VecDeque,
-    fs,
+    collections::{BTreeSet, VecDeque},
+    ffi::OsStr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
+
+use ostk_listing::Names;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::{SandboxError, repository};
 
@@ -21,6 +26,8 @@ const MAX_FOUND: usize = 512;
 const PASSED_OVER: [&str; 3] = ["node_modules", "target", ".venv"];
 /// Git's own, in a repository.
 const OBJECTS: &str = "objects";
+/// Names that tell a repository, and what leads to one.
+const OF_GIT: [&str; 3] = [".git", "HEAD", "refs"];
 
 /// What is guarded below some trees.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,13 +43,15 @@ pub(crate) struct Guarded {
 pub(crate) fn find(
     roots: &[PathBuf],
     names: &[PathBuf],
-    without: &[PathBuf],
+    without: &BTreeSet<&PathBuf>,
 ) -> Result<Guarded, SandboxError> {
     let mut found = Guarded::default();
     if names.is_empty() {
         return Ok(found);
     }
     let with_git = names.iter().any(|name| name.starts_with(".git"));
+    let ends: Vec<_> = names.iter().filter_map(|name| Some((name.file_name()?, name))).collect();
+    let wanted = Names::new(ends.iter().map(|(last, _)| *last).chain(OF_GIT.map(OsStr::new)));
     let mut pending: VecDeque<PathBuf> = roots.iter().cloned().collect();
     let mut seen = 0;
     while let Some(directory) = pending.pop_front() {
@@ -50,23 +59,22 @@ pub(crate) fn find(
         if seen > MAX_DIRECTORIES || found.protected.len() > MAX_FOUND {
             return Err(SandboxError::TooManyEntries { path: directory, limit: MAX_DIRECTORIES });
         }
-        let (mut is_repository, mut inner) = (false, Vec::new());
         // What cannot be listed has no entries that this user's command could reach.
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let kind = entry.file_type();
-            // One that is shared has no HEAD that git would miss.
-            is_repository |= entry.file_name() == "HEAD" || entry.file_name() == "refs";
-            if names.iter().any(|name| path.ends_with(name)) {
+        let Ok(entries) = ostk_listing::list(CWD, &directory, &wanted, || open(&directory)) else { continue };
+        // One that is shared has no HEAD that git would miss.
+        let is_repository = entries.iter().any(|(name, _)| name == "HEAD" || name == "refs");
+        for (name, kind) in entries.iter() {
+            let path = directory.join(name);
+            if ends.iter().any(|(last, whole)| name == last && path.ends_with(whole)) {
                 found.protected.push(path);
-            } else if kind.is_ok_and(|kind| kind.is_dir()) && !without.contains(&path) && looked_into(&path) {
-                inner.push(path);
-            } else if with_git && entry.file_name() == ".git" {
+            } else if *kind == FileType::Directory {
+                let is_entered = looked_into(name) && !(is_repository && name == OBJECTS);
+                pending.extend((is_entered && !without.contains(&path)).then_some(path));
+            } else if with_git && name == ".git" {
                 // A file that says where the repository of a submodule or of a linked work tree is.
                 found.protected.push(path);
             }
         }
-        pending.extend(inner.into_iter().filter(|path| !is_repository || !path.ends_with(OBJECTS)));
         if with_git && is_repository {
             repository::guard(&directory, &mut found);
         }
@@ -78,12 +86,19 @@ pub(crate) fn find(
     Ok(found)
 }
 
-fn looked_into(path: &Path) -> bool {
-    !path.file_name().is_some_and(|name| PASSED_OVER.iter().any(|large| name == *large))
+fn open(directory: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(directory, flags, Mode::empty())
+}
+
+fn looked_into(name: &OsStr) -> bool {
+    PASSED_OVER.iter().all(|large| name != *large)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -95,7 +110,25 @@ mod tests {
         }
         std::os::unix::fs::symlink("a", root.join("link")).unwrap();
         let names = [".git/hooks".into(), ".vscode".into()];
-        let found = find(std::slice::from_ref(&root), &names, &[root.join("left")]).unwrap();
+        let found = find(std::slice::from_ref(&root), &names, &[&root.join("left")].into()).unwrap();
         assert_eq!(found.protected, [root.join("a/b/.git/hooks"), root.join("c/.vscode")]);
+    }
+
+    #[test]
+    fn a_name_that_appears_in_a_directory_that_was_looked_at_before_is_found() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(tree.path()).unwrap();
+        fs::create_dir_all(root.join("a/b/c")).unwrap();
+        // Long enough for the listings to be remembered.
+        std::thread::sleep(std::time::Duration::from_millis(3_100));
+        let look =
+            || find(std::slice::from_ref(&root), &[".vscode".into()], &BTreeSet::new()).unwrap().protected;
+        assert!(look().is_empty() && look().is_empty());
+        fs::create_dir(root.join("a/b/.vscode")).unwrap();
+        assert_eq!(look(), [root.join("a/b/.vscode")]);
+        fs::create_dir_all(root.join("a/b/c/new/.vscode")).unwrap();
+        assert_eq!(look(), [root.join("a/b/.vscode"), root.join("a/b/c/new/.vscode")]);
+        fs::remove_dir(root.join("a/b/.vscode")).unwrap();
+        assert_eq!(look(), [root.join("a/b/c/new/.vscode")]);
     }
 }

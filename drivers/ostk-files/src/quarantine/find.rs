@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ostk_listing::Names;
 use rustix::fs::FileType;
 
 use super::{Finding, Guard, What, place::Place, repository};
@@ -19,6 +20,8 @@ const MAX_DIRECTORIES: usize = 1_000_000;
 const FILLED_BY_TOOLS: [&str; 3] = ["node_modules", "target", ".venv"];
 /// Git's own, in a repository.
 const OBJECTS: &str = "objects";
+/// Names that tell a repository, and what leads to one.
+const OF_GIT: [&str; 5] = [".git", "HEAD", OBJECTS, "refs", "commondir"];
 /// Mode of an empty directory that keeps the place of a protected path taken while a command runs: the sandbox's.
 const PLACEHOLDER: u32 = 0o1555;
 
@@ -33,6 +36,9 @@ pub(super) struct Walk {
 pub(super) fn walk(place: Place<'_>, guard: &Guard) -> Walk {
     let mut walk = Walk::default();
     walk.found.extend(refused(place, guard));
+    let ends: Vec<_> =
+        guard.names.iter().filter_map(|name| Some((name.file_name()?, name.as_path()))).collect();
+    let wanted = Names::new(ends.iter().map(|(last, _)| *last).chain(OF_GIT.map(OsStr::new)));
     let mut pending: std::collections::VecDeque<PathBuf> = guard.roots.iter().cloned().collect();
     let mut seen = 0;
     while let Some(directory) = pending.pop_front() {
@@ -41,14 +47,14 @@ pub(super) fn walk(place: Place<'_>, guard: &Guard) -> Walk {
             walk.cut = true;
             break;
         }
-        let names = place.names(&directory);
+        let Ok(names) = place.listing(&directory, &wanted) else { continue };
         let is_repository = directory.file_name().is_some_and(is_git) || repository::may_be(&names);
-        for (name, kind) in names {
-            let path = directory.join(&name);
-            if guard.has(&path) || is_filled_by_tools(&name) || (is_repository && name == OBJECTS) {
+        for (name, kind) in names.iter() {
+            let path = directory.join(name);
+            if guard.has(&path) || is_filled_by_tools(name) || (is_repository && name == OBJECTS) {
                 continue;
             }
-            match judged(place, guard, path, &name, kind) {
+            match judged(place, &ends, path, name, *kind) {
                 Judged::Taken(finding) => walk.found.push(finding),
                 Judged::Entered(path) => pending.push_back(path),
                 Judged::Passed => {}
@@ -68,8 +74,9 @@ enum Judged {
     Passed,
 }
 
-fn judged(place: Place<'_>, guard: &Guard, path: PathBuf, name: &OsStr, kind: FileType) -> Judged {
-    if guard.names.iter().any(|name| ends_with(&path, name)) {
+/// `ends` are the guarded names, each behind its last part.
+fn judged(place: Place<'_>, ends: &[(&OsStr, &Path)], path: PathBuf, name: &OsStr, kind: FileType) -> Judged {
+    if ends.iter().any(|(last, whole)| name.eq_ignore_ascii_case(last) && ends_with(&path, whole)) {
         return if is_placeholder(place, &path) {
             Judged::Passed
         } else {

@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ostk_listing::{Listing, Names};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
     io::Errno,
@@ -54,6 +55,11 @@ impl Place<'_> {
     /// The kind of what stands at a path.
     pub(super) fn kind(self, path: &Path) -> Option<FileType> {
         Some(FileType::from_raw_mode(self.stat(path)?.st_mode))
+    }
+
+    /// The directories in a directory, and what has one of some names; may be remembered from a look before.
+    pub(super) fn listing(self, path: &Path, names: &Names) -> rustix::io::Result<Listing> {
+        ostk_listing::list(self.0.root_fd(), path, names, || self.directory(path))
     }
 
     /// The names in a directory, with their kinds; none of a directory that cannot be read.
