@@ -11,6 +11,7 @@ use std::{
     ffi::{CStr, CString},
     io,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+    sync::Arc,
 };
 
 use rustix::{
@@ -48,7 +49,7 @@ pub(crate) struct ChildPlan {
     pub(crate) reads_proc: bool,
     /// Whether the ruleset says who may make requests to devices (Landlock ABI 5).
     pub(crate) ioctls_are_ruled: bool,
-    pub(crate) filters: Vec<BpfProgram>,
+    pub(crate) filters: Arc<[BpfProgram]>,
     /// When what it asks for is noted.
     pub(crate) watched: Option<Watched>,
 }

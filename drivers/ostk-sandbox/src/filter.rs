@@ -8,7 +8,10 @@
 //! depend on them, compiled by `seccompiler`. A filter that compares with one call after the other would cost each start
 //! a quarter of a millisecond, because the kernel runs it for every call of its table to learn which are always allowed.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use libc::c_long;
 use seccompiler::{
@@ -141,7 +144,7 @@ const OPENS: &[(c_long, u8)] = &[(libc::SYS_openat, 2)];
 const CREATES: [u64; 2] = [0o100, 0o20_000_000];
 
 /// What a filter stands in for, where the machine has no better way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Extra {
     /// No socket of the internet families.
     pub(crate) no_network: bool,
@@ -155,8 +158,19 @@ pub(crate) struct Extra {
     pub(crate) shared_processes: bool,
 }
 
-/// The filters, in the order in which they are installed.
-pub(crate) fn programs(extra: Extra) -> Result<Vec<BpfProgram>, SandboxError> {
+/// The filters, in the order in which they are installed. Made once for each way of standing in.
+pub(crate) fn programs(extra: Extra) -> Result<Arc<[BpfProgram]>, SandboxError> {
+    static MADE: Mutex<BTreeMap<Extra, Arc<[BpfProgram]>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(programs) = made.get(&extra) {
+        return Ok(Arc::clone(programs));
+    }
+    let programs = Arc::from(make(extra)?);
+    made.insert(extra, Arc::clone(&programs));
+    Ok(programs)
+}
+
+fn make(extra: Extra) -> Result<Vec<BpfProgram>, SandboxError> {
     let among_others: &[c_long] = if extra.shared_processes { &REFUSED_AMONG_OTHERS } else { &[] };
     let refused = [REFUSED, REFUSED_HERE, among_others].concat().into_iter().map(|call| (call, libc::EPERM));
     let absent = ABSENT.iter().map(|call| (*call, libc::ENOSYS));

@@ -9,7 +9,7 @@
 //! What the machine cannot give is a [`Missing`] guarantee. [`Containment`] lists what this layer does not hold.
 //!
 //! From a spec to a process: `plan.rs` chooses the means and `trees.rs` works out the paths; `launch.rs` makes the
-//! processes, which change themselves as `child.rs` says; `supervise.rs` sees them through to their end. What a child
+//! processes, which change themselves as `child.rs` says (`spare.rs` has a network namespace ready for each); `supervise.rs` sees them through to their end. What a child
 //! makes in its own view for the daemon (`relay.rs`, `terminal.rs`) comes out through `handover.rs`. What a command asks
 //! the system for can be observed while it runs (`observe.rs`), and its connections are made for it where the kernel has
 //! no rule for them (`connect.rs`).
@@ -42,6 +42,7 @@ mod relay;
 mod repository;
 mod ruleset;
 mod shared;
+mod spare;
 mod spec;
 mod supervise;
 mod sweep;

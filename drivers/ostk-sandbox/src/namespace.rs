@@ -18,7 +18,7 @@ use rustix::{
     thread::UnshareFlags,
 };
 
-use crate::{Namespaces, child::checked};
+use crate::{Namespaces, child::checked, spare::Spare};
 
 /// The namespaces of a command.
 pub(crate) struct View {
@@ -29,6 +29,8 @@ pub(crate) struct View {
     pub(crate) processes: bool,
     /// A network with nothing but a loopback interface.
     pub(crate) network: bool,
+    /// One that was made before, for a view with a network.
+    pub(crate) spare: Option<Spare>,
     /// Outer before inner.
     pub(crate) mounts: Vec<Mount>,
 }
@@ -71,21 +73,31 @@ impl IdMaps {
         let gid = rustix::process::getegid().as_raw();
         Self { uid: format!("{uid} {uid} 1"), gid: format!("{gid} {gid} 1") }
     }
+
+    /// In a user namespace of which this process is the first.
+    pub(crate) fn write(&self) -> Result<(), Errno> {
+        // Without this the kernel refuses a group map written by an unprivileged process (user_namespaces(7)).
+        write_file(c"/proc/self/setgroups", b"deny")?;
+        write_file(c"/proc/self/uid_map", self.uid.as_bytes())?;
+        write_file(c"/proc/self/gid_map", self.gid.as_bytes())
+    }
 }
 
 impl View {
     /// Moves this process into namespaces of its own. Its later children are the first of the process namespace, if
     /// the view has one.
     pub(crate) fn enter(&self) -> Result<(), Errno> {
-        // SAFETY: `unshare` is unsafe for the sake of shared descriptor tables (CLONE_FILES), and those stay shared.
-        unsafe { rustix::thread::unshare_unsafe(self.flags()?)? };
-        if self.way == Namespaces::User {
-            // Without this the kernel refuses a group map written by an unprivileged process (user_namespaces(7)).
-            write_file(c"/proc/self/setgroups", b"deny")?;
-            write_file(c"/proc/self/uid_map", self.maps.uid.as_bytes())?;
-            write_file(c"/proc/self/gid_map", self.maps.gid.as_bytes())?;
+        let mut flags = self.flags()?;
+        if let Some(spare) = &self.spare {
+            spare.enter()?;
+            flags.remove(UnshareFlags::NEWUSER | UnshareFlags::NEWNET);
         }
-        if self.network {
+        // SAFETY: `unshare` is unsafe for the sake of shared descriptor tables (CLONE_FILES), and those stay shared.
+        unsafe { rustix::thread::unshare_unsafe(flags)? };
+        if flags.contains(UnshareFlags::NEWUSER) {
+            self.maps.write()?;
+        }
+        if flags.contains(UnshareFlags::NEWNET) {
             raise_loopback()?;
         }
         rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
@@ -158,7 +170,7 @@ pub(crate) fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
 }
 
 /// The interface of a new network namespace is down, and then even a server's own tests cannot reach it.
-fn raise_loopback() -> Result<(), Errno> {
+pub(crate) fn raise_loopback() -> Result<(), Errno> {
     let socket =
         rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: all zeros are a valid value of this structure of integers.

@@ -3,6 +3,7 @@
 //! Only the file system is looked at here; the rules and mounts that follow from it are made in `plan.rs`.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -72,6 +73,31 @@ pub(crate) fn find_protected(path: &Path, roots: &[Root]) -> Result<Found, Sandb
         }
     }
     Ok(Found::Present(found))
+}
+
+/// A path that is to be hidden, as it was found.
+pub(crate) struct Hidden {
+    pub(crate) path: PathBuf,
+    pub(crate) is_directory: bool,
+}
+
+/// Where hidden paths really are; those that are not there are left out. Many lie in one directory, which is resolved once.
+pub(crate) fn find_hidden(paths: &[PathBuf]) -> Vec<Hidden> {
+    let mut parents: HashMap<&Path, Option<PathBuf>> = HashMap::new();
+    let found = paths.iter().filter_map(|path| {
+        // Of a path that ends in `..`, the last name says nothing about where it is.
+        let resolved = path.parent().zip(path.file_name()).and_then(|(parent, name)| {
+            let parent = parents.entry(parent).or_insert_with(|| fs::canonicalize(parent).ok());
+            let path = parent.as_ref()?.join(name);
+            let there = fs::symlink_metadata(&path).ok()?;
+            (!there.is_symlink()).then(|| Hidden { path, is_directory: there.is_dir() })
+        });
+        resolved.or_else(|| {
+            let path = fs::canonicalize(path).ok()?;
+            Some(Hidden { is_directory: path.is_dir(), path })
+        })
+    });
+    found.collect()
 }
 
 /// Git runs whatever stands in `.git/hooks`, also when the directory appears later, so it has to be there to be guarded.

@@ -8,6 +8,7 @@ use std::{
     ffi::{CString, OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
+    sync::Arc,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit};
@@ -27,6 +28,7 @@ use crate::{
     paths,
     placeholder::Placeholder,
     relay, ruleset,
+    spare::Spare,
     sweep::Sweep,
     trees::{Trees, c_path},
 };
@@ -107,7 +109,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         false => trees.enumerated(spec)?,
     };
     let ruleset = probe.landlock_abi.map(|_| ruleset::build(&grants)).transpose()?;
-    let filters = if probe.filters { filter::programs(means.extra)? } else { Vec::new() };
+    let filters = if probe.filters { filter::programs(means.extra)? } else { Arc::default() };
     let cwd = c_path(&paths::resolve("working directory", &spec.cwd)?)?;
     let reads_proc =
         matches!(&spec.readable, Readable::Only(paths) if paths.iter().any(|path| path == "/proc"));
@@ -230,6 +232,7 @@ fn view(probe: &Probe, trees: &Trees, means: &Means) -> Result<View, SandboxErro
         maps: IdMaps::of_this_process(),
         processes: means.own_processes,
         network: means.own_network,
+        spare: if means.own_network { Spare::take(probe.namespaces) } else { None },
         mounts: trees.mounts()?,
     })
 }

@@ -72,7 +72,7 @@ pub fn probe() -> Probe {
     let kinds = [Namespaces::Privileged, Namespaces::User];
     let view = |way, processes, network| {
         let maps = IdMaps::of_this_process();
-        View { way, maps, processes, network, mounts: Vec::new() }
+        View { way, maps, processes, network, spare: None, mounts: Vec::new() }
     };
     let Some(way) = kinds.into_iter().find(|way| works(&view(*way, false, false))) else {
         let namespaces = Namespaces::Unavailable;

@@ -20,6 +20,7 @@ use crate::{
     launch::{self, Started},
     plan::{self, Plan},
     shared::{Shared, State, Stop},
+    spare::Spare,
     supervise::{End, Supervisor, later},
 };
 
@@ -170,6 +171,9 @@ fn begin<'a>(
     limits: &Limits,
 ) -> Result<(Begun, Supervisor<'a>), SandboxError> {
     let mut started = start_it(&plan)?;
+    if let Some(view) = plan.child.view.as_ref().filter(|view| view.network) {
+        Spare::prepare(view.way);
+    }
     let pid = started.pid.as_raw_nonzero().get();
     let relays = std::mem::take(&mut started.relays);
     Ok((Begun { pid, relays }, Supervisor::new(shared, started, limits, plan.after)?))

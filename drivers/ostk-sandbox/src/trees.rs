@@ -9,7 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::CString,
-    fs::{self, DirBuilder},
+    fs::DirBuilder,
     os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
@@ -17,7 +17,7 @@ use std::{
 use crate::{
     LocalSockets, Readable, SandboxError, Spec, depth, mounted,
     namespace::{Mount, MountKind},
-    paths::{self, Found, Root},
+    paths::{self, Found, Hidden, Root},
     placeholder::Placeholder,
     ruleset::Grants,
 };
@@ -31,7 +31,7 @@ pub(crate) struct Trees {
     absent: Vec<PathBuf>,
     /// Names of what must not be left behind, at any depth.
     refused: Vec<PathBuf>,
-    hidden: Vec<PathBuf>,
+    hidden: Vec<Hidden>,
     scratch: PathBuf,
 }
 
@@ -51,10 +51,10 @@ impl Trees {
                 Found::Elsewhere => {}
             }
         }
-        let hidden: Vec<_> = spec.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+        let hidden = paths::find_hidden(&spec.hidden);
         let scratch = paths::resolve("scratch directory", &spec.scratch)?;
         let roots: Vec<_> = roots.into_iter().map(|root| root.real).filter(|root| *root != scratch).collect();
-        let without = [protected.as_slice(), &hidden].concat();
+        let without = protected.iter().chain(hidden.iter().map(|hidden| &hidden.path)).collect();
         let guarded = depth::find(&roots, &spec.protected_names, &without)?;
         protected.extend(guarded.protected);
         let roots = [roots, vec![scratch.clone()]].concat();
@@ -69,7 +69,8 @@ impl Trees {
 
     /// What it can neither change nor make.
     pub(crate) fn guarded(&self) -> Vec<PathBuf> {
-        self.protected.iter().chain(&self.absent).chain(&self.hidden).cloned().collect()
+        let hidden = self.hidden.iter().map(|hidden| &hidden.path);
+        self.protected.iter().chain(&self.absent).chain(hidden).cloned().collect()
     }
 
     /// What must not be left behind, with what the spec says itself.
@@ -102,17 +103,14 @@ impl Trees {
             kinds.extend(below.map(|path| (path, MountKind::WritableBelow)));
         }
         kinds.extend(guarded().map(|path| (path.clone(), MountKind::ReadOnly)));
-        for path in &self.hidden {
-            let kind = if path.is_dir() { MountKind::EmptyDirectory } else { MountKind::EmptyFile };
-            kinds.insert(path.clone(), kind);
-        }
+        kinds.extend(self.hidden.iter().map(|hidden| {
+            let kind = if hidden.is_directory { MountKind::EmptyDirectory } else { MountKind::EmptyFile };
+            (hidden.path.clone(), kind)
+        }));
         if let Some(shared_memory) = self.shared_memory() {
             kinds.insert(SHARED_MEMORY.into(), MountKind::WritableOther(c_path(&shared_memory)?));
         }
-        // What lies in a hidden directory is gone already.
-        let under_hidden =
-            |path: &PathBuf| self.hidden.iter().any(|hidden| hidden != path && path.starts_with(hidden));
-        kinds.retain(|path, kind| *kind == MountKind::Writable || !under_hidden(path));
+        leave_out_what_is_hidden(&mut kinds);
         share_the_empty_directory(&mut kinds)?;
         // A path sorts after its ancestors, so an inner mount lands inside the outer one.
         kinds.into_iter().map(|(path, kind)| Ok(Mount { target: c_path(&path)?, kind })).collect()
@@ -150,11 +148,9 @@ impl Trees {
     /// What Landlock allows a command without one: everything entry by entry around what is protected or hidden.
     pub(crate) fn enumerated(&self, spec: &Spec) -> Result<Grants, SandboxError> {
         let mut grants = self.grants(spec)?;
-        let guarded: Vec<_> =
-            self.protected.iter().chain(&self.absent).chain(&self.hidden).cloned().collect();
-        grants.writable = self.around_all(&self.roots, &guarded)?;
-        let mut hidden = self.hidden.clone();
-        hidden.push(DEVICES.into());
+        grants.writable = self.around_all(&self.roots, &self.guarded())?;
+        let hidden = self.hidden.iter().map(|hidden| hidden.path.clone());
+        let hidden: Vec<_> = hidden.chain([DEVICES.into()]).collect();
         let trees = std::mem::take(&mut grants.readable);
         grants.readable = self.around_all(&trees, &hidden)?;
         grants.listable.extend(trees);
@@ -165,6 +161,18 @@ impl Trees {
         let around = trees.iter().map(|tree| paths::around(tree, spared));
         Ok(around.collect::<Result<Vec<_>, _>>()?.concat())
     }
+}
+
+/// What lies in a hidden directory is gone already. The map has everything in a directory right behind it.
+fn leave_out_what_is_hidden(kinds: &mut BTreeMap<PathBuf, MountKind>) {
+    let mut hidden: Option<PathBuf> = None;
+    kinds.retain(|path, kind| {
+        let is_under = hidden.as_ref().is_some_and(|hidden| path.starts_with(hidden));
+        if !is_under && matches!(kind, MountKind::EmptyDirectory | MountKind::EmptyFile) {
+            hidden = Some(path.clone());
+        }
+        *kind == MountKind::Writable || !is_under
+    });
 }
 
 /// One empty file system does for all hidden directories: each costs the kernel more than everything else here.

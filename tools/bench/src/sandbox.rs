@@ -7,6 +7,8 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
@@ -26,23 +28,47 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>> {
     spec.writable = vec![root.clone()];
     spec.protected = [".ostk", ".git/hooks", ".git/config"].map(|path| root.join(path)).to_vec();
     let alone = Spec { network: Network::None, ..spec.clone() };
+    let agents = as_an_agents(&alone, dir)?;
     let sandbox = Sandbox::new(probe());
-    let (mut plain, mut added) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let (mut plain, mut added) = (Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
     for _ in 0..ROUNDS {
         let (outside, output) =
             seconds(|| Command::new("/bin/true").env_clear().stdin(Stdio::piped()).output());
         output?;
         plain.push(outside * 1e3);
-        for (spec, added) in [&spec, &alone].into_iter().zip(&mut added) {
+        for (spec, added) in [&spec, &alone, &agents].into_iter().zip(&mut added) {
             let (inside, outcome) = seconds(|| sandbox.run(spec));
             ensure!(outcome?.exit == Exit::Code(0), "the contained command failed");
             added.push((inside - outside) * 1e3);
         }
     }
-    let [with_network, without] = added;
+    let [with_network, without, agents] = added;
     Ok(vec![
         Figure::low("true, outside the sandbox", "ms", plain),
         Figure::low("added by the sandbox", "ms", with_network).median(3.0),
         Figure::low("added by the sandbox, without network", "ms", without).median(3.0),
+        Figure::low("added by the sandbox, an agent's command", "ms", agents).median(3.0),
     ])
+}
+
+/// Twenty files and twenty directories of a home are hidden, and settings guarded in a tree of 130 directories.
+fn as_an_agents(spec: &Spec, dir: &Path) -> Result<Spec> {
+    let mut spec = spec.clone();
+    for number in 0..20 {
+        let (file, directory) = (dir.join(format!("home/{number}.key")), dir.join(format!("home/{number}")));
+        fs::create_dir_all(&directory)?;
+        fs::write(&file, "secret")?;
+        spec.hidden.extend([file, directory]);
+    }
+    for number in 0..120 {
+        fs::create_dir_all(dir.join(format!("w/src/{}/{number}", number % 7)))?;
+    }
+    for settings in [".vscode", ".claude", "src/1/.envrc"] {
+        fs::create_dir_all(dir.join("w").join(settings))?;
+    }
+    let names = [".git/hooks", ".git/config", ".ostk", ".mcp.json", ".claude", ".vscode", ".envrc"];
+    spec.protected_names = names.map(Into::into).to_vec();
+    // Most directories of a project have not changed for a while, and what is in them is remembered.
+    thread::sleep(Duration::from_secs(4));
+    Ok(spec)
 }

@@ -1,0 +1,158 @@
+//! A network namespace that is made before a command needs it, with the user namespace that owns it where there is one.
+//!
+//! To make one takes the kernel longer than all else that contains a command. So one is kept ready, which nothing has been
+//! in, and when a command has taken it another is made while that command runs. A command that finds none makes its own
+//! (`namespace.rs`), as does the first.
+
+#![expect(unsafe_code, reason = "clone, and what the child does before it ends")]
+
+use std::{
+    ffi::{CStr, c_int, c_void},
+    os::fd::{AsFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd},
+    ptr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
+    thread,
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    process::{Pid, WaitOptions},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
+};
+
+use crate::{
+    Namespaces,
+    launch::{self, SHARE, Stack},
+    namespace::{self, IdMaps},
+};
+
+static READY: Mutex<Option<Spare>> = Mutex::new(None);
+
+/// Namespaces that nothing is in.
+pub(crate) struct Spare {
+    way: Namespaces,
+    /// With [`Namespaces::User`].
+    user: Option<OwnedFd>,
+    network: OwnedFd,
+}
+
+impl Spare {
+    /// The one that is ready, if it was made in this way.
+    pub(crate) fn take(way: Namespaces) -> Option<Self> {
+        ready().take_if(|spare| spare.way == way)
+    }
+
+    /// Makes one if none is ready, on a thread of its own that ends at once. Where that fails, commands make their own.
+    pub(crate) fn prepare(way: Namespaces) {
+        let prepare = move || {
+            if ready().is_none() {
+                let made = Making::new(way).make();
+                *ready() = made;
+            }
+        };
+        let _ = thread::Builder::new().name("namespaces".into()).spawn(prepare);
+    }
+
+    /// Moves this process in. Called in a child: system calls only.
+    pub(crate) fn enter(&self) -> Result<(), Errno> {
+        if let Some(user) = &self.user {
+            move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
+        }
+        move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))
+    }
+}
+
+fn ready() -> MutexGuard<'static, Option<Spare>> {
+    READY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the daemon and the child that makes the namespaces see.
+struct Making {
+    way: Namespaces,
+    maps: IdMaps,
+    user: AtomicI32,
+    network: AtomicI32,
+}
+
+impl Making {
+    fn new(way: Namespaces) -> Self {
+        let (user, network) = (AtomicI32::new(-1), AtomicI32::new(-1));
+        Self { way, maps: IdMaps::of_this_process(), user, network }
+    }
+
+    fn make(self) -> Option<Spare> {
+        let stack = Stack::new();
+        // The child opens what names its namespaces in the daemon's own table of descriptors.
+        let flags = SHARE | libc::CLONE_FILES;
+        // SAFETY: the stack is unused and large enough, and it and `self` outlive the child, for the kernel holds this
+        // thread until the child has ended (CLONE_VFORK). The child makes system calls only.
+        let made = launch::with_signals_blocked(|| unsafe {
+            libc::clone(in_child, stack.top(), flags, ptr::from_ref(&self).cast_mut().cast())
+        });
+        let _ = rustix::process::waitpid(Some(Pid::from_raw(made.max(0))?), WaitOptions::empty());
+        let (user, network) = (taken(&self.user), taken(&self.network)?);
+        (user.is_some() == (self.way == Namespaces::User)).then_some(Spare { way: self.way, user, network })
+    }
+
+    fn become_it(&self) -> Result<(), Errno> {
+        let mut flags = UnshareFlags::NEWNET;
+        flags.set(UnshareFlags::NEWUSER, self.way == Namespaces::User);
+        // SAFETY: `unshare` is unsafe for the sake of shared descriptor tables (CLONE_FILES), and this one stays shared.
+        unsafe { rustix::thread::unshare_unsafe(flags)? };
+        if self.way == Namespaces::User {
+            self.maps.write()?;
+            hand_over(c"/proc/self/ns/user", &self.user)?;
+        }
+        namespace::raise_loopback()?;
+        hand_over(c"/proc/self/ns/net", &self.network)
+    }
+}
+
+fn hand_over(path: &CStr, place: &AtomicI32) -> Result<(), Errno> {
+    let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    place.store(opened.into_raw_fd(), Ordering::Relaxed);
+    Ok(())
+}
+
+fn taken(place: &AtomicI32) -> Option<OwnedFd> {
+    let fd = place.swap(-1, Ordering::Relaxed);
+    // SAFETY: the child opened it in this process's table and gave it up to whoever takes the number, which is once.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+extern "C" fn in_child(making: *mut c_void) -> c_int {
+    // SAFETY: `Making::make` passes itself and outlives the child; what is changed in it is atomic.
+    let making = unsafe { &*making.cast::<Making>() };
+    let code = if making.become_it().is_ok() { 0 } else { 1 };
+    // SAFETY: ends the process at once, without the handlers and buffers that belong to the daemon.
+    unsafe { libc::_exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::probe;
+
+    #[test]
+    fn each_one_that_is_made_is_a_network_of_its_own() {
+        let way = probe().namespaces;
+        if way == Namespaces::Unavailable {
+            eprintln!("not tried: there are no namespaces here");
+            return;
+        }
+        let here = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
+        let [one, two] = [(); 2].map(|()| {
+            let spare = Making::new(way).make().unwrap();
+            assert_eq!(spare.user.is_some(), way == Namespaces::User);
+            std::fs::File::from(spare.network).metadata().unwrap().ino()
+        });
+        assert!(one != here && two != here, "this process has stayed where it was");
+        assert_eq!(std::fs::metadata("/proc/self/ns/net").unwrap().ino(), here);
+    }
+}
