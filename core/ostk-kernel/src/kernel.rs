@@ -208,6 +208,17 @@ impl Kernel {
         &self.state
     }
 
+    /// How much is under way, by kind: all of it is bounded, and none is left when every call was answered.
+    pub fn in_flight(&self) -> [(&'static str, usize); 5] {
+        [
+            ("calls", self.jobs.len()),
+            ("operations", self.ops.len()),
+            ("held calls", self.held.len()),
+            ("queues", self.queues.len()),
+            ("open keys", self.open_keys.len()),
+        ]
+    }
+
     /// Takes the journal: records the new epoch and the policy, finishes what a crash interrupted, wakes the agents.
     pub fn boot(&mut self, now: Timestamp, documents: &ostk_policy::Documents) -> Vec<Act> {
         self.clock(now);

@@ -26,6 +26,11 @@ impl PathQueues {
         self.ready(job, paths)
     }
 
+    /// Paths that have a queue.
+    pub(crate) fn len(&self) -> usize {
+        self.queues.len()
+    }
+
     /// Whether `job` heads all its queues.
     pub(crate) fn ready(&self, job: JobId, paths: &[String]) -> bool {
         paths.iter().all(|path| self.queues.get(path).and_then(VecDeque::front) == Some(&job))

@@ -1,14 +1,16 @@
 //! The project's own scripts: `cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...] |
-//! escape [OPTION...]`.
+//! escape [OPTION...] | sim [OPTION...]`.
 //!
 //! `test` installs what the tests need and runs every test; `tidy` checks the rules that no compiler checks; `ci` is
 //! what runs before a change lands; `bench` measures this machine; `torture` kills the daemon while clients edit, for
-//! minutes; `escape` tries every known way out of the sandbox. Each is a function in a module of its own.
+//! minutes; `escape` tries every known way out of the sandbox; `sim` runs the kernel and its drivers on a simulated
+//! machine. Each is a function in a module of its own.
 
 mod bench;
 mod documents;
 mod escape;
 mod fuzz;
+mod sim;
 mod test;
 mod tidy;
 mod torture;
@@ -19,10 +21,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...] | escape [OPTION...]";
+const USAGE: &str = "usage: cargo xtask test [--fuzz] | tidy | ci | bench [AREA...] | torture [OPTION...] | escape [OPTION...] | sim [OPTION...]";
 
 /// The first words of [`USAGE`]'s alternatives; `tidy` looks for them in the documents.
-const VERBS: &[&str] = &["test", "tidy", "ci", "bench", "torture", "escape"];
+const VERBS: &[&str] = &["test", "tidy", "ci", "bench", "torture", "escape", "sim"];
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -32,6 +34,7 @@ fn main() -> Result<()> {
         Some("bench") => bench::run(args),
         Some("escape") => escape::run(args),
         Some("tidy") => tidy::run(),
+        Some("sim") => sim::run(args),
         Some("torture") => torture::run(args),
         _ => bail!(USAGE),
     }

@@ -35,7 +35,8 @@ const NOT_IN_CORE_SOURCE: &[&str] =
 /// Vendor and protocol knowledge and where it may live: (crate, the only crates that may depend on it).
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("rmcp", &["ostk-daemon"]),
-    ("ed25519-dalek", &["ostk-keys", "ostk-log"]),
+    // The simulator signs with a key that stands in its source, so that a seed gives the same log everywhere.
+    ("ed25519-dalek", &["ostk-keys", "ostk-log", "ostk-sim"]),
     ("landlock", &["ostk-sandbox"]),
     ("cedar-policy", &["ostk-policy"]),
     ("hyper-rustls", &["ostk-models", "ostk-proxy"]),

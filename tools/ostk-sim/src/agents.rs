@@ -1,0 +1,117 @@
+//! Native agents and the model that speaks to them: replies that depend on the agent's name and turn alone, so that a
+//! call which is repeated after a crash gets the same reply, and the failures that models have.
+//!
+//! The vendors' wires are not here: a reply that cannot be parsed is the failure that `ostk-models` makes of it.
+
+use ostk_agent::{
+    AgentState,
+    model::{Block, ModelReply, StopReason, Usage},
+};
+use ostk_blobs::BlobStore;
+use ostk_kernel::{ModelFailure, Outcome};
+use ostk_log::Hash;
+use serde_json::{Value, json};
+
+use crate::{
+    clients::{SHARED, first_line},
+    rng::Rng,
+};
+
+/// Tokens of one call.
+const USAGE: Usage = Usage { input: 90, output: 10, cache_read: 0, cache_write: 0 };
+
+/// The Agentfile of an agent, and how many turns it may take. A call takes as many tokens as any other, so that the
+/// limit of tokens can be kept to the last one.
+pub(crate) fn agentfile(name: &str, seed: u64) -> (String, u64) {
+    let mut rng = script(name, seed);
+    let (turns, calls) = (rng.within(2, 6), rng.within(2, 8));
+    let tokens = calls * USAGE.total_tokens() + 50;
+    let text = format!("FROM scripted\nTASK Change the files.\nLIMIT turns {turns}\nLIMIT tokens {tokens}\n");
+    (text, turns.min(calls))
+}
+
+fn script(name: &str, seed: u64) -> Rng {
+    let name = name.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    Rng::new(name)
+}
+
+/// Whose conversation this is.
+pub(crate) fn name_of(agent: &AgentState) -> String {
+    let state = serde_json::to_value(agent).unwrap_or_default();
+    let name = state.pointer("/config/lineage").and_then(Value::as_str);
+    name.unwrap_or_default().to_owned()
+}
+
+/// The model answers, or fails.
+pub(crate) fn call(
+    agent: &AgentState,
+    name: &str,
+    seed: u64,
+    blobs: &BlobStore,
+    trouble: Option<usize>,
+) -> Outcome {
+    let load = |hash: &Hash| blobs.get(hash).ok().flatten();
+    if let Err(error) = agent.compose(&load, &[]) {
+        // Nothing retries it: a part of the conversation is missing.
+        return Outcome::Model(Err(failure(&format!("bug: {error}"), false, None)));
+    }
+    Outcome::Model(match trouble {
+        Some(0) => Err(failure("429: rate limited", true, Some(7_000))),
+        Some(1) => Err(failure("529: overloaded", true, None)),
+        Some(2) => Err(failure("the stream was cut", true, None)),
+        Some(3) => Err(failure("the reply is not what the vendor documents", true, None)),
+        Some(_) => Err(failure("400: the request is malformed", false, None)),
+        None => Ok((reply(name, seed, agent.spent().turns), Some(5))),
+    })
+}
+
+fn failure(message: &str, retryable: bool, retry_after_ms: Option<u64>) -> ModelFailure {
+    ModelFailure { message: message.to_owned(), retryable, retry_after_ms }
+}
+
+/// What the model says in a turn, counted from 0.
+fn reply(name: &str, seed: u64, turn: u64) -> ModelReply {
+    let content = said(name, seed, turn);
+    let asks = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
+    let stop = if asks { StopReason::ToolUse } else { StopReason::EndTurn };
+    ModelReply {
+        model: "scripted".to_owned(),
+        message_id: format!("{name}-{turn}"),
+        content,
+        stop,
+        usage: USAGE,
+    }
+}
+
+fn said(name: &str, seed: u64, turn: u64) -> Vec<Block> {
+    let mut rng = script(name, seed.wrapping_add(turn + 1));
+    if turn > 0 && rng.chance(25) {
+        return vec![Block::Text { text: "Done.".to_owned() }];
+    }
+    let mut content = vec![Block::Text { text: format!("Turn {turn}.") }];
+    for at in 0..1 + rng.below(3) {
+        let (tool, input) = tool(name, turn, at, &mut rng);
+        content.push(Block::ToolUse { id: format!("t{at}"), name: tool.to_owned(), input });
+    }
+    content
+}
+
+fn tool(name: &str, turn: u64, at: usize, rng: &mut Rng) -> (&'static str, Value) {
+    let path = rng.pick(SHARED).copied().unwrap_or_default();
+    match rng.below(10) {
+        0..=1 => ("read", json!({ "path": path })),
+        // Only the first change of a file finds its line: what an edit that fails leaves behind is seen as well.
+        2..=5 => {
+            let (old, new) = (first_line(name, path), agent_line(name, path));
+            ("fs_ops", json!({ "path": path, "old_str": old, "new_str": new }))
+        }
+        6..=7 => ("bash", json!({ "cmd": format!("count\t{name} {turn} {at}") })),
+        8 => ("note", json!({ "text": format!("note {name} {turn} {at}") })),
+        _ => ("no_such_tool", json!({ "x": 1 })),
+    }
+}
+
+/// The line that an agent puts in the place of its first one.
+pub(crate) fn agent_line(name: &str, path: &str) -> String {
+    format!("{name} in {path}: 1;")
+}

@@ -1,0 +1,230 @@
+//! The end of a run: everything calms down, everyone gets an answer, and then everything is compared.
+
+use std::collections::BTreeSet;
+
+use ostk_kernel::Caller;
+use serde_json::json;
+
+use crate::{
+    agents,
+    clients::{SHARED, Wish},
+    walk::Walk,
+    world::{Asker, World},
+};
+
+/// Steps until everything has come to rest; a run has a few hundred before.
+const MAX_STEPS: usize = 20_000;
+
+impl World {
+    /// Calms down, waits for every answer, and compares.
+    pub(crate) fn finish(&mut self) {
+        self.calm = true;
+        self.outage = self.outage.min(self.clock);
+        self.doom.arm(0);
+        self.disk.mend();
+        if self.daemon.as_ref().is_some_and(|daemon| daemon.poisoned.is_some()) {
+            self.restart();
+        }
+        self.release_everybody();
+        if !self.rest() || !self.wrong.is_empty() {
+            return;
+        }
+        self.repeat_what_is_open();
+        self.read_everything();
+        if self.wrong.is_empty() {
+            self.compare();
+        }
+        if self.wrong.is_empty() {
+            self.stop();
+        }
+    }
+
+    /// Whoever is held, stopped or orphaned goes on.
+    fn release_everybody(&mut self) {
+        self.ada("kernel.resume", json!({}));
+        for name in self.names() {
+            self.ada("lineage.resolve", json!({ "lineage": name, "resolution": "revive" }));
+            self.ada("agent.signal", json!({ "lineage": name, "signal": "SIGCONT" }));
+        }
+    }
+
+    /// A signal that waited may hold somebody again who was just let go.
+    fn continue_held(&mut self) {
+        let lineages = self.daemon.iter().flat_map(|daemon| &daemon.kernel.state().lineages);
+        let held: Vec<String> =
+            lineages.filter(|(_, known)| known.state.is_held()).map(|(name, _)| name.clone()).collect();
+        for name in held {
+            self.ada("agent.signal", json!({ "lineage": name, "signal": "SIGCONT" }));
+        }
+    }
+
+    /// Runs until nothing moves; false if it never does.
+    pub(crate) fn rest(&mut self) -> bool {
+        for _ in 0..MAX_STEPS {
+            self.look();
+            if !self.wrong.is_empty() || self.is_at_rest() {
+                return true;
+            }
+            self.advance();
+        }
+        let open: Vec<&str> = self.asked.values().map(|asked| asked.wish.verb).collect();
+        let lives = self.daemon.iter().flat_map(|daemon| &daemon.kernel.state().lineages);
+        let lives: Vec<String> = lives.map(|(name, known)| format!("{name} {:?}", known.state)).collect();
+        let what =
+            format!("it never comes to rest: {} operations, calls {open:?}, {lives:?}", self.running.len());
+        self.fail(what);
+        false
+    }
+
+    /// Nothing goes wrong until then.
+    pub(crate) fn live_until(&mut self, clock: u64) {
+        while self.clock < clock && self.wrong.is_empty() {
+            self.look();
+            self.advance();
+        }
+    }
+
+    /// Whatever can happen happens, and time passes if nothing can.
+    fn advance(&mut self) {
+        if self.operate() {
+            return;
+        }
+        let now = self.now();
+        if let Some(daemon) = &mut self.daemon {
+            daemon.step_journal(now, usize::MAX, true);
+        }
+        self.look();
+        self.wait();
+        self.continue_held();
+    }
+
+    /// Time passes until something is due.
+    fn wait(&mut self) {
+        if self.running.iter().any(|running| running.is_due(self.clock)) {
+            return;
+        }
+        let ready = self.running.iter().filter(|running| running.held_since.is_none());
+        let ready = ready.map(|running| running.ready).min();
+        let wake = self.wake.map(|wake| self.clock + wake.millis_since(self.now()) * 1_000 + 1_000);
+        let next = ready.into_iter().chain(wake).min().unwrap_or(self.clock);
+        self.clock = self.clock.max(next.min(self.clock + 5_000_000)) + 1_000;
+        self.tick();
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let Some(daemon) = &self.daemon else { return true };
+        let agents = daemon.kernel.state().agents.values().all(ostk_agent::AgentState::is_finished);
+        self.asked.is_empty() && self.running.is_empty() && daemon.is_settled() && agents
+    }
+
+    /// Clients whose answer was lost ask again until they know.
+    fn repeat_what_is_open(&mut self) {
+        for at in 0..self.clients.len() {
+            for _ in 0..4 {
+                let Some(client) = self.clients.get_mut(at) else { return };
+                let Some(wish) = client.next.take() else { break };
+                let caller = Caller::Agent(client.name.clone());
+                let id = self.ask(caller, Asker::Client(at), wish);
+                if let Some(client) = self.clients.get_mut(at) {
+                    client.open = Some(id);
+                }
+                if !self.rest() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Everybody looks at everything once more, so that messages and outside edits are known.
+    fn read_everything(&mut self) {
+        for at in 0..self.clients.len() {
+            let Some(name) = self.clients.get(at).map(|client| client.name.clone()) else { continue };
+            let wish = Wish::new("file.read", "s0", json!({ "path": "s0" }));
+            self.ask(Caller::Agent(name), Asker::Client(at), wish);
+        }
+        let known = self.daemon.as_ref().map(|daemon| daemon.kernel.state().files.keys().cloned().collect());
+        let known: Vec<String> = known.unwrap_or_default();
+        let all: BTreeSet<String> = Self::paths().map(str::to_owned).chain(known).collect();
+        for path in all {
+            self.ada("file.read", json!({ "path": path }));
+        }
+        self.rest();
+    }
+
+    fn compare(&mut self) {
+        let Some(daemon) = self.daemon.take() else { return self.fail("there is no daemon at the end") };
+        let mut wrong = Vec::new();
+        let shared: Vec<String> = SHARED.iter().map(|path| (*path).to_owned()).collect();
+        let mut walk = Walk::new(daemon.blobs(), &self.ledger, &shared, &mut wrong);
+        for draft in &daemon.history {
+            walk.record(draft);
+        }
+        walk.finish();
+        let state = daemon.kernel.state();
+        for (path, entry) in &state.files {
+            let expected = entry.image.map(|image| image.blob);
+            let found = self.yard.text(path).map(|text| ostk_log::Hash::of(text.as_bytes()));
+            if found != expected {
+                wrong.push(format!("{path} is {found:?}, the log says {expected:?}"));
+            }
+        }
+        for path in SHARED {
+            let text = self.yard.text(path).unwrap_or_default();
+            self.ledger.check(path, &text, &mut wrong);
+        }
+        for (name, turns) in &self.spawned {
+            let spent = state.agents.get(name).map(|agent| agent.spent().turns).unwrap_or_default();
+            if spent > *turns {
+                wrong.push(format!("{name} took {spent} turns, its limit is {turns}"));
+            }
+            for path in SHARED {
+                let text = self.yard.text(path).unwrap_or_default();
+                let (first, second) =
+                    (crate::clients::first_line(name, path), agents::agent_line(name, path));
+                if text.contains(&first) == text.contains(&second) {
+                    wrong.push(format!("{path} must hold one of {name}'s lines"));
+                }
+            }
+        }
+        if !state.open_writes.is_empty() || !state.open_shells.is_empty() {
+            wrong.push("a write or a command is left open".to_owned());
+        }
+        let in_flight = daemon.kernel.in_flight();
+        if in_flight.iter().any(|(_, count)| *count > 0) {
+            wrong.push(format!("the kernel keeps what has ended: {in_flight:?}"));
+        }
+        let temporary =
+            self.yard.files().unwrap_or_default().into_iter().find(|name| name.starts_with(".ostk-tmp"));
+        if let Some(name) = temporary {
+            wrong.push(format!("a temporary file was left behind: {name}"));
+        }
+        self.counts.add("records", daemon.history.len() as u64);
+        self.counts.add("writes acknowledged", self.ledger.acknowledged);
+        self.counts.add("bytes on disk", self.disk.size() as u64);
+        self.gather(&daemon);
+        self.note(format_args!("state {}", state.hash()));
+        self.daemon = Some(daemon);
+        for what in wrong {
+            self.fail(what);
+        }
+    }
+
+    /// A stop in good order, and a start that finds the same.
+    fn stop(&mut self) {
+        let Some(daemon) = self.daemon.take() else { return };
+        let now = self.now();
+        let (closed, history) = daemon.stop(now);
+        if !closed {
+            return self.fail("the journal could not be closed");
+        }
+        if self.settings.rot {
+            self.disk.rot(&format!("{}/journal", crate::daemon::STATE_DIR));
+            self.counts.one("bits that turned");
+        }
+        let records = history.len() as u64;
+        match crate::daemon::Daemon::start(&self.doom, &ostk_policy::Documents::default(), history, records) {
+            Ok(_) => {}
+            Err((why, _)) => self.fail(format!("no start after a stop: {why:?}")),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! One run: a machine with a daemon, its disk and its files; clients, agents and a person; and the faults that come to
+//! them. Everything that happens is drawn from the seed, one step after the other.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    rc::Rc,
+    sync::Arc,
+};
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use ostk_disk::Mounted;
+use ostk_kernel::{Call, CallId, Caller, Code, Op, OpId, SteadyClock};
+use ostk_log::Timestamp;
+use ostk_policy::Documents;
+use serde_json::{Value, json};
+
+use crate::{
+    Settings, agents,
+    clients::{Client, FREE, SHARED, Wish, first_line},
+    counts::Counts,
+    daemon::{Answer, Daemon, MODEL_SLOTS, Order},
+    disk::{SimDisk, Trouble},
+    doom::Doom,
+    ledger::{Deed, Ledger},
+    rng::Rng,
+    trace::Trace,
+    yard::Yard,
+};
+
+/// The wall clock when a run begins, in microseconds.
+const BEGIN: u64 = 1_790_000_000_000_000;
+/// A call that needs no command ends this long after its deadline at the latest, in microseconds: time jumps by seconds
+/// from one step to the next, and each stage of a call may wait for the disk.
+const GRACE: u64 = 60_000_000;
+/// A call that needs a command may take that long beyond it.
+pub(crate) const LONG_GRACE: u64 = 120_000_000;
+
+/// Who waits for a call.
+pub(crate) enum Asker {
+    Client(usize),
+    /// The person, or nobody in particular.
+    Ada,
+}
+
+/// A call without an answer.
+pub(crate) struct Asked {
+    pub(crate) asker: Asker,
+    pub(crate) wish: Wish,
+    /// When it must have ended, by the steady clock; later if its caller is held.
+    pub(crate) until: u64,
+}
+
+/// An operation that runs.
+pub(crate) struct Running {
+    pub(crate) id: OpId,
+    pub(crate) op: Op,
+    /// When it is done, by the steady clock.
+    pub(crate) ready: u64,
+    /// What the scan before a command found.
+    pub(crate) before: Vec<String>,
+    pub(crate) aborted: bool,
+    /// Since when it has been held; its time stands still.
+    pub(crate) held_since: Option<u64>,
+}
+
+/// How the machine dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    Kill,
+    PowerCut,
+}
+
+/// The world of one run.
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    pub(crate) seed: u64,
+    pub(crate) rng: Rng,
+    pub(crate) doom: Arc<Doom>,
+    pub(crate) disk: SimDisk,
+    pub(crate) yard: Yard,
+    pub(crate) daemon: Option<Daemon>,
+    /// The steady clock, in microseconds, and by how much the wall clock differs from it.
+    pub(crate) clock: u64,
+    pub(crate) skew: i64,
+    pub(crate) time: Cell<SteadyClock>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) asked: BTreeMap<CallId, Asked>,
+    next_call: CallId,
+    pub(crate) running: Vec<Running>,
+    /// Orders about operations that have not begun, which obey as they begin.
+    pub(crate) early: BTreeMap<OpId, Vec<Order>>,
+    pub(crate) ledger: Ledger,
+    pub(crate) person: BTreeMap<String, u64>,
+    /// How often each command ran.
+    pub(crate) ran: BTreeMap<String, u64>,
+    /// Messages and signals that reached their clients.
+    pub(crate) heard: BTreeSet<String>,
+    pub(crate) spawned: BTreeMap<String, u64>,
+    pub(crate) processes: BTreeSet<String>,
+    /// No model answers until then.
+    pub(crate) outage: u64,
+    /// Calls that reached the model, by the second of the steady clock.
+    pub(crate) tries: BTreeMap<u64, u64>,
+    pub(crate) death: Death,
+    pub(crate) calm: bool,
+    pub(crate) wake: Option<Timestamp>,
+    pub(crate) counts: Counts,
+    pub(crate) trace: Trace,
+    pub(crate) wrong: Vec<String>,
+    pub(crate) documents: Documents,
+    _mounted: Mounted,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, settings: Settings, root: Utf8PathBuf) -> Result<Self> {
+        let (mut rng, trace) = (Rng::new(seed), Trace::new(settings.trace));
+        let doom: Arc<Doom> = Arc::default();
+        let disk = SimDisk::new(Arc::clone(&doom), rng.fork());
+        let mounted = ostk_disk::mount(Rc::new(disk.clone()));
+        ostk_disk::fs::create_dir_all(crate::daemon::STATE_DIR)?;
+        let yard = Yard::new(root, &doom)?;
+        let clients = (0..2 + rng.below(3)).map(|n| Client::new(format!("c{n}"))).collect();
+        let mut world = Self {
+            settings,
+            seed,
+            rng,
+            doom,
+            disk,
+            yard,
+            daemon: None,
+            clock: 0,
+            skew: 0,
+            time: Cell::default(),
+            clients,
+            asked: BTreeMap::new(),
+            next_call: 0,
+            running: Vec::new(),
+            early: BTreeMap::new(),
+            ledger: Ledger::default(),
+            person: BTreeMap::new(),
+            ran: BTreeMap::new(),
+            heard: BTreeSet::new(),
+            spawned: BTreeMap::new(),
+            processes: BTreeSet::new(),
+            outage: 0,
+            tries: BTreeMap::new(),
+            death: Death::Kill,
+            calm: false,
+            wake: None,
+            counts: Counts::default(),
+            trace,
+            wrong: Vec::new(),
+            documents: Documents::default(),
+            _mounted: mounted,
+        };
+        world.lay_out()?;
+        world.start(Vec::new(), 0, 0);
+        Ok(world)
+    }
+
+    /// The files as they are first.
+    fn lay_out(&mut self) -> Result<()> {
+        let agents = (0..self.settings.agents).map(|n| format!("a{n}"));
+        let owners: Vec<String> =
+            self.clients.iter().map(|client| client.name.clone()).chain(agents).collect();
+        for path in SHARED {
+            let mut text = String::new();
+            for owner in owners.iter().map(String::as_str).chain(["person"]) {
+                let line = first_line(owner, path);
+                let filler: String = (0..5).map(|n| format!("{path} of {owner}, filler {n}\n")).collect();
+                text.push_str(&format!("{line}\n{filler}"));
+                self.ledger.begins(((*path).to_owned(), line.clone()));
+                if owner.starts_with('a') {
+                    let adds = vec![((*path).to_owned(), agents::agent_line(owner, path))];
+                    self.ledger.asked(&Deed { adds, removes: vec![((*path).to_owned(), line)] });
+                }
+            }
+            self.yard.put(path, &text, true)?;
+        }
+        self.yard.put("f0", "first\nsecond\n", true)?;
+        self.yard.flush();
+        Ok(())
+    }
+
+    /// The time as the daemon has it.
+    pub(crate) fn now(&self) -> Timestamp {
+        let wall = Timestamp::from_micros((BEGIN + self.clock).saturating_add_signed(self.skew));
+        let mut clock = self.time.get();
+        let now = clock.now(wall, self.clock);
+        self.time.set(clock);
+        now
+    }
+
+    pub(crate) fn note(&mut self, what: impl Display) {
+        let (clock, passed) = (self.clock, self.doom.passed());
+        self.trace.line(format_args!("{clock} {passed} {what}"));
+    }
+
+    pub(crate) fn fail(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.note(format_args!("WRONG {what}"));
+        self.wrong.push(what);
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&mut self, micros: u64) {
+        self.clock += micros;
+    }
+
+    /// Makes a call.
+    pub(crate) fn ask(&mut self, caller: Caller, asker: Asker, wish: Wish) -> CallId {
+        self.next_call += 1;
+        let (id, now) = (self.next_call, self.now());
+        let long = wish.is_long();
+        let until = self.clock + wish.timeout_ms * 1_000 + if long { LONG_GRACE } else { GRACE };
+        self.note(format_args!(
+            "call {id} {} {} {} key {:?}",
+            caller.actor(),
+            wish.verb,
+            wish.args,
+            wish.key
+        ));
+        self.counts.one("calls");
+        self.counts.add("calls repeated with their key", u64::from(wish.again));
+        self.ledger.asked(&wish.deed);
+        let call = Call {
+            id,
+            caller,
+            verb: wish.verb.to_owned(),
+            args: wish.args.clone(),
+            idempotency: wish.key.clone(),
+            deadline: now.plus_millis(wish.timeout_ms),
+        };
+        self.asked.insert(id, Asked { asker, wish, until });
+        if let Some(daemon) = &mut self.daemon {
+            daemon.submit(now, call);
+        }
+        id
+    }
+
+    pub(crate) fn ada(&mut self, verb: &'static str, args: Value) -> CallId {
+        self.ask(Caller::Human("ada".to_owned()), Asker::Ada, Wish::new(verb, "", args))
+    }
+
+    /// Looks at what the daemon did: operations that it started, answers that it sent, whether it lives.
+    pub(crate) fn look(&mut self) {
+        if self.doom.is_dead() {
+            return self.die();
+        }
+        let Some(daemon) = &mut self.daemon else { return };
+        let (started, orders) = (std::mem::take(&mut daemon.started), std::mem::take(&mut daemon.orders));
+        let answers = std::mem::take(&mut daemon.answers);
+        for (id, op) in started {
+            self.begin(id, op);
+        }
+        for (id, order) in orders {
+            self.order(id, order);
+        }
+        let calls = self.running.iter().filter(|running| matches!(running.op, Op::Model { .. })).count();
+        if calls > MODEL_SLOTS {
+            self.fail(format!("{calls} calls of the model are under way at once"));
+        }
+        for (call, answer) in answers {
+            self.hear(call, &answer);
+        }
+        if let Some(daemon) = &mut self.daemon
+            && !self.doom.is_dead()
+            && std::mem::take(&mut daemon.has_changed)
+            && daemon.shadow != *daemon.kernel.state()
+        {
+            self.fail("the fold of the records is not the kernel's state");
+        }
+        if self.daemon.as_ref().is_some_and(|daemon| daemon.poisoned.is_some()) {
+            self.counts.one("journals poisoned");
+            self.restart();
+        }
+    }
+
+    fn hear(&mut self, call: CallId, answer: &Answer) {
+        let Some(asked) = self.asked.remove(&call) else {
+            return self.fail(format!("call {call} was answered twice, or never asked"));
+        };
+        let text = match answer {
+            Ok(value) => format!("ok {value}"),
+            Err(error) => format!("{:?} {} {}", error.code, error.message, error.data),
+        };
+        self.note(format_args!("answer {call} {text}"));
+        self.counts.one("answers");
+        if self.clock > asked.until {
+            let late = (self.clock - asked.until) / 1_000_000;
+            self.fail(format!("{} was answered {late} s after its deadline and grace", asked.wish.verb));
+        }
+        let Asker::Client(at) = asked.asker else { return };
+        if !self.calm && asked.wish.key.is_some() && self.rng.chance(4) {
+            self.counts.one("answers lost");
+            if let Some(client) = self.clients.get_mut(at) {
+                client.open = None;
+                client.unanswered(Some(asked.wish));
+            }
+            return;
+        }
+        let Some(client) = self.clients.get_mut(at) else { return };
+        client.open = None;
+        client.hear(&asked.wish, answer, &mut self.ledger);
+        self.hear_messages(answer);
+        self.hear_signals(answer);
+        self.hear_of_lock(&asked.wish, answer);
+        if matches!(answer, Err(error) if error.message.ends_with("has ended")) {
+            self.begin_session(at);
+        }
+    }
+
+    /// A lock is refused while somebody holds it, and no longer.
+    fn hear_of_lock(&mut self, wish: &Wish, answer: &Answer) {
+        let refused = matches!(answer, Err(error) if error.code == Code::Conflict);
+        if wish.verb != "lock" || !refused {
+            return;
+        }
+        let now = self.now();
+        let state = self.daemon.as_ref().map(|daemon| daemon.kernel.state());
+        let held =
+            state.and_then(|state| state.locks.get(&wish.path)).map(|lock| (lock.holder.clone(), lock.until));
+        if let Some((holder, until)) = held.filter(|(_, until)| *until < now) {
+            self.fail(format!("{holder} keeps the lock {} after {until}", wish.path));
+        }
+    }
+
+    /// Messages that came with an answer.
+    fn hear_messages(&mut self, answer: &Answer) {
+        let told = match answer {
+            Ok(value) => value.get("nudges"),
+            Err(error) => error.data.get("nudges"),
+        };
+        let texts = told.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for text in texts.iter().filter_map(Value::as_str) {
+            self.counts.one("messages delivered");
+            self.hear_once(text.to_owned());
+        }
+    }
+
+    /// Signals that a client took.
+    fn hear_signals(&mut self, answer: &Answer) {
+        let taken = answer.as_ref().ok().and_then(|value| value.get("signals")).and_then(Value::as_array);
+        for signal in taken.into_iter().flatten() {
+            self.counts.one("signals taken by clients");
+            self.hear_once(format!("signal {}", signal.get("seq").unwrap_or(&Value::Null)));
+        }
+    }
+
+    fn hear_once(&mut self, what: String) {
+        if !self.heard.insert(what.clone()) {
+            self.fail(format!("delivered twice: {what}"));
+        }
+    }
+
+    /// A client starts a session under its name.
+    pub(crate) fn begin_session(&mut self, at: usize) {
+        let Some(name) = self.clients.get(at).map(|client| client.name.clone()) else { return };
+        self.ada("session.start", json!({ "name": name, "exact": true, "client": "sim" }));
+    }
+
+    /// Adds what a daemon did to the counts.
+    pub(crate) fn gather(&mut self, daemon: &Daemon) {
+        self.counts.add("acts", daemon.acts);
+        for trouble in self.disk.happened() {
+            self.counts.one(match trouble {
+                Trouble::WriteFails => "writes that failed",
+                Trouble::SyncFails => "syncs that failed",
+                Trouble::Full => "full disks",
+                Trouble::Lies => "syncs that lied",
+            });
+        }
+    }
+
+    /// Everyone who can be sent a message.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.clients.iter().map(|client| client.name.clone()).chain(self.spawned.keys().cloned()).collect()
+    }
+
+    /// The files that clients use.
+    pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+        SHARED.iter().chain(FREE).copied()
+    }
+}
