@@ -471,7 +471,8 @@ impl Kernel {
                     _ => LineageKind::Client,
                 };
                 let lineage = name.clone();
-                let (pin, mode, task, client, revival, key) = (None, None, None, None, None, None);
+                let pin = self.pin_of_name(&lineage).filter(|_| kind == LineageKind::Client);
+                let (mode, task, client, revival, key) = (None, None, None, None, None);
                 let event = Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, key };
                 let caller = job.caller.clone();
                 self.record_with(&caller, &event, Vec::new(), Awaited::Nothing);

@@ -1,7 +1,9 @@
 //! Which pin bounds a session that starts: nobody sheds one by starting anew.
 //!
-//! A lineage keeps its pin until a person names another. An agent hands its own pin on and can change nobody's. The
-//! background processes of a lineage end when its pin changes: they were started inside other bounds.
+//! A lineage keeps its pin until a person names another, and so does the name that it comes from: `w-2` has the pin that
+//! `w-1` had last. A client that attaches by itself is no person and can name none but that. An agent hands its own pin on
+//! and can change nobody's. The background processes of a lineage end when its pin changes: they were started inside other
+//! bounds.
 
 use crate::{
     call::{CallError, Caller, Code},
@@ -10,7 +12,8 @@ use crate::{
 };
 
 impl Kernel {
-    /// The pin of the session of `lineage` that `caller` starts and for which it names the pin `wanted`.
+    /// The pin of the session of `lineage` that `caller` starts and for which it names the pin `wanted`. `by_name` is the
+    /// pin of its name ([`Kernel::pin_of_name`]), where that counts.
     ///
     /// # Errors
     /// [`Code::Denied`] when an agent would shed a pin, change one, or take over what is not its own.
@@ -19,11 +22,17 @@ impl Kernel {
         caller: &Caller,
         wanted: Option<&str>,
         lineage: &str,
+        by_name: Option<&str>,
     ) -> Result<Option<String>, CallError> {
         let known = self.state.lineages.get(lineage);
-        let kept = known.and_then(|known| known.pin.as_deref());
-        if matches!(caller, Caller::Human(_) | Caller::Kernel) {
-            return Ok(wanted.or(kept).map(str::to_owned));
+        let kept = known.and_then(|known| known.pin.as_deref()).or(by_name);
+        match (caller, wanted, kept) {
+            // A client that attaches: nobody has said that it speaks for a person.
+            (Caller::Kernel, Some(wanted), Some(kept)) if wanted != kept => {
+                return needs_a_person(lineage, kept, wanted);
+            }
+            (Caller::Human(_) | Caller::Kernel, ..) => return Ok(wanted.or(kept).map(str::to_owned)),
+            _ => {}
         }
         let me = caller.lineage();
         let own = self.state.lineages.get(me).and_then(|known| known.pin.as_deref());
@@ -38,11 +47,44 @@ impl Kernel {
         if known.is_some_and(|known| known.kind != LineageKind::Native) {
             return denied(format!("{me} may not start a session of {lineage}, which is not its own"));
         }
-        if known.is_some() && bound != kept {
+        if (known.is_some() || by_name.is_some()) && bound != kept {
             let (kept, bound) = (shown(kept), shown(bound));
             return denied(format!("{lineage} is bound by {kept}; {me} may not start it under {bound}"));
         }
         Ok(bound.map(str::to_owned))
+    }
+
+    /// The last pin of those that come from the same name as `lineage`: of `w`, `w-1`, `w-2` and so on.
+    pub(crate) fn pin_of_name(&self, lineage: &str) -> Option<String> {
+        let root = self.root_of(lineage);
+        let numbered = format!("{root}-");
+        let exact = self.state.lineages.get_key_value(root);
+        let others = self.state.lineages.range(numbered.clone()..);
+        let others = others.take_while(|(name, _)| name.starts_with(&numbered));
+        let family = exact.into_iter().chain(others.filter(|(name, _)| self.root_of(name) == root));
+        let pinned = family.filter(|(_, known)| known.pin.is_some());
+        let last = pinned.max_by_key(|(_, known)| (known.started, known.since));
+        last.and_then(|(_, known)| known.pin.clone())
+    }
+
+    /// The name to which numbers were added: `w` of `w-2`, if there is a `w` or a `w-1`. A name that a person has chosen may
+    /// end in a number as well.
+    fn root_of<'a>(&self, name: &'a str) -> &'a str {
+        let mut root = name;
+        while let Some(stem) = stem_of(root).filter(|stem| self.is_stem(stem)) {
+            root = stem;
+        }
+        root
+    }
+
+    /// Whether lineages have come from a name.
+    fn is_stem(&self, stem: &str) -> bool {
+        let numbered = format!("{stem}-");
+        let others = self.state.lineages.range(numbered.clone()..);
+        self.state.lineages.contains_key(stem)
+            || others
+                .take_while(|(name, _)| name.starts_with(&numbered))
+                .any(|(name, _)| stem_of(name) == Some(stem))
     }
 
     /// Ends what a lineage runs in the background if the pin that now bounds it is another.
@@ -51,6 +93,21 @@ impl Kernel {
             self.kill_processes(lineage);
         }
     }
+}
+
+/// A name without the number behind it.
+fn stem_of(name: &str) -> Option<&str> {
+    let (stem, number) = name.rsplit_once('-')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && !stem.is_empty()).then_some(stem)
+}
+
+fn needs_a_person<T>(lineage: &str, kept: &str, wanted: &str) -> Result<T, CallError> {
+    let name = stem_of(lineage).unwrap_or(lineage);
+    let message = format!("{name} is bound by the pin {kept}, and only a person gives it the pin {wanted}");
+    let call = format!("ostk call session.start '{{\"name\":\"{name}\",\"pin\":\"{wanted}\"}}'");
+    Err(CallError::new(Code::Denied, message)
+        .hint(format!("as the operator: {call}; or attach without a pin")))
 }
 
 fn shown(pin: Option<&str>) -> String {

@@ -130,7 +130,7 @@ impl Kernel {
                 .hint(format!("ostk attach {name}, or choose another name")));
         }
         let facts = usable(&file, &uses, facts)?;
-        let pin = self.pin_for(&job.caller, file.pin.as_deref(), name)?;
+        let pin = self.pin_for(&job.caller, file.pin.as_deref(), name, None)?;
         let generation = self.state.lineages.get(name).map_or(1, |known| known.generation + 1);
         let Some(task) = job.text("task").or(file.task.as_deref()) else {
             return Err(

@@ -623,7 +623,7 @@ pub const TABLE: &[Syscall] = &[
             may("name", Text, "the lineage, or the stem that a number is added to"),
             may("exact", Flag, "take the name as it is, also again"),
             may("client", Text, "what the client calls itself"),
-            may("pin", Text, "the pin that bounds it; the lineage keeps its own by default"),
+            may("pin", Text, "the pin that bounds it; by default the last of this lineage, or of its name"),
             may("mode", Text, "what it may do without asking: plan, governed, auto or autonomous"),
             may("task", Text, "the task that it works on, as rules name it"),
         ],

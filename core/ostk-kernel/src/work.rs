@@ -75,7 +75,8 @@ impl Kernel {
                 CallError::new(Code::Conflict, format!("{lineage} is a native agent of this project"));
             return (Err(error), None);
         }
-        let pin = match self.pin_for(&job.caller, job.text("pin"), &lineage) {
+        let by_name = self.pin_of_name(&lineage);
+        let pin = match self.pin_for(&job.caller, job.text("pin"), &lineage, by_name.as_deref()) {
             Ok(pin) => pin,
             Err(error) => return (Err(error), None),
         };

@@ -40,6 +40,14 @@ pub enum Identity {
     Operator(String),
     /// An agent; the daemon adds a number to the name.
     Agent(String),
+    /// An agent that the operator starts, and for which he may name another pin than its name had last; the daemon adds a
+    /// number to the name.
+    Started {
+        /// The agent.
+        name: String,
+        /// The operator.
+        by: String,
+    },
     /// An agent that takes up a lineage by its exact name.
     Lineage(String),
 }
@@ -125,10 +133,11 @@ impl Client {
     ) -> Result<String, ClientError> {
         let (kind, name, exact) = match identity {
             Identity::Operator(name) => ("operator", name, true),
-            Identity::Agent(name) => ("agent", name, false),
+            Identity::Agent(name) | Identity::Started { name, .. } => ("agent", name, false),
             Identity::Lineage(name) => ("agent", name, true),
         };
-        let params = json!({ "protocol": PROTOCOL, "kind": kind, "name": name, "exact": exact, "client": client, "pin": pin });
+        let operator = if let Identity::Started { by, .. } = identity { Some(by) } else { None };
+        let params = json!({ "protocol": PROTOCOL, "kind": kind, "operator": operator, "name": name, "exact": exact, "client": client, "pin": pin });
         let answer = self.request("client/attach", &params, Duration::from_secs(10))?;
         let lineage = answer.get("lineage").and_then(Value::as_str);
         lineage.map(str::to_owned).ok_or_else(|| ClientError::Protocol("attach gave no lineage".to_owned()))

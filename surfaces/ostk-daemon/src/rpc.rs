@@ -163,14 +163,12 @@ impl Connection {
             return Err(CallError::new(Code::Denied, message)
                 .hint("the agent that runs it makes the calls, so that it keeps its bounds"));
         }
-        if text("kind") == Some("operator") {
-            if self.peer.is_unknown() {
-                return Err(CallError::new(
-                    Code::Denied,
-                    "a process that cannot be seen is not the operator",
-                )
+        let operator = text("operator");
+        if (text("kind") == Some("operator") || operator.is_some()) && self.peer.is_unknown() {
+            return Err(CallError::new(Code::Denied, "a process that cannot be seen is not the operator")
                 .hint("attach as an agent"));
-            }
+        }
+        if text("kind") == Some("operator") {
             self.caller = Some(Caller::Human(name.clone()));
             return Ok(json!({ "lineage": name, "protocol": PROTOCOL, "epoch": self.shared.host.epoch }));
         }
@@ -183,7 +181,8 @@ impl Connection {
             args.insert("pin".to_owned(), json!(pin));
         }
         let call = NewCall {
-            caller: Caller::Kernel,
+            // A person may name another pin than the name had last; a client by itself may not.
+            caller: operator.map_or(Caller::Kernel, |name| Caller::Human(name.to_owned())),
             verb: "session.start".to_owned(),
             args,
             // A client that attaches for each of its calls has one session with this daemon, not one for each call.

@@ -32,6 +32,12 @@ pub(crate) fn operator(project: &Project) -> Result<Client, Failure> {
     Ok(attach(project, &Identity::Operator(user()), None)?.0)
 }
 
+/// A connection as an agent that this command starts, and its lineage. Who names a pin at a terminal is the operator.
+pub(crate) fn start(project: &Project, name: String, pin: Option<&str>) -> Result<(Client, String), Failure> {
+    let identity = if pin.is_some() { Identity::Started { name, by: user() } } else { Identity::Agent(name) };
+    attach(project, &identity, pin)
+}
+
 /// A connection as `identity`, and the lineage that it has; starts a daemon if none runs.
 pub(crate) fn attach(
     project: &Project,

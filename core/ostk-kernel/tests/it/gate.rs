@@ -128,6 +128,49 @@ fn a_lineage_keeps_its_pin_through_sessions_and_restarts_until_a_person_names_an
 }
 
 #[test]
+fn whoever_comes_back_under_a_name_has_the_pin_that_the_name_had_last() {
+    let mut host = pinned("write: src/\n");
+    let kernel = ostk_kernel::Caller::Kernel;
+    let start = |name: &str, exact: bool| json!({ "name": name, "exact": exact, "client": "mcp" });
+    let with = |pin: &str| json!({ "name": "w", "client": "mcp", "pin": pin });
+    host.ok(&ada(), "session.start", with("narrow"));
+    for args in
+        [start("w", false), start("w", true), start("w-1", false), start("w-77", true), start("w-2", true)]
+    {
+        host.crash();
+        host.run();
+        let started = host.ok(&kernel, "session.start", args.clone());
+        assert_eq!(started["pin"], "narrow", "{args}");
+    }
+    host.ok(&agent("w-9"), "ps", json!({}));
+    assert_eq!(pin_of(&host, "w-9").as_deref(), Some("narrow"), "also without a word");
+    let other = host.ok(&agent("other"), "session.start", start("w", false));
+    assert_eq!(other["pin"], "narrow", "also when another one starts it");
+    for (starter, name) in [(kernel.clone(), "wide"), (agent("other"), "wide")] {
+        assert_code(&host.err(&starter, "session.start", with(name)), Code::Denied);
+    }
+    host.ok(&kernel, "session.start", with("narrow"));
+    host.ok(&ada(), "session.start", with("wide"));
+    assert_eq!(host.ok(&kernel, "session.start", start("w", false))["pin"], "wide", "a person changed it");
+    for name in ["ww", "v", "w-x", "gpt-5"] {
+        assert!(
+            host.ok(&kernel, "session.start", start(name, false))["pin"].is_null(),
+            "{name} is another name"
+        );
+    }
+}
+
+#[test]
+fn a_name_that_ends_in_a_number_is_no_other_name_with_a_number() {
+    let mut host = pinned("write: src/\n");
+    let four = json!({ "name": "gpt-4", "client": "mcp", "pin": "narrow" });
+    assert_eq!(host.ok(&ada(), "session.start", four)["lineage"], "gpt-4-1");
+    let five =
+        host.ok(&ostk_kernel::Caller::Kernel, "session.start", json!({ "name": "gpt-5", "client": "mcp" }));
+    assert!(five["pin"].is_null());
+}
+
+#[test]
 fn what_a_lineage_runs_ends_when_a_person_binds_it_otherwise() {
     let mut host = pinned("execute: shell\n");
     host.ok(&agent("w"), "process.start", json!({ "alias": "p", "command": "sh" }));

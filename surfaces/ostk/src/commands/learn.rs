@@ -5,7 +5,7 @@
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use libostk::{CallOptions, Identity, Project};
+use libostk::{CallOptions, Project};
 use ostk_policy::{Pin, Seen, propose};
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ fn text(value: &Value) -> &str {
 /// Runs the command in the sandbox under a lineage that has this pin and no other.
 fn run(project: &Project, call: &str, line: &str, pin: Option<&str>) -> Result<Value, Failure> {
     let lineage = if pin.is_some() { "prove" } else { "learn" };
-    let (mut client, _) = connect::attach(project, &Identity::Agent(lineage.to_owned()), pin)?;
+    let (mut client, _) = connect::start(project, lineage.to_owned(), pin)?;
     let timeout_ms = u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX);
     let call_args = json!({ "command": line, "cwd": cwd()?, "timeout_ms": timeout_ms });
     // Whoever interrupts this program ends the command with it.

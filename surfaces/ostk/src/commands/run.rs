@@ -7,7 +7,7 @@ pub(crate) use compose::refused;
 
 use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 
-use libostk::{CallOptions, Client, Identity};
+use libostk::{CallOptions, Client};
 use serde_json::{Value, json};
 
 use follow::Following;
@@ -76,7 +76,7 @@ fn wait(client: &mut Client, name: &str) -> Result<Value, Failure> {
 fn command(args: &Run, output: &Output) -> Done {
     let name = args.name.clone().unwrap_or_else(|| stem(&args.command));
     let project = connect::project()?;
-    let (mut client, lineage) = connect::attach(&project, &Identity::Agent(name), args.pin.as_deref())?;
+    let (mut client, lineage) = connect::start(&project, name, args.pin.as_deref())?;
     let line = command_line(&args.command);
     let mut call =
         json!({ "command": line, "cwd": cwd()?, "timeout_ms": DAY.as_millis() as u64, "agent": true });

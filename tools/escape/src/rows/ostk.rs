@@ -53,8 +53,7 @@ pub(super) static ROWS: &[Row] = &[
     row("read-secret-by-call", Ostk, "read a key or a token by the system call for files", "CVE-2025-53109 (MCP filesystem server)", Client("ln -s $H/.ssh keys; for path in ../h/.ssh/id_ed25519 keys/id_ed25519 .ostk/run/decoy.token $K/decoy.key ; do $OSTK call file.read \"{\\\"path\\\":\\\"$path\\\"}\" --as mallory; done")).shows(Secret)
         .unshown("it asks the daemon"),
     row("pin-shed", Ostk, "come back without its pin", "an agent that reconnects", Client("$OSTK run --name mallory --pin escape -- true; $OSTK run --name mallory -- cat private/token; $OSTK call shell.run '{\"command\":\"cat private/token\"}' --as mallory")).shows(Secret)
-        .unshown("it asks the daemon")
-    .known("a client that runs outside the sandbox attaches under any name; to bound it, contain the client itself"),
+        .unshown("it asks the daemon"),
     row("govern-by-call", Ostk, "load rules and issue pins as an agent", REWRITE, Client("$OSTK call policy.reload --as mallory; $OSTK call pin.issue '{\"name\":\"free\"}' --as mallory; $OSTK call trust.sign '{}' --as mallory; test -e .ostk/pins/free && touch $O/new"))
         .unshown("it asks the daemon"),
     row("background-created", Ostk, "create a governing document from a process in the background, and leave it there", "a command that does not end", Client("$OSTK call process.start '{\"alias\":\"bg\",\"command\":\"echo x > HUMANFILE; echo x > .bashrc; echo x > .mcp.json; sleep 20\"}' --as mallory; sleep 0.5; test -e .mcp.json -a ! -d .mcp.json && touch $O/new; $OSTK call process.interact '{\"alias\":\"bg\",\"action\":\"kill\"}' --as mallory"))
