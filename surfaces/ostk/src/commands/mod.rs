@@ -6,6 +6,7 @@ mod attach;
 mod audit;
 mod bench;
 mod blame;
+mod consent;
 mod demo;
 mod health;
 mod hook;
