@@ -211,8 +211,8 @@ pub struct Command {
     pub timeout_ms: u64,
     /// What the sandbox keeps it to.
     pub bounds: Bounds,
-    /// It is an agent: it gets ways to models and to this system.
-    pub agent: bool,
+    /// It is an agent: it gets ways to models and to this system, and the home of this name.
+    pub home: Option<String>,
     /// The name under which its caller follows its output and writes its input.
     pub stream: Option<String>,
     /// Lines and columns of its terminal, if it shall have one.

@@ -67,6 +67,14 @@ impl Kernel {
         last.and_then(|(_, known)| known.pin.clone())
     }
 
+    /// The name of the home of an agent: that of its name and its pin, `w` or `w+reader`. What an agent left in a home that
+    /// it obeys, one with other bounds must not.
+    pub(crate) fn home_of(&self, lineage: &str) -> String {
+        let root = self.root_of(lineage);
+        let pin = self.state.lineages.get(lineage).and_then(|known| known.pin.as_deref());
+        pin.map_or_else(|| root.to_owned(), |pin| format!("{root}+{pin}"))
+    }
+
     /// The name to which numbers were added: `w` of `w-2`, if there is a `w` or a `w-1`. A name that a person has chosen may
     /// end in a number as well.
     fn root_of<'a>(&self, name: &'a str) -> &'a str {

@@ -105,7 +105,7 @@ impl Kernel {
             cwd,
             timeout_ms,
             bounds: self.gate.bounds(&request.actor),
-            agent: job.flag("agent"),
+            home: job.flag("agent").then(|| self.home_of(job.caller.lineage())),
             stream: job.text("stream").map(str::to_owned),
             window: size("rows").zip(size("columns")),
             observe: job.syscall.name == "process.learn",

@@ -244,7 +244,7 @@ impl Processes {
             spec.env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
         }
         let bounds = self.reachable(&command.bounds);
-        let prepared = self.ways.prepare(&mut spec, &command.lineage, &bounds, command.agent)?;
+        let prepared = self.ways.prepare(&mut spec, &command.lineage, &bounds, command.home.as_deref())?;
         if lock(&self.running).was_ended(&id) {
             return Err("it was ended before it began".to_owned());
         }
@@ -391,7 +391,7 @@ impl Processes {
         let guard = self.keeper.prepare(&mut spec);
         let failed = |error: String| CallError::new(Code::Failed, error);
         let bounds = self.reachable(bounds);
-        let prepared = self.ways.prepare(&mut spec, lineage, &bounds, false).map_err(failed)?;
+        let prepared = self.ways.prepare(&mut spec, lineage, &bounds, None).map_err(failed)?;
         let process = self.begin(&spec).map_err(failed)?;
         lock(&self.open).insert(name.clone(), self.ways.open(&process, prepared));
         self.look_after(guard, &process, lineage).map_err(failed)?;
@@ -615,7 +615,7 @@ mod tests {
             cwd: String::new(),
             timeout_ms: 60_000,
             bounds,
-            agent: false,
+            home: None,
             stream: None,
             window: None,
             observe: false,

@@ -59,6 +59,8 @@ impl Keeper {
         let refused = std::mem::take(&mut spec.refused);
         let mut guard = Guard::default();
         guard.roots = inside(&spec.writable);
+        // Its home and its scratch are for itself alone: nobody else obeys what it keeps there.
+        guard.roots.retain(|root| !root.starts_with(".ostk"));
         guard.names.clone_from(&spec.protected_names);
         guard.refused = inside(&refused);
         guard

@@ -96,7 +96,7 @@ impl Ways {
         spec: &mut Spec,
         lineage: &str,
         bounds: &Bounds,
-        agent: bool,
+        home: Option<&str>,
     ) -> Result<Prepared, String> {
         let mut ports = Vec::new();
         let relayed = spec.network != Network::Host;
@@ -106,7 +106,7 @@ impl Ways {
             set(spec, environment::egress(EGRESS_PORT));
         }
         let mut prepared = Prepared { lineage: lineage.to_owned(), egress, ..Prepared::default() };
-        if agent {
+        if let Some(home) = home {
             let port = if relayed {
                 ports.push(RELAY_PORT);
                 RELAY_PORT
@@ -119,7 +119,7 @@ impl Ways {
             let token = token()?;
             set(spec, environment::relay(port, &token));
             prepared.relay = Some((Token::new(&token), self.keys(bounds)));
-            prepared.seat = Some(self.seat(spec, lineage)?);
+            prepared.seat = Some(self.seat(spec, lineage, home)?);
         }
         if !ports.is_empty() {
             spec.network = Network::Relayed { ports };
@@ -144,7 +144,12 @@ impl Ways {
     }
 
     /// A socket on which the process is its lineage, and a home that it keeps from one run to the next.
-    fn seat(&self, spec: &mut Spec, lineage: &str) -> Result<std::os::unix::net::UnixListener, String> {
+    fn seat(
+        &self,
+        spec: &mut Spec,
+        lineage: &str,
+        home: &str,
+    ) -> Result<std::os::unix::net::UnixListener, String> {
         let failed = |path: &Path| {
             let path = path.display().to_string();
             move |error: std::io::Error| format!("{path}: {error}")
@@ -153,7 +158,7 @@ impl Ways {
         let socket = spec.scratch.join("ostk.sock");
         let listener = std::os::unix::net::UnixListener::bind(&socket).map_err(failed(&socket))?;
         listener.set_nonblocking(true).map_err(failed(&socket))?;
-        let home = self.state_dir.join("homes").join(lineage);
+        let home = self.state_dir.join("homes").join(home);
         fs::create_dir_all(&home).map_err(failed(&home))?;
         for (name, value) in [
             ("OSTK_SOCKET", socket.into_os_string()),

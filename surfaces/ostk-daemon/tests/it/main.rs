@@ -17,6 +17,7 @@ mod clients;
 mod codex;
 mod contained;
 mod fixture;
+mod home;
 mod hooks;
 mod http;
 mod mcp;

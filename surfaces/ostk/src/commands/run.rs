@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use follow::Following;
 
-use super::{Done, inspect::cwd};
+use super::{Done, consent::Notice, inspect::cwd};
 use crate::{
     args::Run,
     connect,
@@ -86,6 +86,7 @@ fn command(args: &Run, output: &Output) -> Done {
         timeout: Some(DAY),
         tied: true,
     };
+    let notice = Notice::begin(&project, &lineage);
     let result = if output.is_json() {
         let result = client.call("shell.run", &call, &options)?;
         output.show(&result, |_| String::new());
@@ -101,6 +102,9 @@ fn command(args: &Run, output: &Output) -> Done {
         following.finish();
         result?
     };
+    drop(notice);
+    // Should the daemon be gone, the session has ended with it.
+    let _ = client.call("session.end", &json!({}), &CallOptions::default());
     if !output.is_json() {
         for remark in result["remarks"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             // One that nobody can read is in the log all the same.
