@@ -148,8 +148,12 @@ fn line(taken: &Taken) -> String {
         return format!("ostk: {path} must not stay, for {what}; {problem}");
     }
     let kept = if taken.kept { "; its harmless part stays" } else { "" };
+    let tracked = match taken.what {
+        What::Program => ". Until then git, where it tracks it, counts it as deleted: do not commit that",
+        _ => "",
+    };
     format!(
-        "ostk: {path} was moved to quarantine, for {what}{kept}. The operator restores it: ostk quarantine restore {item}"
+        "ostk: {path} was moved to quarantine, for {what}{kept}. The operator restores it: ostk quarantine restore {item}{tracked}"
     )
 }
 
