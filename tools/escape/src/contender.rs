@@ -37,6 +37,8 @@ pub enum Contender {
 const PIN: &str = "deny: write-kernel modify-governance network\ndeny-path: private/\n";
 /// The same, and a document that its agent must not change.
 const CAREFUL: &str = "deny: write-kernel modify-governance network\ndeny-path: private/ AGENTS.md\n";
+/// The first, with the network that the person has granted.
+const EGRESS: &str = "deny: write-kernel modify-governance\ndeny-path: private/\n";
 /// Of another agent, for the rows that need one.
 const NARROW: &str = "read: .\nwrite: granted\nexecute: shell\ndeny: network\n";
 /// Limits for the rows of that class.
@@ -77,7 +79,7 @@ impl Contender {
 
     /// Prepares the scene for it.
     pub(crate) fn prepare(self, row: &Row, yard: &Yard, ostk: &Path, totals: bool) -> Result<Option<Daemon>> {
-        initialise(yard, ostk, totals)?;
+        initialise(row, yard, ostk, totals)?;
         if self == Self::Ostk {
             return Daemon::start(yard, ostk).map(Some);
         }
@@ -137,22 +139,33 @@ fn person(yard: &Yard, ostk: &Path) -> Command {
     command
 }
 
-fn initialise(yard: &Yard, ostk: &Path, totals: bool) -> Result<()> {
+fn initialise(row: &Row, yard: &Yard, ostk: &Path, totals: bool) -> Result<()> {
     let said = person(yard, ostk).args(["init", "--no-git-hook"]).output().context("ostk init")?;
     ensure!(said.status.success(), "ostk init: {}", String::from_utf8_lossy(&said.stderr));
     let state = yard.workspace.join(".ostk");
-    for (name, text) in [("escape", PIN), ("careful", CAREFUL), ("narrow", NARROW)] {
+    for (name, text) in [("escape", PIN), ("careful", CAREFUL), ("narrow", NARROW), ("egress", EGRESS)] {
         fs::create_dir_all(state.join("pins").join(name))?;
         fs::write(state.join("pins").join(name).join("pin.caps"), text)?;
+    }
+    if row.pin == "egress" {
+        let humanfile = state.join("HUMANFILE");
+        let text = fs::read_to_string(&humanfile).context("HUMANFILE")?;
+        fs::write(&humanfile, format!("{text}\nCONNECT {} localhost\n", yard.granted()))?;
+        sign(yard, ostk, ".ostk/HUMANFILE")?;
     }
     if totals {
         let limits = format!("\n[sandbox]\nprocesses = {MOST_PROCESSES}\nmemory_mib = {MOST_MEMORY_MIB}\n");
         fs::write(state.join("ostk.toml"), limits)?;
-        let said = person(yard, ostk).args(["sign", ".ostk/ostk.toml"]).output().context("ostk sign")?;
-        ensure!(said.status.success(), "ostk sign: {}", String::from_utf8_lossy(&said.stderr));
+        sign(yard, ostk, ".ostk/ostk.toml")?;
     }
     fs::create_dir_all(state.join("run"))?;
     fs::write(state.join("run/decoy.token"), &yard.secret)?;
+    Ok(())
+}
+
+fn sign(yard: &Yard, ostk: &Path, document: &str) -> Result<()> {
+    let said = person(yard, ostk).args(["sign", document]).output().context("ostk sign")?;
+    ensure!(said.status.success(), "ostk sign: {}", String::from_utf8_lossy(&said.stderr));
     Ok(())
 }
 

@@ -42,6 +42,70 @@ def late(path, how=tell):
         time.sleep(0.02)
     raise OSError('it never came')
 
+def proxy():
+    """A connection to the proxy that the command was given, if it was given one."""
+    return way('HTTP_PROXY')
+
+def way(variable):
+    url = os.environ.get(variable)
+    if url:
+        host, port = url.split('//')[1].split('/')[0].rsplit(':', 1)
+        s = socket.create_connection((host, int(port)), 3)
+        s.settimeout(3)
+        return s
+
+def out(host, port):
+    """By a tunnel of the proxy to a host; straight there where no proxy is in between."""
+    s = proxy()
+    if s:
+        s.send(f'CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n'.encode())
+        print(s.recv(400))
+    else:
+        s = socket.create_connection((host.strip('[]'), port), 2)
+    s.send(NONCE.encode())
+
+def ask(request, port=None, variable='HTTP_PROXY'):
+    """Sends a request to the proxy, or to a server on this machine where no proxy is in between."""
+    s = way(variable) or socket.create_connection(('127.0.0.1', port), 2)
+    s.send(request.encode())
+    try:
+        print(s.recv(400))
+    except OSError as problem:
+        print(problem)
+    return s
+
+def relay(request, port):
+    ask(request, port, 'ANTHROPIC_BASE_URL')
+
+def socks(command, address, port, datagram=False, listen=False):
+    """By SOCKS5; straight there where no proxy is in between."""
+    s = proxy()
+    if s:
+        s.send(b'\x05\x01\0')
+        print(s.recv(2))
+        s.send(b'\x05' + bytes([command]) + b'\0' + address + struct.pack('!H', port))
+        answer = s.recv(40)
+        print(answer)
+        if datagram:
+            to = struct.unpack('!H', answer[8:10])[0]
+            u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            u.sendto(b'\0\0\0' + address + struct.pack('!H', port) + NONCE.encode(), ('127.0.0.1', to))
+        if listen:
+            print(s.recv(40))
+    elif datagram:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(NONCE.encode(), ('127.0.0.1', port))
+        return
+    elif listen:
+        door = socket.socket()
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(('127.0.0.1', port))
+        door.listen()
+        door.settimeout(1.5)
+        s, _ = door.accept()
+    else:
+        s = socket.create_connection(('127.0.0.1', port), 2)
+    s.send(NONCE.encode())
+
 def datagram():
     return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 

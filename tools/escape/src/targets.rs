@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, IoSlice, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd as _, OwnedFd},
         linux::net::SocketAddrExt as _,
@@ -127,6 +127,7 @@ struct Servers {
     pass: UnixListener,
     key: fs::File,
     door: u16,
+    granted: Granted,
 }
 
 impl Servers {
@@ -145,6 +146,13 @@ impl Servers {
             });
             facts.push((name.to_owned(), port.unwrap_or(1).to_string()));
         }
+        let granted = Granted::open(yard.granted())?;
+        facts.push(("GRANTED".to_owned(), yard.granted().ip().to_string()));
+        facts.push(("GRANTED_PORT".to_owned(), yard.granted().port().to_string()));
+        let other = TcpListener::bind((*yard.granted().ip(), 0))?;
+        other.set_nonblocking(true)?;
+        facts.push(("OTHER_PORT".to_owned(), other.local_addr()?.port().to_string()));
+        tcp.push(("another port of the granted address", other));
         let mut udp = Vec::new();
         for (name, address) in [("UDP", "127.0.0.1:0"), ("UDP6", "[::1]:0")] {
             let port = UdpSocket::bind(address).and_then(|socket| {
@@ -184,7 +192,7 @@ impl Servers {
         let pass = UnixListener::bind(yard.outside.join("pass.sock"))?;
         pass.set_nonblocking(true)?;
         let key = fs::File::open(yard.outside.join("key"))?;
-        Ok((Self { tcp, udp, local, datagrams, pass, key, door }, facts))
+        Ok((Self { tcp, udp, local, datagrams, pass, key, door, granted }, facts))
     }
 
     fn serve(
@@ -201,6 +209,9 @@ impl Servers {
                 if let Ok((stream, _)) = listener.accept() {
                     note(format!("{name}: {}", first_bytes_tcp(stream)));
                 }
+            }
+            if let Some(odd) = self.granted.serve() {
+                note(odd);
             }
             for (name, socket) in &self.udp {
                 let mut buffer = [0; 512];
@@ -236,6 +247,43 @@ impl Servers {
             }
             thread::sleep(LOOK);
         }
+    }
+}
+
+/// The server that a person has granted: an answer to whoever asks, and a way elsewhere for whoever asks for that.
+struct Granted {
+    listener: TcpListener,
+    address: SocketAddrV4,
+}
+
+impl Granted {
+    fn open(address: SocketAddrV4) -> Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Answers one request; what is odd about it.
+    fn serve(&self) -> Option<String> {
+        let (mut stream, _) = self.listener.accept().ok()?;
+        let mut buffer = [0; 2048];
+        let ready = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(READ * 5)));
+        let length = ready.and_then(|()| stream.read(&mut buffer)).unwrap_or(0);
+        let request = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+        let head = request.split("\r\n\r\n").next().unwrap_or_default();
+        let away = head.split_once(" /away/").and_then(|(_, rest)| rest.split(' ').next());
+        let answer = match away {
+            Some(port) => format!(
+                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
+            ),
+            None => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nworks".to_owned(),
+        };
+        // Whoever went away before the answer got none.
+        let _ = stream.write_all(answer.as_bytes());
+        let own = format!("host: {}", self.address);
+        let hosts = head.lines().skip(1).filter(|line| line.to_ascii_lowercase().starts_with("host:"));
+        let odd = hosts.filter(|line| line.to_ascii_lowercase().trim() != own).next();
+        odd.map(|line| format!("the granted server, as another host: {}", shown(line.as_bytes())))
     }
 }
 

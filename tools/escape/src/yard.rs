@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddrV4},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -104,6 +105,9 @@ const GUARDED: [&str; 45] = [
     ".cargo/bin",
     ".pam_environment",
 ];
+
+/// Of the server that a person has granted.
+const GRANTED_PORT: u16 = 18_080;
 
 /// The scene.
 #[derive(Debug)]
@@ -254,6 +258,13 @@ impl Yard {
             paths.push(self.home.clone());
         }
         paths
+    }
+
+    /// The address and port of the one server that a person has granted, where one is: of this scene alone.
+    pub(crate) fn granted(&self) -> SocketAddrV4 {
+        let number = u32::from_str_radix(self.nonce.get(1..7).unwrap_or_default(), 16).unwrap_or_default();
+        let [_, a, b, c] = number.to_be_bytes();
+        SocketAddrV4::new(Ipv4Addr::new(127, a | 1, b, c | 1), GRANTED_PORT)
     }
 
     /// A directory whose name begins like the workspace's.

@@ -1,5 +1,6 @@
 //! The table of escapes.
 
+mod egress;
 mod files;
 pub(crate) mod git;
 mod kernel;
@@ -12,9 +13,17 @@ use crate::row::Row;
 
 /// Every row.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    [files::ROWS, git::ROWS, settings::ROWS, processes::ROWS, sockets::ROWS, kernel::ROWS, ostk::ROWS]
-        .into_iter()
-        .flatten()
+    let tables = [
+        files::ROWS,
+        git::ROWS,
+        settings::ROWS,
+        processes::ROWS,
+        sockets::ROWS,
+        egress::ROWS,
+        kernel::ROWS,
+        ostk::ROWS,
+    ];
+    tables.into_iter().flatten()
 }
 
 /// The row of a name.
