@@ -95,7 +95,7 @@ fn table(run: &Run) -> Result<ExitCode> {
         let report = escape::json(&judged, &run.against, &contender.version(&program));
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{}", escape::text(&judged, run.said, contender == Contender::Ostk));
+        print!("{}", escape::text(&judged, run.said));
     }
     Ok(if good(&judged, contender) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -107,7 +107,7 @@ fn rows(named: &[String]) -> Result<Vec<&'static Row>> {
     named.iter().map(|id| escape::named(id).with_context(|| format!("no row {id:?}: escape list"))).collect()
 }
 
-/// Nothing escaped that is not known, and every attempt ran. Without a sandbox the other way round: an attempt that does
+/// Nothing escaped, and every attempt ran. Without a sandbox the other way round: an attempt that does
 /// not get out there shows nothing.
 fn good(judged: &[Judged], contender: Contender) -> bool {
     let counts = Counts::of(judged);
@@ -116,8 +116,7 @@ fn good(judged: &[Judged], contender: Contender) -> bool {
             |one: &&Judged| one.row.class != escape::Class::Work && one.outcome == Outcome::Stopped;
         return counts.not_attempted == 0 && !judged.iter().any(|one| harmless(&one));
     }
-    let known = if contender == Contender::Ostk { counts.known } else { 0 };
-    counts.escaped == known && counts.work_failed == 0 && counts.not_attempted == 0
+    counts.escaped == 0 && counts.work_failed == 0 && counts.not_attempted == 0
 }
 
 fn all(rows: &[&'static Row], contender: Contender, programs: &Programs, jobs: usize) -> Result<Vec<Judged>> {

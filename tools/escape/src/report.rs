@@ -18,8 +18,6 @@ pub struct Counts {
     pub stopped: usize,
     /// Of them, those that got out.
     pub escaped: usize,
-    /// Of those, the ones that the table lists as known.
-    pub known: usize,
     /// Ordinary work that succeeded.
     pub work_done: usize,
     /// Ordinary work that failed, or did harm.
@@ -39,10 +37,7 @@ impl Counts {
                 Outcome::Stopped if row.class == Class::Work => counts.work_done += 1,
                 Outcome::Escaped(_) if row.class == Class::Work => counts.work_failed += 1,
                 Outcome::Stopped => counts.stopped += 1,
-                Outcome::Escaped(_) => {
-                    counts.escaped += 1;
-                    counts.known += usize::from(row.known.is_some());
-                }
+                Outcome::Escaped(_) => counts.escaped += 1,
                 Outcome::NotApplicable(_) => counts.not_applicable += 1,
                 Outcome::NotAttempted(_) => counts.not_attempted += 1,
             }
@@ -53,16 +48,13 @@ impl Counts {
 }
 
 /// For people. `said` adds what the attempts said.
-pub fn text(judged: &[Judged], said: bool, ours: bool) -> String {
+pub fn text(judged: &[Judged], said: bool) -> String {
     let mut text = String::new();
     for Judged { row, outcome, said: output } in judged {
         let (word, why) = match outcome {
             Outcome::Stopped if row.class == Class::Work => ("done", String::new()),
             Outcome::Escaped(found) if row.class == Class::Work => ("FAILED", found.join("; ")),
             Outcome::Stopped => ("stopped", String::new()),
-            Outcome::Escaped(found) if ours && row.known.is_some() => {
-                ("ESCAPED (known)", format!("{}; {}", row.known.unwrap_or_default(), found.join("; ")))
-            }
             Outcome::Escaped(found) => ("ESCAPED", found.join("; ")),
             Outcome::NotApplicable(why) => ("not applicable", why.clone()),
             Outcome::NotAttempted(said) => ("NOT ATTEMPTED", said.clone()),
@@ -80,11 +72,10 @@ pub fn text(judged: &[Judged], said: bool, ours: bool) -> String {
     let counts = Counts::of(judged);
     let _ = writeln!(
         text,
-        "{} attempted, {} stopped, {} escaped{}, {} not applicable here, {} did not run; ordinary work: {} done, {} failed",
+        "{} attempted, {} stopped, {} escaped, {} not applicable here, {} did not run; ordinary work: {} done, {} failed",
         counts.attempted,
         counts.stopped,
         counts.escaped,
-        if ours { format!(" ({} of them known)", counts.known) } else { String::new() },
         counts.not_applicable,
         counts.not_attempted,
         counts.work_done,
@@ -103,7 +94,6 @@ pub fn json(judged: &[Judged], contender: &str, version: &str) -> Value {
         "attempted": counts.attempted,
         "stopped": counts.stopped,
         "escaped": counts.escaped,
-        "known": counts.known,
         "work_done": counts.work_done,
         "work_failed": counts.work_failed,
         "not_applicable": counts.not_applicable,
@@ -128,7 +118,6 @@ fn one(Judged { row, outcome, said }: &Judged) -> Value {
         "source": row.source,
         "outcome": word,
         "why": why,
-        "known": row.known,
         "said": said,
     })
 }

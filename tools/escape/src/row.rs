@@ -120,8 +120,6 @@ pub struct Row {
     pub needs: &'static [Need],
     /// Why it cannot succeed, or must not be tried, without a sandbox.
     pub unshown: Option<&'static str>,
-    /// Why it succeeds in ostk, if it does.
-    pub known: Option<&'static str>,
     /// The workspace is the person's home.
     pub at_home: bool,
     /// The pin under which ostk runs it.
@@ -146,7 +144,6 @@ pub(crate) const fn row(
         afterwards: "",
         needs: &[],
         unshown: None,
-        known: None,
         at_home: false,
         pin: "escape",
     }
@@ -170,11 +167,6 @@ impl Row {
 
     pub(crate) const fn unshown(mut self, why: &'static str) -> Self {
         self.unshown = Some(why);
-        self
-    }
-
-    pub(crate) const fn known(mut self, why: &'static str) -> Self {
-        self.known = Some(why);
         self
     }
 

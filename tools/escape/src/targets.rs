@@ -281,8 +281,8 @@ impl Granted {
         // Whoever went away before the answer got none.
         let _ = stream.write_all(answer.as_bytes());
         let own = format!("host: {}", self.address);
-        let hosts = head.lines().skip(1).filter(|line| line.to_ascii_lowercase().starts_with("host:"));
-        let odd = hosts.filter(|line| line.to_ascii_lowercase().trim() != own).next();
+        let mut hosts = head.lines().skip(1).filter(|line| line.to_ascii_lowercase().starts_with("host:"));
+        let odd = hosts.find(|line| line.to_ascii_lowercase().trim() != own);
         odd.map(|line| format!("the granted server, as another host: {}", shown(line.as_bytes())))
     }
 }

@@ -1,8 +1,7 @@
 //! `cargo xtask escape [--row ID] [--against ostk|none|codex|srt|nono] [--json]`: builds the binary and `escape`, then
 //! tries the table of escapes; the options are those of `escape run --help`.
 //!
-//! The exit code is 1 when something escaped that the table does not list as known. `tools/escape/README.md` has the
-//! method and the results.
+//! The exit code is 1 when something escaped. `tools/escape/README.md` has the method and the results.
 
 use anyhow::Result;
 
