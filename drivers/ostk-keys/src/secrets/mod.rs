@@ -9,12 +9,14 @@ mod keychain;
 mod mask;
 mod secret;
 mod store;
+mod strength;
 
 pub use command::{COMMAND_VARIABLE, OwnCommand};
 pub use keychain::{Keychain, KeychainError, SERVICE, SystemKeychain};
-pub use mask::{MIN_MASKED_BYTES, MaskStream, Masker, MaskerError};
+pub use mask::{MaskStream, Masker, MaskerError};
 pub use secret::{MAX_SECRET_BYTES, NotASecret, Secret};
 pub use store::{Found, Place, SecretError, SecretStore, check_name};
+pub use strength::{MIN_MASKED_BYTES, Weak};
 
 /// The names under which model vendors' keys are usually kept.
 pub const KNOWN_NAMES: [&str; 6] = [

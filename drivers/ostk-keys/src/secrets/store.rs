@@ -153,6 +153,13 @@ impl SecretStore {
         place(self.find(name, None))
     }
 
+    /// What the keychain or the environment has under `name`, listed or not and whichever comes first for a call: to mask
+    /// it, never to use it. The own command is not asked, for it may ask a person in turn.
+    pub fn to_mask(&self, name: &str) -> Vec<Secret> {
+        let kept = self.keychain.get(name).ok().flatten();
+        kept.into_iter().chain(self.look_up(name).ok().flatten()).collect()
+    }
+
     fn find(&self, name: &str, command: Option<&OwnCommand>) -> Result<Found, SecretError> {
         let mut passed: Vec<String> = self.note.iter().cloned().collect();
         if let Some(secret) = command.map(|command| ask(command, name, &mut passed)).transpose()?.flatten() {
@@ -300,6 +307,15 @@ mod tests {
         let store = SecretStore::new(command, Box::new(Memory::default()), Box::new(|_| Some("x".into())));
         let error = store.resolve("A_KEY", &listed(&["A_KEY"])).unwrap_err();
         assert!(matches!(error, SecretError::Command { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_to_be_masked_is_found_in_every_place_but_the_command() {
+        let store = store(Some("echo value"), &["A_KEY"], &["A_KEY"], false);
+        let found = store.to_mask("A_KEY");
+        let texts: Vec<&str> = found.iter().map(Secret::expose).collect();
+        assert_eq!(texts, ["from the keychain", "from the environment"]);
+        assert!(store.to_mask("B_KEY").is_empty());
     }
 
     #[test]

@@ -1,31 +1,36 @@
 //! Finding secrets in outputs, also encoded ones, and replacing them.
 //!
 //! A text is read in several ways (`reading.rs`), each secret has a list of forms (`forms.rs`), and one automaton
-//! (Aho-Corasick) looks for all forms of all secrets at once. `stream.rs` does the work on a text that comes in
-//! pieces; a whole text is a stream of one. A masker holds copies of the secrets, so it lives where they may live.
+//! (Aho-Corasick) looks for all forms of all secrets at once. `quick.rs` says of most texts that there is none in them;
+//! `stream.rs` does the work on a text that comes in pieces, and a whole text is a stream of one. A masker holds copies of
+//! the secrets, so it lives where they may live.
 
 mod forms;
+mod quick;
 mod reading;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use zeroize::Zeroizing;
 
 pub use self::stream::MaskStream;
-use super::secret::Secret;
-
-/// A shorter secret is not masked: it would be found in innocent text.
-pub const MIN_MASKED_BYTES: usize = 8;
+use super::{
+    secret::Secret,
+    strength::{MIN_MASKED_BYTES, Weak},
+};
 
 /// All secrets of a masker together; the automaton has about ten states for each of their bytes.
 const MAX_TOTAL_BYTES: usize = 64 << 10;
 
 /// A whole text is worked on in pieces of this size, which bounds the memory that positions take.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Bytes of the longest escape, `\u0041`, and of the sign before it that splits a string in a string.
+const LONGEST_ESCAPE: usize = 8;
 
 /// A masker cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +56,9 @@ pub struct Masker {
 }
 
 struct Tables {
+    names: Vec<String>,
     labels: Vec<String>,
-    short: Vec<String>,
+    weak: Vec<(String, Weak)>,
     /// Forms that are looked for in the text without separators.
     loose: Table,
     /// Forms of which too little is left without separators.
@@ -67,16 +73,24 @@ struct Table {
 }
 
 impl Masker {
-    /// Looks for these secrets, named as they will be shown.
+    /// Looks for these secrets, named as they will be shown; a name may have several values. One that cannot be told from
+    /// other text is left out (see [`Secret::weakness`]).
     ///
     /// # Errors
     /// When they are too many.
     pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a Secret)>) -> Result<Self, MaskerError> {
-        let (mut labels, mut short, mut total) = (Vec::new(), Vec::new(), 0);
+        Self::of(secrets, Secret::weakness)
+    }
+
+    fn of<'a>(
+        secrets: impl IntoIterator<Item = (&'a str, &'a Secret)>,
+        weakness: impl Fn(&Secret) -> Option<Weak>,
+    ) -> Result<Self, MaskerError> {
+        let (mut names, mut labels, mut weak, mut total) = (Vec::new(), Vec::new(), Vec::new(), 0);
         let (mut loose, mut exact) = (Vec::new(), Vec::new());
         for (name, secret) in secrets {
-            if secret.expose().len() < MIN_MASKED_BYTES {
-                short.push(name.to_owned());
+            if let Some(why) = weakness(secret) {
+                weak.push((name.to_owned(), why));
                 continue;
             }
             total += secret.expose().len();
@@ -89,29 +103,50 @@ impl Masker {
                 let (table, form) = if enough { (&mut loose, stripped) } else { (&mut exact, form) };
                 table.push((form, labels.len()));
             }
+            names.push(name.to_owned());
             labels.push(format!("[secret {name}, {} characters]", secret.characters()));
         }
-        let tables = Tables { labels, short, loose: Table::new(loose)?, exact: Table::new(exact)? };
+        let tables = Tables { names, labels, weak, loose: Table::new(loose)?, exact: Table::new(exact)? };
         Ok(Self { tables: Arc::new(tables) })
     }
 
-    /// Names of secrets that are too short to be masked.
-    pub fn unmasked(&self) -> &[String] {
-        &self.tables.short
+    /// Secrets that are not masked, and why.
+    pub fn unmasked(&self) -> &[(String, Weak)] {
+        &self.tables.weak
+    }
+
+    /// Names of the secrets that are in the text.
+    pub fn names_in(&self, text: &[u8]) -> BTreeSet<&str> {
+        if !quick::may_hold(&self.tables, text) {
+            return BTreeSet::new();
+        }
+        let mut stream = self.stream();
+        text.chunks(PIECE_BYTES).for_each(|piece| drop(stream.push(piece)));
+        let found = stream.end().found;
+        found.iter().filter_map(|index| self.tables.names.get(*index)).map(String::as_str).collect()
+    }
+
+    /// How far a secret reaches in a text where nothing but escapes stands between its characters, in bytes; 0 when there
+    /// is nothing to look for. Where a text was cut, so much on either side may be a part of a secret.
+    pub fn reach(&self) -> usize {
+        LONGEST_ESCAPE * self.tables.loose.longest.max(self.tables.exact.longest)
     }
 
     /// The text without the secrets; borrowed when there is none in it.
     pub fn mask<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        if !quick::may_hold(&self.tables, text) {
+            return Cow::Borrowed(text);
+        }
         let mut stream = self.stream();
         let mut masked = Vec::new();
         for piece in text.chunks(PIECE_BYTES) {
             masked.extend(stream.push(piece));
         }
-        let (rest, replaced) = stream.end();
-        if replaced == 0 {
+        let end = stream.end();
+        if end.found.is_empty() {
             return Cow::Borrowed(text);
         }
-        masked.extend(rest);
+        masked.extend(end.rest);
         Cow::Owned(masked)
     }
 
@@ -125,7 +160,12 @@ impl Masker {
 
     /// For a text that comes in pieces.
     pub fn stream(&self) -> MaskStream {
-        MaskStream::new(Arc::clone(&self.tables))
+        MaskStream::new(Arc::clone(&self.tables), None)
+    }
+
+    /// For a text that comes in pieces and whose length must stay: each byte of a secret becomes a `*`.
+    pub fn stream_of_same_length(&self) -> MaskStream {
+        MaskStream::new(Arc::clone(&self.tables), Some(b'*'))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct View {
 
 /// What splits a string in the languages that agents write: quotes, joining signs, commas of lists, and the zero bytes of
 /// UTF-16.
-fn splits(byte: u8) -> bool {
+pub(super) fn splits(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`' | b'+' | b'\\' | b',' | b':' | b'.' | b'|' | b'&' | 0)
         || byte.is_ascii_whitespace()
         || byte == 0x0b
@@ -120,7 +120,7 @@ impl View {
 }
 
 /// The byte that an escape stands for and the escape's length; `None` where no escape begins.
-fn escape(text: &[u8]) -> Option<(u8, usize)> {
+pub(super) fn escape(text: &[u8]) -> Option<(u8, usize)> {
     match text {
         [b'%', high, low, ..] => Some((byte(*high, *low)?, 3)),
         [b'\\', b'x', high, low, ..] => Some((byte(*high, *low)?, 4)),

@@ -3,7 +3,7 @@
 //! The result does not depend on where the pieces end. What is given out is everything before the first place at which
 //! a form may begin that goes on after what came so far; so every form that begins before that place is known.
 
-use std::{mem, sync::Arc};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 use super::{
     Table, Tables,
@@ -17,7 +17,16 @@ pub struct MaskStream {
     held: Vec<u8>,
     /// How much of what is held belongs to a secret that was replaced already.
     covered: usize,
-    replaced: u64,
+    /// What stands in the place of each byte of a secret; its label stands in the place of the whole, otherwise.
+    fill: Option<u8>,
+    found: BTreeSet<usize>,
+}
+
+/// What is left at the end of a text.
+pub(super) struct End {
+    pub(super) rest: Vec<u8>,
+    /// Which secrets were replaced.
+    pub(super) found: BTreeSet<usize>,
 }
 
 /// A form that was found.
@@ -30,8 +39,8 @@ struct Match {
 }
 
 impl MaskStream {
-    pub(super) fn new(tables: Arc<Tables>) -> Self {
-        Self { tables, held: Vec::new(), covered: 0, replaced: 0 }
+    pub(super) fn new(tables: Arc<Tables>, fill: Option<u8>) -> Self {
+        Self { tables, held: Vec::new(), covered: 0, fill, found: BTreeSet::new() }
     }
 
     /// Takes the next piece and gives out what is certain.
@@ -42,13 +51,22 @@ impl MaskStream {
 
     /// Gives out the rest.
     pub fn finish(self) -> Vec<u8> {
-        self.end().0
+        self.end().rest
     }
 
-    /// The rest, and how many secrets were replaced in all.
-    pub(super) fn end(mut self) -> (Vec<u8>, u64) {
+    /// Gives out what is held back, as if nothing followed; goes on as a new text.
+    pub fn flush(&mut self) -> Vec<u8> {
+        self.advance(true)
+    }
+
+    /// Whether something is held back.
+    pub fn is_waiting(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(super) fn end(mut self) -> End {
         let rest = self.advance(true);
-        (rest, self.replaced)
+        End { rest, found: self.found }
     }
 
     fn advance(&mut self, whole: bool) -> Vec<u8> {
@@ -82,13 +100,17 @@ impl MaskStream {
     /// Gives out what is held up to `limit`, with the label of the first of each group of forms that overlap.
     fn give_out(&mut self, found: &[Match], limit: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(limit);
+        self.fill(&mut out, 0, self.covered.min(limit));
         for Match { start, end, secret } in found {
             if *start >= self.covered {
                 out.extend_from_slice(self.held.get(self.covered..*start).unwrap_or_default());
-                let label = self.tables.labels.get(*secret).map(String::as_str);
-                out.extend_from_slice(label.unwrap_or("[secret]").as_bytes());
-                self.replaced += 1;
+                if self.fill.is_none() {
+                    let label = self.tables.labels.get(*secret).map(String::as_str);
+                    out.extend_from_slice(label.unwrap_or("[secret]").as_bytes());
+                }
             }
+            self.fill(&mut out, self.covered.max(*start), end.0.min(limit));
+            self.found.insert(*secret);
             self.covered = self.covered.max(end.0);
         }
         out.extend_from_slice(self.held.get(self.covered..limit).unwrap_or_default());
@@ -96,6 +118,13 @@ impl MaskStream {
         let rest = self.held.split_off(limit);
         zeroize::Zeroize::zeroize(&mut mem::replace(&mut self.held, rest));
         out
+    }
+
+    /// Where the length stays, the bytes of a secret from `start` to `end`.
+    fn fill(&self, out: &mut Vec<u8>, start: usize, end: usize) {
+        if let Some(fill) = self.fill {
+            out.extend(std::iter::repeat_n(fill, end.saturating_sub(start)));
+        }
     }
 }
 
