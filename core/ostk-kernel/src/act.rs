@@ -257,6 +257,11 @@ pub enum Seen {
     },
     /// A directory.
     Directory,
+    /// A regular file that holds secrets: its bytes stay outside.
+    Withheld {
+        /// Their names.
+        secrets: Vec<String>,
+    },
     /// Something that cannot be read as a file, and why.
     Unreadable(String),
 }
@@ -330,7 +335,7 @@ pub enum Outcome {
     Observed {
         /// By path.
         files: BTreeMap<String, Seen>,
-        /// By digest; a blob that no pack holds is missing here.
+        /// By digest; a blob that no pack holds is missing here, and beside files one that holds a secret.
         blobs: BTreeMap<Hash, BlobBytes>,
     },
     /// [`Op::Place`].

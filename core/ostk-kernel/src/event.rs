@@ -132,7 +132,8 @@ pub enum Event {
     GateDenied {
         /// The inputs of the verdict.
         request: Box<Request>,
-        /// `deny`, or `boundary` when the path lies outside the workspace and no rule was asked.
+        /// `deny`; or, when no rule was asked, `boundary` for a path outside the workspace and `secret` for a call that
+        /// carries a secret or a file that holds one.
         effect: String,
         /// The rules that decided.
         rules: Vec<String>,

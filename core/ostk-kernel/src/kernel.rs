@@ -505,6 +505,7 @@ impl Kernel {
                 self.start_network(job);
             }
             "quarantine.took" => self.quarantined(job),
+            "secret.refused" => self.refuse_secret_call(job),
             _ => self.start_work(job),
         }
     }

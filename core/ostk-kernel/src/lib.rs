@@ -30,6 +30,7 @@ mod pins;
 mod quarantine;
 mod queue;
 mod restraint;
+mod secrets;
 mod shell;
 mod signals;
 mod spawn;

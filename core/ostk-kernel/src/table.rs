@@ -607,6 +607,14 @@ pub const TABLE: &[Syscall] = &[
         ],
     },
     Syscall {
+        name: "secret.refused",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "The daemon's own: a call carried secrets and is refused; the call itself stays outside.",
+        args: &[need("call", Text, "its name"), need("secrets", Texts, "the names of the secrets")],
+        result: &[],
+    },
+    Syscall {
         name: "session.end",
         class: Class::KernelWrite,
         effect: Effect::Write,
@@ -752,8 +760,15 @@ pub const TABLE: &[Syscall] = &[
 ];
 
 /// Calls that only the daemon itself makes, for the processes that it contains.
-const INTERNAL: [&str; 6] =
-    ["model.relay", "model.relayed", "net.closed", "net.connect", "net.resolve", "quarantine.took"];
+const INTERNAL: [&str; 7] = [
+    "model.relay",
+    "model.relayed",
+    "net.closed",
+    "net.connect",
+    "net.resolve",
+    "quarantine.took",
+    "secret.refused",
+];
 
 /// The call of that name.
 pub fn lookup(name: &str) -> Option<&'static Syscall> {

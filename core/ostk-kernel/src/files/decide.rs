@@ -109,6 +109,9 @@ pub(crate) fn content_of(path: &str, seen: &Seen) -> Result<Option<Content>, Cal
         }
         Seen::Directory => Err(CallError::new(Code::NotFound, format!("{path} is a directory"))
             .hint("name a file inside it, or list it: dir.list")),
+        Seen::Withheld { secrets } => {
+            Err(CallError::new(Code::Denied, format!("{path} holds the secret {}", secrets.join(", "))))
+        }
         Seen::Unreadable(why) => Err(CallError::new(Code::Failed, format!("{path}: {why}"))),
     }
 }

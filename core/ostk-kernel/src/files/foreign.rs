@@ -47,7 +47,7 @@ impl Kernel {
         let content = match seen {
             Seen::File { .. } | Seen::Absent => decide::content_of(path, seen).ok().flatten(),
             Seen::Directory => None,
-            Seen::Unreadable(_) => return None,
+            Seen::Withheld { .. } | Seen::Unreadable(_) => return None,
         };
         let before = self.state.files.get(path).map(|entry| entry.image);
         let after = content.as_ref().map(Content::image);

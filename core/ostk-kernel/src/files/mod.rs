@@ -339,6 +339,7 @@ impl Kernel {
             _ => (Via::Touch, self.suspect(None)),
         };
         let changed = self.note_foreign(&looked.files, &via, &actor);
+        let Some(job) = self.without_secrets(job, &looked.files) else { return };
         match job.syscall.name {
             "file.read" => self.finish_read(job, looked),
             "file.log" => self.finish_log(job),

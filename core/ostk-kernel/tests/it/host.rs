@@ -45,6 +45,8 @@ pub(crate) struct Host {
     pub(crate) signalled: Vec<(OpId, ProcessSignal)>,
     /// Outside edits made just before the next placings, one each.
     pub(crate) before_place: VecDeque<(String, Vec<u8>)>,
+    /// What no file may hold: one that does is kept back.
+    pub(crate) secret: Option<&'static str>,
     /// Paths that cannot be written.
     pub(crate) read_only: Vec<String>,
     /// What commands do, by command line.
@@ -90,6 +92,7 @@ impl Host {
             aborted: Vec::new(),
             signalled: Vec::new(),
             before_place: VecDeque::new(),
+            secret: None,
             read_only: Vec::new(),
             commands: BTreeMap::new(),
             scanned_before: Vec::new(),
@@ -367,6 +370,9 @@ impl Host {
     fn see(&self, path: &str) -> Seen {
         match self.files.get(path) {
             None => Seen::Absent,
+            Some((bytes, _)) if self.secret.is_some_and(|secret| holds(bytes, secret)) => {
+                Seen::Withheld { secrets: vec!["A_KEY".to_owned()] }
+            }
             Some((bytes, executable)) => {
                 Seen::File { hash: Hash::of(bytes), bytes: bytes.clone().into(), executable: *executable }
             }
@@ -509,6 +515,10 @@ fn sorted(value: &Value) -> Value {
 }
 
 /// A command's end with this output.
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 pub(crate) fn exit(code: i32, stdout: &str) -> ShellEnd {
     ShellEnd { exit: code, stdout: stdout.as_bytes().to_vec(), duration_ms: 3, ..ShellEnd::default() }
 }

@@ -26,6 +26,7 @@ mod lanes;
 mod laws;
 mod repeats;
 mod restraint;
+mod secrets;
 mod signals;
 mod undo;
 mod work;

@@ -53,6 +53,7 @@ struct Replay {
     asked: u64,
     in_flight: u64,
     boundary: u64,
+    secret: u64,
     malformed: u64,
     disagreed: u64,
     listed: Vec<Value>,
@@ -73,6 +74,7 @@ impl Replay {
             asked: 0,
             in_flight: 0,
             boundary: 0,
+            secret: 0,
             malformed: 0,
             disagreed: 0,
             listed: Vec::new(),
@@ -133,6 +135,10 @@ impl Replay {
             self.boundary += 1;
             return;
         }
+        if effect == "secret" {
+            self.secret += 1;
+            return;
+        }
         // The documents that did not parse are not in the log, so this refusal cannot be computed again.
         if reason.contains(MALFORMED) {
             self.malformed += 1;
@@ -180,7 +186,7 @@ impl Replay {
 
     fn to_json(&self) -> Value {
         json!({ "ok": self.disagreed == 0, "policies": self.policies, "allowed": self.allowed, "denied": self.denied,
-            "asked": self.asked, "in_flight": self.in_flight, "skipped": { "boundary": self.boundary, "malformed_documents": self.malformed },
+            "asked": self.asked, "in_flight": self.in_flight, "skipped": { "boundary": self.boundary, "secret": self.secret, "malformed_documents": self.malformed },
             "disagreed": self.disagreed, "disagreements": self.listed })
     }
 
@@ -198,6 +204,7 @@ impl Replay {
         let notes = [
             (self.in_flight, "were judged by the policy before, which was replaced while they waited"),
             (self.boundary, "not computed: the path lies outside the workspace, no rule was asked"),
+            (self.secret, "not computed: a call carried a secret or a file holds one, no rule was asked"),
             (self.malformed, "not computed: the documents on disk did not parse"),
         ];
         lines.extend(
