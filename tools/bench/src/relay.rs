@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ostk_keys::secrets::Secret;
+use ostk_keys::secrets::{Masker, Secret};
 use ostk_proxy::{
     Addresses, Keys, ModelDesk, ModelReply, ModelRequest, Refusal, Relay, Token, Upstreams, Vendor,
 };
@@ -165,6 +165,12 @@ struct OneKey;
 
 impl Keys for OneKey {
     fn key(&self, _vendor: Vendor) -> Option<Secret> {
-        Secret::new("sk-bench".to_owned()).ok()
+        Secret::new("sk-bench-0123456789-0123456789".to_owned()).ok()
+    }
+
+    fn masker(&self) -> Masker {
+        let key = self.key(Vendor::OpenAi);
+        Masker::new(key.iter().map(|key| ("KEY", key)))
+            .unwrap_or_else(|_| unreachable!("one key is not too many"))
     }
 }

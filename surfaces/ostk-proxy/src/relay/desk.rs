@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ostk_keys::secrets::Secret;
+use ostk_keys::secrets::{Masker, Secret};
 
 use crate::desk::Refusal;
 use crate::relay::usage::TokenCounts;
@@ -26,7 +26,7 @@ pub struct ModelRequest {
     pub method: String,
     /// Path and query below the vendor's address, without credentials.
     pub path: String,
-    /// The body, byte for byte, compressed if the client compressed it.
+    /// The body, byte for byte but for secrets, compressed if the client compressed it.
     pub body: Bytes,
 }
 
@@ -39,7 +39,8 @@ pub struct ModelReply {
     pub content_type: Option<String>,
     /// `Content-Encoding` of the body, if it is compressed.
     pub content_encoding: Option<String>,
-    /// The body as the client got it, at most [`crate::MAX_BODY_BYTES`] of its beginning.
+    /// The body as the client got it, at most [`crate::MAX_BODY_BYTES`] of its beginning; empty when it is compressed and
+    /// holds a secret.
     pub body: Bytes,
     /// Bytes of the body that the client got; more than `body` has if that was cut.
     pub size_bytes: u64,
@@ -73,4 +74,7 @@ pub trait Keys: Send + Sync + 'static {
     /// The key of `vendor`, if the operator's documents and the machine give one. Called once for each request; it
     /// answers at once, from memory.
     fn key(&self, vendor: Vendor) -> Option<Secret>;
+
+    /// Finds what may be in no request but in the header that carries the key, and in no reply. Called once for each request.
+    fn masker(&self) -> Masker;
 }

@@ -1,8 +1,9 @@
 //! One request and its reply.
 //!
 //! In order: whose is it, may it be read, does the token fit, is there a key; then the whole body, the model's name, the
-//! desk; then it goes to the vendor with the key, otherwise as it came. Every error has the vendor's own shape and a hint.
+//! desk; then it goes to the vendor with the key, otherwise as it came, but without the operator's secrets. Every error has the vendor's own shape and a hint.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +15,7 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
-use ostk_keys::secrets::Secret;
+use ostk_keys::secrets::{Masker, Secret};
 use serde::Deserialize;
 
 use crate::desk::Refusal;
@@ -22,10 +23,9 @@ use crate::listen::Permit;
 use crate::plain::without_hop_by_hop;
 use crate::relay::budget::Share;
 use crate::relay::desk::{ModelDesk, ModelRequest};
-use crate::relay::mask::Mask;
 use crate::relay::settle::{Relayed, Settlement};
 use crate::relay::vendor::{self, Route, Vendor, Wire};
-use crate::relay::{MAX_BODY_BYTES, Relay, token};
+use crate::relay::{MAX_BODY_BYTES, Relay, settle, token};
 use crate::target::Host;
 
 /// Names of headers that are between the relay and its clients.
@@ -45,7 +45,7 @@ struct Wrong {
 struct Prepared {
     request: Request<Full<Bytes>>,
     asked: ModelRequest,
-    key: Option<Secret>,
+    masker: Masker,
     share: Share,
 }
 
@@ -66,10 +66,10 @@ async fn exchange<D: ModelDesk>(
     request: Request<Incoming>,
     permit: Permit,
 ) -> Result<Response<RelayBody>, Wrong> {
-    let Prepared { request, asked, key, share } = relay.prepare(request).await?;
+    let Prepared { request, asked, masker, share } = relay.prepare(request).await?;
     let vendor = asked.vendor;
     let mut settlement = relay.permitted(asked, share, permit).await?;
-    let mask = key.as_ref().and_then(|key| Mask::new(key.expose()));
+    settlement.masks(&masker);
     let sent = tokio::time::timeout(relay.limits.first_byte, relay.upstreams.send(request)).await;
     let response = match sent {
         Ok(Ok(response)) => response,
@@ -93,11 +93,9 @@ async fn exchange<D: ModelDesk>(
     let (mut head, body) = response.into_parts();
     without_hop_by_hop(&mut head.headers);
     head.headers.remove(hyper::header::TRANSFER_ENCODING);
-    if let Some(mask) = &mask {
-        hide(mask, &mut head.headers);
-    }
+    hide(&masker, &mut head.headers);
     settlement.answered(&head);
-    let body = Relayed::new(body, settlement, mask, relay.limits.idle);
+    let body = Relayed::new(body, settlement, &masker, relay.limits.idle);
     Ok(Response::from_parts(head, body.map_err(Into::into).boxed()))
 }
 
@@ -129,9 +127,14 @@ impl<D: ModelDesk> Relay<D> {
         let key = self.key(vendor)?;
         let mut share = Share::new(Arc::clone(&self.budget));
         let body = self.read(vendor, &head.headers, body, &mut share).await?;
+        let masker = self.keys.masker();
+        let body = match masker.mask(&body) {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(masked) => masked.into(),
+        };
         let asked = asked(vendor, path, query.as_deref(), &head, &body)?;
         let request = outgoing(vendor, head, uri, body, key.as_ref())?;
-        Ok(Prepared { request, asked, key, share })
+        Ok(Prepared { request, asked, masker, share })
     }
 
     /// The vendor's key; none only for a server of this machine.
@@ -331,10 +334,12 @@ fn outgoing(
     Ok(Request::from_parts(head, Full::new(body)))
 }
 
-/// Dots the key out of a reply's headers.
-fn hide(mask: &Mask, headers: &mut HeaderMap) {
-    for value in headers.values_mut().filter(|value| mask.finds(value.as_bytes())) {
-        *value =
-            HeaderValue::from_bytes(&mask.whole(value.as_bytes())).unwrap_or(HeaderValue::from_static(""));
+/// Takes secrets out of a reply's headers.
+fn hide(masker: &Masker, headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if !masker.names_in(value.as_bytes()).is_empty() {
+            let masked = settle::masked(&mut masker.stream_of_same_length(), value.as_bytes(), true);
+            *value = HeaderValue::from_bytes(&masked).unwrap_or(HeaderValue::from_static(""));
+        }
     }
 }

@@ -7,7 +7,6 @@
 mod budget;
 mod desk;
 mod exchange;
-mod mask;
 mod settle;
 mod token;
 mod upstream;

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use hyper::http::response::Parts;
+use ostk_keys::secrets::{MaskStream, Masker};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
@@ -19,7 +20,6 @@ use crate::listen::Permit;
 use crate::relay::MAX_BODY_BYTES;
 use crate::relay::budget::Share;
 use crate::relay::desk::{ModelDesk, ModelReply};
-use crate::relay::mask::Mask;
 use crate::relay::upstream::chain;
 use crate::relay::usage;
 
@@ -38,6 +38,8 @@ pub(crate) struct Settlement<D: ModelDesk> {
     /// Held until the desk knows, so that whoever waits for all connections waits for that too.
     permit: Option<Permit>,
     runtime: Handle,
+    /// For what of a compressed reply must not be kept.
+    masker: Option<Masker>,
 }
 
 impl<D: ModelDesk> Settlement<D> {
@@ -45,7 +47,12 @@ impl<D: ModelDesk> Settlement<D> {
         let reply = ModelReply { problem: Some(LEFT.into()), ..ModelReply::default() };
         let (begun, runtime) = (Instant::now(), Handle::current());
         let (share, permit) = (Some(share), Some(permit));
-        Self { desk, intent, begun, reply, copy: BytesMut::new(), share, permit, runtime }
+        Self { desk, intent, begun, reply, copy: BytesMut::new(), share, permit, runtime, masker: None }
+    }
+
+    /// What may not be kept.
+    pub(crate) fn masks(&mut self, masker: &Masker) {
+        self.masker = Some(masker.clone());
     }
 
     /// The vendor has answered.
@@ -86,20 +93,37 @@ impl<D: ModelDesk> Drop for Settlement<D> {
         reply.duration = self.begun.elapsed();
         let (desk, intent) = (Arc::clone(&self.desk), self.intent);
         let held = (self.share.take(), self.permit.take());
+        let masker = self.masker.take();
         self.runtime.spawn(async move {
             reply.tokens = usage::read(&reply.body, reply.content_encoding.as_deref());
+            if let Some(masker) = masker {
+                forget_compressed(&masker, &mut reply);
+            }
             desk.model_ended(intent, reply).await;
             drop(held);
         });
     }
 }
 
-/// The body of a reply, unchanged but for the key should it occur in it.
+/// A compressed body passes as it is, so it is looked into before it is kept.
+fn forget_compressed(masker: &Masker, reply: &mut ModelReply) {
+    let encoding = reply.content_encoding.as_deref().map(str::trim);
+    let Some(text) = encoding.and_then(|encoding| usage::unpacked(&reply.body, encoding)) else { return };
+    let names = masker.names_in(&text);
+    if !names.is_empty() {
+        reply.body = Bytes::new();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        reply.problem.get_or_insert(format!("the reply is not kept: it holds the secret {names}"));
+    }
+}
+
+/// The body of a reply, unchanged but for the secrets that occur in it.
 pub(crate) struct Relayed<D: ModelDesk> {
     body: Incoming,
     /// `None` once the end is reached.
     settlement: Option<Settlement<D>>,
-    mask: Option<Mask>,
+    /// Not for a compressed body, in which nothing can be found.
+    mask: Option<MaskStream>,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
 }
@@ -114,7 +138,9 @@ pub(crate) enum BrokenOff {
 }
 
 impl<D: ModelDesk> Relayed<D> {
-    pub(crate) fn new(body: Incoming, settlement: Settlement<D>, mask: Option<Mask>, idle: Duration) -> Self {
+    pub(crate) fn new(body: Incoming, settlement: Settlement<D>, masker: &Masker, idle: Duration) -> Self {
+        // Its length stays, for the client may have been told it.
+        let mask = settlement.reply.content_encoding.is_none().then(|| masker.stream_of_same_length());
         let deadline = Box::pin(tokio::time::sleep(idle));
         let mut relayed = Self { body, settlement: Some(settlement), mask, idle, deadline };
         // hyper does not ask a body for its end that says it has none.
@@ -154,7 +180,7 @@ impl<D: ModelDesk> Relayed<D> {
         };
         let is_last = self.body.is_end_stream();
         if let Some(mask) = &mut self.mask {
-            data = mask.push(data, is_last);
+            data = masked(mask, &data, is_last);
         }
         let frame = (!data.is_empty()).then(|| self.pass(data));
         if is_last {
@@ -162,6 +188,15 @@ impl<D: ModelDesk> Relayed<D> {
         }
         frame
     }
+}
+
+/// What may pass now that `bytes` have come; all of it if they are the last.
+pub(crate) fn masked(mask: &mut MaskStream, bytes: &[u8], is_last: bool) -> Bytes {
+    let mut passing = mask.push(bytes);
+    if is_last {
+        passing.extend(mask.flush());
+    }
+    passing.into()
 }
 
 impl<D: ModelDesk> Body for Relayed<D> {
@@ -185,7 +220,7 @@ impl<D: ModelDesk> Body for Relayed<D> {
                     return Poll::Ready(Some(Err(self.break_off(error.into()))));
                 }
                 Poll::Ready(None) => {
-                    let held = self.mask.as_mut().map(|mask| mask.push(Bytes::new(), true));
+                    let held = self.mask.as_mut().map(|mask| masked(mask, &[], true));
                     if let Some(held) = held.filter(|held| !held.is_empty()) {
                         return Poll::Ready(Some(Ok(self.pass(held))));
                     }

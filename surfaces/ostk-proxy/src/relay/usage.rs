@@ -43,7 +43,7 @@ pub(crate) fn read(body: &[u8], encoding: Option<&str>) -> TokenCounts {
 }
 
 /// A body without its encoding, as far as it goes; `None` if it has none that is known.
-fn unpacked(body: &[u8], encoding: &str) -> Option<Vec<u8>> {
+pub(crate) fn unpacked(body: &[u8], encoding: &str) -> Option<Vec<u8>> {
     let decoder: Box<dyn Read + '_> = match encoding {
         "gzip" | "x-gzip" => Box::new(flate2::read::MultiGzDecoder::new(body)),
         "deflate" => Box::new(flate2::read::ZlibDecoder::new(body)),

@@ -1,14 +1,14 @@
 //! What does not get through: requests without the token, keys, paths and bodies that hide something, vendors that do not
 //! answer; and that every refusal is an error of the vendor's own shape.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
 use ostk_proxy::RelayLimits;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::vendor::{ByHand, KEY, Rig, TOKEN, post};
+use crate::vendor::{ByHand, KEY, Rig, TOKEN, echoes, post};
 
 const ENDPOINTS: [&str; 4] = [
     "/anthropic/v1/messages",
@@ -203,4 +203,43 @@ async fn a_websocket_is_declined_so_that_the_client_streams_over_http() {
     let reply = rig.whole(request.body(Full::default()).unwrap()).await;
     assert_eq!(reply.status, StatusCode::UPGRADE_REQUIRED);
     assert!(rig.book.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_in_a_request_reaches_neither_the_vendor_nor_the_desk() {
+    let rig = Rig::to(echoes(16_384).await);
+    let (first, rest) = KEY.split_at(9);
+    let hex: String = KEY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let body = format!(r#"{{"model":"m","input":"{KEY} {hex} '{first}' + '{rest}'"}}"#);
+    let reply = rig.post("/openai/v1/responses", &body).await;
+    let label = format!("[secret KEY, {} characters]", KEY.len());
+    let sent = rig.book.request().body;
+    assert_eq!(sent, format!(r#"{{"model":"m","input":"{label} {label} '{label}'"}}"#));
+    assert_eq!(
+        (&reply.body, &rig.book.end().await.body),
+        (&sent, &sent),
+        "the vendor had nothing else to send back"
+    );
+}
+
+#[tokio::test]
+async fn a_compressed_reply_with_a_secret_in_it_is_not_kept() {
+    let (vendor, address) = ByHand::new().await;
+    let rig = Rig::to(address);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    Write::write_all(&mut gzip, format!("bad key: {KEY}").as_bytes()).unwrap();
+    let sent = gzip.finish().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, ..) = vendor.accept().await;
+        let head =
+            format!("HTTP/1.1 401 No\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", sent.len());
+        stream.write_all(&[head.as_bytes(), &sent].concat()).await.unwrap();
+        stream.read_u8().await
+    });
+    rig.post("/openai/v1/responses", r#"{"model":"m"}"#).await;
+    let end = rig.book.end().await;
+    assert!(
+        end.body.is_empty() && end.problem.as_ref().is_some_and(|problem| problem.contains("KEY")),
+        "{end:?}"
+    );
 }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use ostk_keys::secrets::Secret;
+use ostk_keys::secrets::{Masker, Secret};
 use ostk_proxy::{
     Addresses, Keys, ModelDesk, ModelReply, ModelRequest, Refusal, Relay, RelayLimits, Token, Upstreams,
     Vendor,
@@ -64,6 +64,11 @@ struct OneKey(Option<&'static str>);
 impl Keys for OneKey {
     fn key(&self, _vendor: Vendor) -> Option<Secret> {
         self.0.map(|key| Secret::new(key.to_owned()).unwrap())
+    }
+
+    fn masker(&self) -> Masker {
+        let key = self.key(Vendor::OpenAi);
+        Masker::new(key.iter().map(|key| ("KEY", key))).unwrap()
     }
 }
 

@@ -115,6 +115,11 @@ impl Masker {
         &self.tables.weak
     }
 
+    /// Whether this is a clone of `other`.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tables, &other.tables)
+    }
+
     /// Names of the secrets that are in the text.
     pub fn names_in(&self, text: &[u8]) -> BTreeSet<&str> {
         if !quick::may_hold(&self.tables, text) {
@@ -148,6 +153,12 @@ impl Masker {
         }
         masked.extend(end.rest);
         Cow::Owned(masked)
+    }
+
+    /// [`Masker::mask`] for a text that may go on, without an end that may be the beginning of a secret.
+    pub fn mask_so_far(&self, text: &[u8]) -> Vec<u8> {
+        let mut stream = self.stream();
+        text.chunks(PIECE_BYTES).flat_map(|piece| stream.push(piece)).collect()
     }
 
     /// [`Masker::mask`] for a text. What it replaces is whole characters, so the result is text too.

@@ -107,6 +107,10 @@ fn text_that_cannot_be_the_start_of_a_secret_is_not_held_back() {
     assert_eq!(stream.push(b"done, sk-a"), b"done, ");
     assert_eq!(stream.push(b"nd so on"), b"sk-and so on");
     assert_eq!(stream.finish(), b"");
+    assert_eq!(
+        masker(&[("KEY", KEY)]).mask_so_far(format!("x {KEY} sk-a").as_bytes()),
+        b"x [secret KEY, 29 characters] "
+    );
 }
 
 #[test]
