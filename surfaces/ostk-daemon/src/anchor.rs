@@ -23,12 +23,13 @@ use ostk_journal::{Journal, Reader, Recovery};
 use ostk_kernel::{Config, Kernel, State};
 use ostk_keys::KeyStore;
 use ostk_log::Signer;
-use ostk_policy::Gate;
+use ostk_policy::{Documents, Gate};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
 use crate::{
+    broker::Broker,
     hands::{Hands, Scans},
     host::{self, Host, HostHandle, MAX_MESSAGES, Message, Progress},
     processes::Processes,
@@ -180,6 +181,8 @@ fn start(
     host::begin_clock(state.last_ts);
     trusted(state_dir, &state)?;
     let documents = signed::read_accepted(state_dir, &state.trust);
+    let broker = broker(state_dir, &state, &documents)?;
+    let documents = broker.documents(documents);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         AnchorError::Part(format!("the governance documents are malformed:\n{}", lines.join("\n")))
@@ -192,7 +195,7 @@ fn start(
         recovered: recovered(&recovery),
         model_slots: crate::slots::model_slots(state_dir).map_err(AnchorError::Part)?,
     };
-    let handle = HostHandle::new(sender, epoch);
+    let handle = HostHandle::new(sender, epoch, broker);
     let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime, &handle)?);
     if state.next_seq > 0 && !state.stopped {
         sweep(&hands)?;
@@ -212,6 +215,15 @@ fn start(
 fn trusted(state_dir: &Path, state: &State) -> Result<(), AnchorError> {
     let trust = signed::look(state_dir, &state.trust).map_err(AnchorError::Part)?;
     trust.problem().map_or(Ok(()), |problem| Err(AnchorError::Untrusted(problem)))
+}
+
+/// Knows the secrets before anything else is read.
+fn broker(state_dir: &Path, state: &State, documents: &Documents) -> Result<Arc<Broker>, AnchorError> {
+    let store = crate::secrets::secret_store(state_dir, &state.trust).map_err(AnchorError::Part)?;
+    // A HUMANFILE that does not parse lists nothing; the gate refuses it in a moment.
+    let listed = crate::secrets::listed_secrets(documents).unwrap_or_default();
+    let broker = Broker::new(store, listed).map_err(|error| AnchorError::Part(error.to_string()))?;
+    Ok(Arc::new(broker))
 }
 
 /// This instance's key.
@@ -301,8 +313,6 @@ fn hands(
     })?;
     let workspace = Workspace::open(utf8).map_err(|error| AnchorError::Part(error.to_string()))?;
     let scanner = Scans::new(&workspace, state);
-    let secrets = crate::secrets::secret_store(state_dir, &state.trust).map_err(AnchorError::Part)?;
-    let secrets = Arc::new(secrets);
     Ok(Hands {
         workspace,
         blobs: Arc::clone(journal.blobs()),
@@ -314,10 +324,10 @@ fn hands(
             state_dir,
             &keys_dir()?,
             settings(state_dir, state)?,
-            Ways::new(host.clone(), runtime.handle().clone(), root, state_dir, Arc::clone(&secrets)),
+            Ways::new(host.clone(), runtime.handle().clone(), root, state_dir),
         )
         .map_err(AnchorError::part("sandbox"))?,
-        secrets,
+        broker: Arc::clone(host.broker()),
         state_dir: state_dir.to_owned(),
         known: state.trust.clone(),
         root: root.to_owned(),

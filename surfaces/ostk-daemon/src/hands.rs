@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::ErrorKind,
+    io::{self, ErrorKind, Write},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -18,12 +18,12 @@ use ostk_kernel::{
     CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, ProcessSignal,
     Seen, State, TrustedKeys, Unresolved,
 };
-use ostk_keys::secrets::SecretStore;
 use ostk_log::{Hash, Timestamp};
 use ostk_models::{ApiKey, Models};
 use ostk_policy::Bounds;
 
 use crate::{
+    broker::Broker,
     documents,
     host::{HostHandle, Message, now},
     processes::Processes,
@@ -39,8 +39,8 @@ pub(crate) struct Hands {
     pub(crate) blobs: Arc<BlobStore>,
     pub(crate) scanner: Mutex<Scans>,
     pub(crate) models: Models,
-    /// Where the keys of models are.
-    pub(crate) secrets: Arc<SecretStore>,
+    /// Has the keys of models, and masks every outcome.
+    pub(crate) broker: Arc<Broker>,
     pub(crate) processes: Processes,
     pub(crate) state_dir: PathBuf,
     /// Keys that the log spoke of when the daemon started.
@@ -87,6 +87,10 @@ impl Scans {
 impl Hands {
     /// Does a short operation, or gives it back.
     pub(crate) fn try_now(&self, op: Op) -> Result<Outcome, Op> {
+        self.short(op).map(|outcome| self.broker.outcome(outcome))
+    }
+
+    fn short(&self, op: Op) -> Result<Outcome, Op> {
         Ok(match op {
             Op::Resolve { cwd, paths } => {
                 Outcome::Resolved(paths.iter().map(|path| self.resolve(&cwd, path)).collect())
@@ -95,9 +99,7 @@ impl Hands {
             Op::Place { steps } => Outcome::Placed(self.place(&steps)),
             Op::List { path } => Outcome::Listed(self.list(&path)),
             Op::DescribeModel { model } => Outcome::Described(self.describe(&model)),
-            Op::LoadDocuments => {
-                Outcome::Documents(Box::new(signed::documents(&self.state_dir, &self.known)))
-            }
+            Op::LoadDocuments => self.load_documents(),
             other => return Err(other),
         })
     }
@@ -109,7 +111,7 @@ impl Hands {
         }
         let runtime = self.runtime.clone();
         runtime.spawn_blocking(move || {
-            let outcome = self.long(id, op);
+            let outcome = self.broker.outcome(self.long(id, op));
             host.tell(Message::Done { op: id, outcome });
         });
     }
@@ -118,8 +120,7 @@ impl Hands {
         match op {
             Op::Shell(mut command) => {
                 let before = self.scan().unwrap_or_default();
-                let end =
-                    self.protect_linked(&mut command.bounds).and_then(|()| self.processes.run(id, &command));
+                let end = self.prepare(&mut command.bounds).and_then(|()| self.processes.run(id, &command));
                 match self.scan() {
                     Ok(after) => Outcome::Shell { end, before, after },
                     Err(problem) => Outcome::Shell { end: end.and(Err(problem)), before, after: Vec::new() },
@@ -127,7 +128,7 @@ impl Hands {
             }
             Op::Scan => Outcome::Scanned(self.scan()),
             Op::Start { lineage, alias, command, mut bounds, wait_for, timeout_ms } => {
-                if let Err(reason) = self.protect_linked(&mut bounds) {
+                if let Err(reason) = self.prepare(&mut bounds) {
                     return Outcome::Json(Err(CallError::new(Code::Denied, reason)));
                 }
                 let wait = Duration::from_millis(timeout_ms);
@@ -149,9 +150,9 @@ impl Hands {
             }
             Op::Search { query, may_read, timeout_ms } => {
                 let wait = Duration::from_millis(timeout_ms);
-                Outcome::Json(crate::lookup::search(&self.root, &query, &may_read, wait))
+                Outcome::Json(crate::lookup::search(&self.root, &query, &may_read, &self.broker, wait))
             }
-            short => self.try_now(short).unwrap_or_else(|_| {
+            short => self.short(short).unwrap_or_else(|_| {
                 Outcome::Json(Err(CallError::new(Code::Failed, "bug: an operation without hands")))
             }),
         }
@@ -252,6 +253,22 @@ impl Hands {
         lock(&self.scanner).changes().map_err(|error| error.to_string())
     }
 
+    /// What must be so before a process starts: every secret is known, so that its output can be masked.
+    fn prepare(&self, bounds: &mut Bounds) -> Result<(), String> {
+        self.broker.renew().map_err(|error| error.to_string())?;
+        self.protect_linked(bounds)
+    }
+
+    fn load_documents(&self) -> Outcome {
+        let documents = signed::documents(&self.state_dir, &self.known);
+        // A HUMANFILE that does not parse lists nothing, and the gate refuses it; what was known stays known.
+        let listed = crate::secrets::listed_secrets(&documents).unwrap_or_default();
+        if let Err(error) = self.broker.list(listed) {
+            let _ = writeln!(io::stderr(), "what HUMANFILE lists newly is not masked: {error}");
+        }
+        Outcome::Documents(Box::new(documents))
+    }
+
     /// A file with a name elsewhere is that other file too: it may be read only, as of the last scan.
     fn protect_linked(&self, bounds: &mut Bounds) -> Result<(), String> {
         let scans = lock(&self.scanner);
@@ -277,7 +294,7 @@ impl Hands {
     ) {
         let hands = Arc::clone(&self);
         let task = self.runtime.spawn(async move {
-            let outcome = hands.call_model(agent, terms).await;
+            let outcome = hands.broker.outcome(hands.call_model(agent, terms).await);
             lock(&hands.tasks).remove(&id);
             // The host's queue may be full: wait on a thread that may block.
             let told = tokio::task::spawn_blocking(move || host.tell(Message::Done { op: id, outcome }));
@@ -299,19 +316,22 @@ impl Hands {
         let Some((name, needed)) = self.models.key_of(model).map_err(|error| error.to_string())? else {
             return Ok(self.models.clone());
         };
-        match self.secrets.resolve(name, &listed.into_iter().collect()) {
-            Ok(found) => match ApiKey::new(found.secret.expose()) {
+        match self.broker.resolve(name, &listed.into_iter().collect()) {
+            Ok(secret) => match ApiKey::new(secret.expose()) {
                 Some(key) => self.models.with_key(model, key).map_err(|error| error.to_string()),
                 None => Err(format!("the value of {name} is blank\nHint: ostk secret set {name}")),
             },
             Err(_) if !needed => Ok(self.models.clone()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         }
     }
 
     async fn call_model(self: &Arc<Self>, agent: AgentState, terms: (Timestamp, Vec<String>)) -> Outcome {
         let (deadline, listed) = terms;
-        let load = |hash: &Hash| self.blobs.get(hash).ok().flatten();
+        // What was recorded before a secret was known may hold it.
+        let masker = self.broker.masker();
+        let load =
+            |hash: &Hash| self.blobs.get(hash).ok().flatten().map(|bytes| masker.mask(&bytes).into_owned());
         let request = match agent.compose(&load, &crate::lookup::tool_specs(&agent)) {
             Ok(request) => request,
             Err(error) => {

@@ -23,6 +23,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::{
+    broker::Broker,
     hands::{Hands, lock},
     hooks::OpenTools,
     snapshot::Snapshots,
@@ -128,14 +129,20 @@ impl Drop for Reply {
 pub(crate) struct HostHandle {
     sender: SyncSender<Message>,
     pub(crate) epoch: u64,
+    broker: Arc<Broker>,
     /// An agent runs or a call is open: the daemon does not leave.
     busy: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
 }
 
 impl HostHandle {
-    pub(crate) fn new(sender: SyncSender<Message>, epoch: u64) -> Self {
-        Self { sender, epoch, busy: Arc::default(), stopped: Arc::default() }
+    pub(crate) fn new(sender: SyncSender<Message>, epoch: u64, broker: Arc<Broker>) -> Self {
+        Self { sender, epoch, broker, busy: Arc::default(), stopped: Arc::default() }
+    }
+
+    /// The secrets that no call may carry.
+    pub(crate) const fn broker(&self) -> &Arc<Broker> {
+        &self.broker
     }
 
     /// Whether there is work that nobody waits for on a connection.
@@ -156,8 +163,12 @@ impl HostHandle {
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Makes a call, whose answer goes to `reply`.
+    /// Makes a call, whose answer goes to `reply`. One that carries a secret is refused.
     pub(crate) fn submit(&self, call: NewCall, reply: Reply) {
+        let call = match self.broker.entering(call) {
+            Ok(call) => call,
+            Err(error) => return reply.send(Err(error)),
+        };
         let full = match self.sender.try_send(Message::Call { call, reply }) {
             Err(TrySendError::Full(Message::Call { reply, .. })) => reply,
             // A reply that is dropped says that the daemon stops.
@@ -290,6 +301,12 @@ impl Host {
             Message::Done { op, outcome } => self.kernel.complete(now(), op, outcome),
             Message::Withdraw { caller, key } => self.kernel.withdraw(now(), &caller, &key),
             Message::Noticed(paths) => {
+                let named = paths.len();
+                let paths = self.handle.broker.nameable(paths);
+                // An empty list would mean that everything must be looked at.
+                if paths.is_empty() && named > 0 {
+                    return;
+                }
                 let Some(paths) = self.tools.noticed(paths, Instant::now()) else { return };
                 self.kernel.notice(now(), &paths)
             }

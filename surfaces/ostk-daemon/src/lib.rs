@@ -1,10 +1,12 @@
 //! The anchor: runs the kernel's decisions, serves JSON-RPC and MCP.
 //!
+//! `broker` knows the operator's secrets and `masking` keeps them out of the kernel.
 //! `anchor` starts and stops, `host` owns the kernel, `hands` carries its operations out with the drivers, `rpc` serves
 //! the socket, `follow` streams the log, `setup` creates a project. The only surface that reaches drivers. `mcp` and
 //! `hooks` run in processes of their own, between a coding agent and the daemon's socket.
 
 mod anchor;
+mod broker;
 mod documents;
 mod follow;
 mod handles;
@@ -13,6 +15,7 @@ pub mod hooks;
 mod host;
 mod learned;
 mod lookup;
+mod masking;
 pub mod mcp;
 mod outbox;
 mod peer;

@@ -16,8 +16,9 @@ use std::{
 
 use ostk_files::Guard;
 use ostk_kernel::{CallError, Code, Command, OpId, ProcessSignal, ShellEnd};
+use ostk_keys::secrets::Masker;
 use ostk_policy::Bounds;
-use ostk_sandbox::{Exit, Network, Process, Readable, Refused, Spec, Stream, Waited, WindowSize};
+use ostk_sandbox::{Exit, Network, Output, Process, Readable, Refused, Spec, Stream, Waited, WindowSize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -253,7 +254,11 @@ impl Processes {
         let process = self.begin(&spec)?;
         self.under_way(id, &process);
         let open = self.ways.open(&process, prepared);
-        let stream = command.stream.as_ref().map(|name| self.streams.enter(&command.lineage, name, &process));
+        let masking = (self.masker(), command.window.is_some());
+        let stream = command
+            .stream
+            .as_ref()
+            .map(|name| self.streams.enter((&command.lineage, name), &process, masking));
         let watch = self.keeper.watch(guard, &process, &command.lineage);
         self.keeper.see_through(&watch, &process, patience);
         while process.was_held() && matches!(process.wait(Duration::ZERO), Ok(None)) {
@@ -270,14 +275,17 @@ impl Processes {
         let outcome =
             ended.map_err(|error| error.to_string())?.ok_or("the command did not end after its deadline")?;
         remarks.extend(self.told_of_refused(&outcome.refused));
-        let mut stderr = outcome.stderr.to_bytes();
+        let reach = self.masker().reach();
+        let (stdout, stderr) = (apart(outcome.stdout, reach), apart(outcome.stderr, reach));
+        let dropped_bytes = stdout.omitted() + stderr.omitted();
+        let mut stderr = stderr.to_bytes();
         stderr.extend(remarks.iter().flat_map(|remark| format!("{remark}\n").into_bytes()));
         Ok(ShellEnd {
             exit: code(outcome.exit),
             timed_out: outcome.timed_out,
-            stdout: outcome.stdout.to_bytes(),
+            stdout: stdout.to_bytes(),
             stderr,
-            dropped_bytes: outcome.stdout.omitted() + outcome.stderr.omitted(),
+            dropped_bytes,
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
             remarks,
             observed: outcome.observed.as_ref().map(|observed| learned(observed, &self.root, state_dir)),
@@ -404,7 +412,7 @@ impl Processes {
             background.insert(name, Arc::clone(&process));
         }
         let found = wait_for.map(|text| process.wait_for(text.as_bytes(), wait) == Waited::Found);
-        Ok(json!({ "alias": alias, "pid": process.pid(), "output": tail(&process, 50), "found": found }))
+        Ok(json!({ "alias": alias, "pid": process.pid(), "output": self.tail(&process, 50), "found": found }))
     }
 
     /// Looks after a background process, on a thread that lives as long as it does.
@@ -487,7 +495,7 @@ impl Processes {
             lock(&self.open).remove(&name);
         }
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-        Ok(json!({ "output": tail(&process, lines), "alive": end.is_none(), "found": found,
+        Ok(json!({ "output": self.tail(&process, lines), "alive": end.is_none(), "found": found,
             "exit": end.map(|end| code(end.exit)) }))
     }
 
@@ -506,6 +514,22 @@ impl Processes {
         }
     }
 
+    /// The last lines of what a process has written, masked as a whole: a secret may be split over lines.
+    fn tail(&self, process: &Process, lines: usize) -> String {
+        let masker = self.masker();
+        let ended = matches!(process.try_wait(), Ok(Some(_)));
+        let of = |stream| {
+            let kept = apart(process.output(stream), masker.reach()).to_bytes();
+            let text = if ended { masker.mask(&kept).into_owned() } else { masker.mask_so_far(&kept) };
+            String::from_utf8_lossy(last_lines(&text, lines)).into_owned()
+        };
+        of(Stream::Stdout) + &of(Stream::Stderr)
+    }
+
+    fn masker(&self) -> Masker {
+        self.ways.host().broker().masker()
+    }
+
     /// Kills the command of an operation, also one that has not begun; its end is still reported.
     pub(crate) fn kill(&self, id: OpId) {
         if let Some(process) = lock(&self.running).end(&id) {
@@ -521,10 +545,28 @@ impl Processes {
     }
 }
 
-fn tail(process: &Process, lines: usize) -> String {
-    let mut text = process.tail(Stream::Stdout, lines);
-    text.extend(process.tail(Stream::Stderr, lines));
-    String::from_utf8_lossy(&text).into_owned()
+/// An output without what, next to a gap in it, may be a part of a secret that reaches into the gap.
+fn apart(output: Output, reach: usize) -> Output {
+    if output.omitted() == 0 {
+        return output;
+    }
+    let Output { mut head, mut tail, total } = output;
+    head.truncate(head.len().saturating_sub(reach));
+    tail.drain(..reach.min(tail.len()));
+    Output { head, tail, total }
+}
+
+/// The last lines of a text.
+fn last_lines(text: &[u8], lines: usize) -> &[u8] {
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    let start = match lines.checked_sub(1) {
+        None => text.len(),
+        Some(before) => {
+            let ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+            ends.map(|(at, _)| at + 1).nth(before).unwrap_or(0)
+        }
+    };
+    text.get(start..).unwrap_or_default()
 }
 
 /// As a shell reports it: a signal is 128 and its number.
@@ -570,6 +612,9 @@ fn crosses_link(root: &Path, path: &Path) -> bool {
 mod tests {
     use super::*;
 
+    /// The operator's, in the daemon's environment.
+    const KEY: &str = "sk-the-operators-key-0123";
+
     /// A workspace with a repository, a token and a key, and what the daemon runs commands with.
     fn workspace() -> (tempfile::TempDir, Processes) {
         let place = tempfile::tempdir().unwrap();
@@ -594,14 +639,8 @@ mod tests {
     fn ways(root: &Path, state_dir: &Path) -> Ways {
         let (sender, _) = std::sync::mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let secrets = Arc::new(ostk_keys::secrets::SecretStore::of_machine(None));
-        let ways = Ways::new(
-            crate::host::HostHandle::new(sender, 1),
-            runtime.handle().clone(),
-            root,
-            state_dir,
-            secrets,
-        );
+        let host = crate::host::HostHandle::new(sender, 1, crate::broker::Broker::of(&[("A_KEY", KEY)]));
+        let ways = Ways::new(host, runtime.handle().clone(), root, state_dir);
         // Nothing here is served; the handle must only outlive the test.
         std::mem::forget(runtime);
         ways
@@ -692,6 +731,28 @@ mod tests {
         let first = interact(&processes, "short0", "read_tail").unwrap();
         assert_eq!((&first["alive"], &first["exit"]), (&json!(false), &json!(3)));
         assert_eq!(interact(&processes, "short0", "read_tail").unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
+    fn what_is_next_to_a_gap_in_an_output_is_left_out_with_it() {
+        let output = |head: &str, tail: &str, total| Output { head: head.into(), tail: tail.into(), total };
+        assert_eq!(apart(output("0123", "cdef", 8), 3), output("0123", "cdef", 8));
+        assert_eq!(apart(output("0123", "cdef", 16), 3), output("0", "f", 16));
+        assert_eq!(apart(output("0123", "cdef", 16), 99), output("", "", 16));
+    }
+
+    #[test]
+    fn the_last_lines_of_a_background_process_hold_no_part_of_a_secret_over_two_lines() {
+        let (_place, processes) = workspace();
+        let (first, rest) = KEY.split_at(9);
+        start(&processes, "web", &format!("echo a; echo {first}; echo {rest}; echo end!; sleep 600"))
+            .unwrap();
+        interact(&processes, "web", "read_tail").unwrap();
+        let found = processes.interact("web", "wait_for", Some("end!"), 1, Duration::from_secs(20)).unwrap();
+        assert_eq!(found["output"], "end!\n");
+        let whole = processes.interact("web", "read_tail", None, 3, Duration::ZERO).unwrap();
+        assert_eq!(whole["output"], "a\n[secret A_KEY, 25 characters]\nend!\n");
+        processes.kill_all();
     }
 
     #[test]

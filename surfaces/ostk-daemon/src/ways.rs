@@ -13,7 +13,7 @@ use std::{
 };
 
 use ostk_kernel::{CallError, Caller};
-use ostk_keys::secrets::{Secret, SecretStore};
+use ostk_keys::secrets::{Masker, Secret};
 use ostk_policy::Bounds;
 use ostk_proxy::{
     Addresses, ConnectionEnd, Desk, Egress, Keys, ModelDesk, ModelReply, ModelRequest, Refusal, Relay,
@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::{net::UnixListener, runtime::Handle, sync::watch};
 
 use crate::{
+    broker::Broker,
     host::{HostHandle, NewCall},
     rpc::{self, Shared},
 };
@@ -45,7 +46,6 @@ pub(crate) struct Ways {
     state_dir: PathBuf,
     /// Shared by all relays; why there is none, otherwise.
     upstreams: Result<Arc<Upstreams>, String>,
-    secrets: Arc<SecretStore>,
 }
 
 /// The ways of one process before it starts.
@@ -65,13 +65,7 @@ pub(crate) struct Open {
 }
 
 impl Ways {
-    pub(crate) fn new(
-        host: HostHandle,
-        runtime: Handle,
-        root: &Path,
-        state_dir: &Path,
-        secrets: Arc<SecretStore>,
-    ) -> Self {
+    pub(crate) fn new(host: HostHandle, runtime: Handle, root: &Path, state_dir: &Path) -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let usual = Addresses::default();
         let addresses = Addresses {
@@ -82,7 +76,7 @@ impl Ways {
             no_proxy: variable("NO_PROXY").or_else(|| variable("no_proxy")),
         };
         let upstreams = Upstreams::new(&addresses).map(Arc::new).map_err(|error| error.to_string());
-        Self { host, runtime, root: root.to_owned(), state_dir: state_dir.to_owned(), upstreams, secrets }
+        Self { host, runtime, root: root.to_owned(), state_dir: state_dir.to_owned(), upstreams }
     }
 
     /// The way to the kernel.
@@ -130,16 +124,13 @@ impl Ways {
     /// The keys that HUMANFILE authorises and this machine has, one for each vendor.
     fn keys(&self, bounds: &Bounds) -> AgentKeys {
         let authorised = bounds.secrets.iter().cloned().collect();
-        let of = |names: &[&str]| {
-            names
-                .iter()
-                .find_map(|name| self.secrets.resolve(name, &authorised).ok())
-                .map(|found| found.secret)
-        };
+        let broker = self.host.broker();
+        let of = |names: &[&str]| names.iter().find_map(|name| broker.resolve(name, &authorised).ok());
         AgentKeys {
             anthropic: of(&["ANTHROPIC_API_KEY"]),
             openai: of(&["OPENAI_API_KEY"]),
             gemini: of(&["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
+            broker: Arc::clone(broker),
         }
     }
 
@@ -243,6 +234,8 @@ struct AgentKeys {
     anthropic: Option<Secret>,
     openai: Option<Secret>,
     gemini: Option<Secret>,
+    /// Knows every secret that may be in no request and in no reply.
+    broker: Arc<Broker>,
 }
 
 impl Keys for AgentKeys {
@@ -252,6 +245,10 @@ impl Keys for AgentKeys {
             Vendor::OpenAi => self.openai.clone(),
             Vendor::Gemini => self.gemini.clone(),
         }
+    }
+
+    fn masker(&self) -> Masker {
+        self.broker.masker()
     }
 }
 

@@ -22,4 +22,5 @@ mod hooks;
 mod http;
 mod mcp;
 mod real;
+mod secrets;
 mod wire;
