@@ -83,6 +83,7 @@ impl Looked {
             GLOBAL_HUMANFILE_DOCUMENT => document.to_owned(),
             _ => near(&state.join(document)),
         });
+        self.weak_secrets(&state);
         let mut agents = vec![project.root().join("Agentfile")];
         for dir in ["agents", "profiles"] {
             let entries = fs::read_dir(state.join(dir)).into_iter().flatten().flatten();
@@ -93,6 +94,23 @@ impl Looked {
             self.agentfile(agent)?;
         }
         Ok(())
+    }
+
+    /// Secrets that are listed and have values that are not masked, at the line that lists each.
+    fn weak_secrets(&mut self, state: &Path) {
+        for (name, why) in super::secret::weak(state) {
+            let lists = |(file, text): (&String, &String)| {
+                let at = text.lines().position(|line| line.split_whitespace().any(|word| word == name))?;
+                Some((file.clone(), at + 1, nth(text, at + 1)))
+            };
+            let humanfile = |entry: &(&String, &String)| entry.0.ends_with(HUMANFILE_DOCUMENT);
+            let Some((file, line, text)) = self.texts.iter().filter(humanfile).find_map(lists) else {
+                continue;
+            };
+            let message = format!("{name} is not masked in what agents read, for {why}");
+            let hint = Some("take a longer secret".to_owned());
+            self.findings.push(Finding { file, line, column: 0, error: false, message, hint, text });
+        }
     }
 
     /// One file, by its name.

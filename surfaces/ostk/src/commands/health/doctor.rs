@@ -1,13 +1,13 @@
 //! `ostk doctor`: every check that boot makes and some more, each with what to do about it. Also works where there is
 //! no project yet.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use libostk::Project;
 use serde_json::json;
 
 use super::{
-    super::Done,
+    super::{Done, secret},
     check::{Check, Held, guarantees, table, tally},
     daemon::Daemon,
     machine,
@@ -53,6 +53,7 @@ fn of_project(project: &Project) -> Vec<Check> {
     let loaded = past.as_ref().and_then(Past::policy).filter(|_| daemon.anchored);
     let (journal, last) = project::journal(&state_dir);
     let mut checks = trust(&state_dir).0;
+    checks.push(masked(&state_dir));
     checks.extend([
         project::git(project),
         project::state_dir(&state_dir),
@@ -66,4 +67,18 @@ fn of_project(project: &Project) -> Vec<Check> {
         daemon.version(past.as_ref()),
     ]);
     checks
+}
+
+/// Whether every secret can be told from other text.
+fn masked(state_dir: &Path) -> Check {
+    let weak: Vec<String> =
+        secret::weak(state_dir).into_iter().map(|(name, why)| format!("{name} ({why})")).collect();
+    match weak.as_slice() {
+        [] => Check::pass("masked", "every secret that the daemon knows is masked in what agents read"),
+        some => Check::warn(
+            "masked",
+            format!("not masked in what agents read: {}", some.join(", ")),
+            "take a longer secret",
+        ),
+    }
 }

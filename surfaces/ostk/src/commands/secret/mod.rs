@@ -5,7 +5,7 @@
 
 mod prompt;
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{collections::BTreeSet, path::Path, process::ExitCode};
 
 use ostk_keys::secrets::{Found, KNOWN_NAMES, Place, Secret, SecretError, SecretStore, check_name};
 use serde_json::{Value, json};
@@ -28,6 +28,17 @@ pub(crate) fn secret(action: &SecretAction, output: &Output) -> Done {
         SecretAction::Env { name } => env(name, output),
         SecretAction::Rm { name } => rm(name, output),
     }
+}
+
+/// Secrets that HUMANFILE lists, or that have a vendor's usual name, and are not masked; each with the reason. The own command is
+/// not asked.
+pub(crate) fn weak(state_dir: &Path) -> Vec<(String, String)> {
+    let known = super::health::keys_of_log(state_dir);
+    let Ok(store) = ostk_daemon::secret_store(state_dir, &known) else { return Vec::new() };
+    let listed = ostk_daemon::listed_secrets(&ostk_daemon::read_documents(state_dir)).unwrap_or_default();
+    let names: BTreeSet<&str> = listed.iter().map(String::as_str).chain(KNOWN_NAMES).collect();
+    let why = |name: &str| store.to_mask(name).iter().find_map(weakness);
+    names.into_iter().filter_map(|name| Some((name.to_owned(), why(name)?))).collect()
 }
 
 /// The places, and the names that HUMANFILE lists.
@@ -73,16 +84,23 @@ fn set(name: &str, value: Option<&str>, output: &Output) -> Done {
         Failure::check(error)
             .hint(format!("use a command ([secrets] in .ostk/ostk.toml) or the variable {name}"))
     })?;
-    let listed = listed.contains(name);
-    output.show(&json!({ "name": name, "kept": true, "listed": listed }), |output| {
+    let (listed, weak) = (listed.contains(name), weakness(&secret));
+    output.show(&json!({ "name": name, "kept": true, "listed": listed, "unmasked": weak }), |output| {
         let kept = format!("{} {name} is kept until the machine restarts", output.paint(Paint::Green, "✓"));
-        if listed {
-            kept
-        } else {
-            kept + &format!("\nnothing uses it before SECRET in .ostk/HUMANFILE lists {name}")
-        }
+        let unlisted = format!("nothing uses it before SECRET in .ostk/HUMANFILE lists {name}");
+        let lines = [Some(kept), (!listed).then_some(unlisted), weak.as_deref().map(unmasked)];
+        lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why a secret is not masked, if it is not.
+fn weakness(secret: &Secret) -> Option<String> {
+    secret.weakness().map(|why| why.to_string())
+}
+
+fn unmasked(why: &str) -> String {
+    format!("it is not masked in what agents read, for {why}: take a longer one")
 }
 
 fn get(name: &str, output: &Output) -> Done {
@@ -104,12 +122,14 @@ fn env(name: &str, output: &Output) -> Done {
 fn test(name: &str, output: &Output) -> Done {
     let Found { secret, place, passed } = resolve(name)?;
     let (prefix, length) = (secret.prefix(), secret.characters());
+    let weak = weakness(&secret);
     let value = json!({ "name": name, "prefix": prefix, "characters": length, "place": place.to_string(),
-        "passed": passed });
+        "unmasked": weak, "passed": passed });
     output.show(&value, |output| {
         let mark = output.paint(Paint::Green, "✓");
         let mut lines = vec![format!("{mark} {name}  {prefix}…  {length} characters, from the {place}")];
         lines.extend(passed.iter().map(|why| format!("  before that: {why}")));
+        lines.extend(weak.as_deref().map(|why| format!("  {}", unmasked(why))));
         lines.join("\n")
     });
     Ok(ExitCode::SUCCESS)
