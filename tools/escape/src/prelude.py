@@ -61,7 +61,7 @@ def out(host, port):
         s.send(f'CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n'.encode())
         print(s.recv(400))
     else:
-        s = socket.create_connection((host.strip('[]'), port), 2)
+        s = socket.create_connection((host.strip('[].').split('%')[0], port), 2)
     s.send(NONCE.encode())
 
 def ask(request, port=None, variable='HTTP_PROXY'):
