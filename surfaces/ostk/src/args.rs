@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub(crate) use life::{Kill, LineageAction, Panic, RevivalPolicy, with_signals};
+pub(crate) use life::{Kill, LineageAction, Note, Nudge, Panic, RevivalPolicy, with_signals};
 
 /// Options of every command stand below its own.
 const LAST: usize = 900;
@@ -92,6 +92,10 @@ pub(crate) enum Command {
     Show(Show),
     /// Send a signal to a process.
     Kill(Kill),
+    /// Send a message to an agent: it sees it once, with its next tool result, also after a restart
+    Nudge(Nudge),
+    /// Add a remark to the log
+    Note(Note),
     /// Hold every agent, its commands and its model calls.
     Panic(Panic),
     /// Let every agent go on after `ostk panic`.

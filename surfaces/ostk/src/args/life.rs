@@ -1,4 +1,4 @@
-//! Arguments of the commands about processes and their lives: `kill`, `panic`, `lineage`.
+//! Arguments of the commands about processes and their lives: `kill`, `nudge`, `note`, `panic`, `lineage`.
 
 use std::ffi::OsString;
 
@@ -22,6 +22,22 @@ pub(crate) struct Kill {
     /// Show every signal.
     #[arg(short, long, conflicts_with_all = ["lineage", "all"])]
     pub(crate) list: bool,
+}
+
+/// Arguments of `ostk nudge`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Nudge {
+    /// Who shall see it.
+    pub(crate) lineage: String,
+    /// The message, of 16 KiB at most.
+    pub(crate) text: String,
+}
+
+/// Arguments of `ostk note`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Note {
+    /// The remark, of 16 KiB at most.
+    pub(crate) text: String,
 }
 
 /// Arguments of `ostk panic`.

@@ -1,4 +1,4 @@
-//! Commands about processes and their lives: `kill`, `panic`, `resume`, `lineage`.
+//! Commands about processes and their lives: `kill`, `nudge`, `note`, `panic`, `resume`, `lineage`.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Done, inspect};
 use crate::{
-    args::{Kill, LineageAction, Panic},
+    args::{Kill, LineageAction, Note, Nudge, Panic},
     connect,
     failure::Failure,
     output::{Output, Paint},
@@ -44,6 +44,18 @@ pub(crate) fn kill(args: &Kill, output: &Output) -> Done {
         let lines: Vec<String> = answers.iter().map(sent).collect();
         if lines.is_empty() { "nobody to send it to".to_owned() } else { lines.join("\n") }
     });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn nudge(args: &Nudge, output: &Output) -> Done {
+    let sent = inspect::ask("nudge", &json!({ "lineage": args.lineage, "text": args.text }))?;
+    output.show(&sent, |_| format!("{} sees it with its next tool result", args.lineage));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn note(args: &Note, output: &Output) -> Done {
+    let noted = inspect::ask("note", &json!({ "text": args.text }))?;
+    output.show(&noted, |_| format!("noted as record {}", noted["seq"]));
     Ok(ExitCode::SUCCESS)
 }
 

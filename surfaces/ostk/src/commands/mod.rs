@@ -63,6 +63,8 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Completions(args) => inspect::completions(&args),
         Command::Undo(args) => act::undo(&args, output),
         Command::Kill(args) => life::kill(&args, output),
+        Command::Nudge(args) => life::nudge(&args, output),
+        Command::Note(args) => life::note(&args, output),
         Command::Panic(args) => life::panic(&args, output),
         Command::Resume => life::resume(output),
         Command::Lineage { action } => life::lineage(&action, output),

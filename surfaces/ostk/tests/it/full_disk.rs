@@ -23,7 +23,7 @@ content=$(head -c "$SIZE" /dev/zero | tr '\0' x)
 n=0
 while [ $n -lt 100 ]; do n=$((n+1)); step "file-$n" write "file-$n.txt" || break; done
 m=0
-while [ $m -lt 400 ]; do m=$((m+1)); "$OSTK" call note "{\"text\":\"$m $(printf %.10000s "$content")\"}" >/dev/null 2>&1 || break; done
+while [ $m -lt 400 ]; do m=$((m+1)); "$OSTK" note "$m $(printf %.10000s "$content")" >/dev/null 2>&1 || break; done
 step refused write other.txt
 step verify-full "$OSTK" audit verify --json
 "$OSTK" shutdown >/dev/null
