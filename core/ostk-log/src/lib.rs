@@ -14,6 +14,10 @@ mod hash;
 mod header;
 mod key;
 mod merkle;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 mod proof;
 mod record;
 mod tile;

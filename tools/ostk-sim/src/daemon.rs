@@ -15,7 +15,7 @@ use ostk_kernel::{
     Act, After, Awaited, Call, CallError, CallId, Caller, Config, Kernel, Op, OpId, Outcome, ProcessSignal,
     State, fold, fold_line,
 };
-use ostk_log::{Draft, Header, KeyId, Signer, Timestamp};
+use ostk_log::{Draft, Header, KeyId, Signer, Timestamp, planted};
 use ostk_policy::{Documents, Gate};
 use serde_json::{Value, json};
 
@@ -175,7 +175,10 @@ impl Daemon {
         self.carry_out(acts, now);
     }
 
-    pub(crate) fn submit(&mut self, now: Timestamp, call: Call) {
+    pub(crate) fn submit(&mut self, now: Timestamp, mut call: Call) {
+        if planted!("forgotten key") {
+            call.idempotency = None;
+        }
         if let Some(reason) = &self.poisoned {
             let error = CallError::new(ostk_kernel::Code::Poisoned, reason.clone());
             return self.answers.push((call.id, Err(error)));
@@ -200,6 +203,9 @@ impl Daemon {
     }
 
     pub(crate) fn tick(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if planted!("no deadlines") {
+            return None;
+        }
         let (acts, next) = self.kernel.tick(now);
         self.carry_out(acts, now);
         next
@@ -212,6 +218,7 @@ impl Daemon {
             let mut progress = lock(&self.progress);
             (progress.written, progress.durable, progress.poison.take())
         };
+        let durable = if planted!("written for durable") { written } else { durable };
         if self.doom.is_dead() {
             return;
         }
@@ -257,12 +264,7 @@ impl Daemon {
 
     fn carry_out(&mut self, acts: Vec<Act>, now: Timestamp) {
         for act in acts {
-            let after = match &act {
-                Act::Run { after, .. } => (*after).into(),
-                Act::Reply { after, .. } => *after,
-                Act::Append { .. } | Act::Abort { .. } | Act::Signal { .. } => After::Nothing,
-            };
-            match after {
+            match awaited_by(&act) {
                 After::Durable(count) if count > self.durable => {
                     self.parked.entry(count).or_default().push(act)
                 }
@@ -296,7 +298,12 @@ impl Daemon {
                     self.poison(error.to_string());
                 }
             }
-            Act::Reply { call, result, .. } => self.answers.push((call, result)),
+            Act::Reply { call, result, .. } => {
+                if planted!("answered twice") && call % 100 == 99 {
+                    self.answers.push((call, result.clone()));
+                }
+                self.answers.push((call, result));
+            }
             Act::Abort { id } => self.orders.push((id, Order::Abort)),
             Act::Signal { id, signal } => self.orders.push((id, Order::Signal(signal))),
             // Known at once, as in the daemon.
@@ -306,6 +313,22 @@ impl Daemon {
             }
             Act::Run { id, op, .. } => self.started.push((id, op)),
         }
+    }
+}
+
+/// What an act waits for.
+fn awaited_by(act: &Act) -> After {
+    match act {
+        Act::Run { .. } if planted!("effect before intent") => After::Nothing,
+        Act::Reply { .. } if planted!("early acknowledgement") => After::Nothing,
+        Act::Reply { result: Ok(result), .. }
+            if planted!("double delivery") && result.get("nudges").is_some() =>
+        {
+            After::Nothing
+        }
+        Act::Run { after, .. } => (*after).into(),
+        Act::Reply { after, .. } => *after,
+        Act::Append { .. } | Act::Abort { .. } | Act::Signal { .. } => After::Nothing,
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use ostk_disk::{Disk, Node, fs::OpenOptions};
+use ostk_log::planted;
 
 use crate::{doom::Doom, rng::Rng};
 
@@ -390,12 +391,13 @@ impl State {
 struct SimFile {
     disk: SimDisk,
     inode: usize,
+    path: PathBuf,
 }
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path, how: &OpenOptions) -> io::Result<Arc<dyn Node>> {
         let inode = self.lock().find(path, how)?;
-        Ok(Arc::new(SimFile { disk: self.clone(), inode }))
+        Ok(Arc::new(SimFile { disk: self.clone(), inode, path: path.to_owned() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -453,6 +455,10 @@ impl Node for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: Option<u64>) -> io::Result<usize> {
+        if planted!("short write") && bytes.len() > SECTOR {
+            let some = bytes.get(..SECTOR).unwrap_or_default();
+            return self.disk.lock().write(self.inode, some, offset).map(|_| bytes.len());
+        }
         self.disk.lock().write(self.inode, bytes, offset)
     }
 
@@ -470,6 +476,12 @@ impl Node for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.lock().sync(self.inode)
+        let is_pack = self.path.extension().is_some_and(|extension| extension == "pack");
+        let is_journal = self.path.extension().is_some_and(|extension| extension == "jsonl");
+        if planted!("skipped sync") && is_journal || planted!("skipped sync of a pack") && is_pack {
+            return Ok(());
+        }
+        let synced = self.disk.lock().sync(self.inode);
+        if planted!("failed sync ignored") { Ok(()) } else { synced }
     }
 }

@@ -23,6 +23,8 @@ mod hands;
 mod ledger;
 mod lives;
 mod outage;
+#[cfg(feature = "planted")]
+mod planted;
 mod rng;
 mod steps;
 mod trace;
@@ -34,6 +36,8 @@ use anyhow::{Result, anyhow};
 use camino::Utf8Path;
 
 pub use counts::Counts;
+#[cfg(feature = "planted")]
+pub use planted::BUGS;
 
 /// What a run may do beyond what every machine does.
 #[derive(Clone, Debug)]

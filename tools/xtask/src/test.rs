@@ -1,4 +1,4 @@
-//! `cargo xtask test`: install what the tests need, check the rules, run every test.
+//! `cargo xtask test`: install what the tests need, check the rules, run every test, and look for planted bugs.
 
 use anyhow::Result;
 
@@ -18,7 +18,9 @@ pub(crate) fn run() -> Result<()> {
     } else {
         &["test", "--workspace", "--quiet"]
     };
-    sh("env", &[&[binary.as_str(), "cargo"], test].concat())
+    sh("env", &[&[binary.as_str(), "cargo"], test].concat())?;
+    // The bugs that the simulator must find are compiled in for this test alone.
+    sh("cargo", &["test", "--package", "ostk-sim", "--features", "planted", "--test", "it", "planted::"])
 }
 
 fn install_missing() -> Result<()> {

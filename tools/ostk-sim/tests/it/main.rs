@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[cfg(feature = "planted")]
+mod planted;
+
 use ostk_sim::{Run, Settings, run, run_outage, scratch};
 
 /// Seeds that failed once, with the settings under which they did.

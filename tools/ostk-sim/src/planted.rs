@@ -1,0 +1,22 @@
+//! The bugs that can be planted. Most are planted around the code that ships: in the disk below it, or in what stands for
+//! the daemon above it (`daemon.rs`). Those that are decisions of the code itself are marked in it.
+
+/// Each bug's name, as `planted!` has it, and what is wrong with it.
+pub const BUGS: &[(&str, &str)] = &[
+    ("skipped sync", "the journal is told that it is durable, and nothing was synced"),
+    ("skipped sync of a pack", "the same for the packs"),
+    ("failed sync ignored", "a sync that failed is taken for one that worked"),
+    ("short write", "a write takes less than it says"),
+    ("early acknowledgement", "answers do not wait for the records that they promise"),
+    ("written for durable", "what is written counts as durable"),
+    ("effect before intent", "operations begin before their intent is durable"),
+    ("dropped record", "a record that nobody waits for is not written"),
+    ("stale generation", "a write from an older version takes the place of a newer one"),
+    ("replaced without a look", "a file is replaced whatever has become of it"),
+    ("double delivery", "a message is handed over before its delivery is durable"),
+    ("answered twice", "an answer is sent a second time"),
+    ("forgotten key", "a call that is repeated comes without its key"),
+    ("repeated tool", "a tool call of an agent is made again after a restart"),
+    ("no deadlines", "the kernel never hears what time it is"),
+    ("clock set back", "the kernel's clock runs back with the wall clock"),
+];
