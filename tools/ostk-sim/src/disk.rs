@@ -476,9 +476,12 @@ impl Node for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let is_pack = self.path.extension().is_some_and(|extension| extension == "pack");
-        let is_journal = self.path.extension().is_some_and(|extension| extension == "jsonl");
-        if planted!("skipped sync") && is_journal || planted!("skipped sync of a pack") && is_pack {
+        let skipped = match self.path.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("jsonl") => planted!("skipped sync"),
+            Some("pack") => planted!("skipped sync of a pack"),
+            _ => false,
+        };
+        if skipped {
             return Ok(());
         }
         let synced = self.disk.lock().sync(self.inode);

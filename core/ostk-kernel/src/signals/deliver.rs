@@ -267,7 +267,10 @@ impl Kernel {
     }
 
     fn continue_lineage(&mut self, target: &str) {
-        self.halt(target, ProcessSignal::Continue);
+        // In a panic its commands stay as they are; the end of the panic lets them go on.
+        if self.state.panic.is_none() {
+            self.halt(target, ProcessSignal::Continue);
+        }
         self.deliver_queued(target);
         self.release_held();
         self.drive(target);

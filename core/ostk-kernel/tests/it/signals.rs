@@ -304,3 +304,15 @@ fn an_agent_that_is_being_reaped_when_the_daemon_dies_is_ended_by_the_next() {
     assert_eq!(state(&host, "worker"), LineageState::Exited);
     assert!(matches!(host.kernel.state().ending("worker"), Some(ostk_agent::Outcome::Cancelled { .. })));
 }
+
+#[test]
+fn a_stopped_agent_that_is_continued_in_a_panic_goes_on_with_everybody_else() {
+    let mut host = Host::new();
+    let command = busy(&mut host);
+    signal(&mut host, "worker", "SIGSTOP");
+    host.ok(&ada(), "kernel.panic", json!({ "reason": "look first" }));
+    signal(&mut host, "worker", "SIGCONT");
+    assert!(!host.signalled.contains(&(command, ProcessSignal::Continue)), "{:?}", host.signalled);
+    host.ok(&ada(), "kernel.resume", json!({}));
+    assert_eq!(host.signalled.last(), Some(&(command, ProcessSignal::Continue)));
+}
