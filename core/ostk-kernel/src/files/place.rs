@@ -98,16 +98,19 @@ impl Kernel {
 
     fn written(&mut self, job: Job, intent: u64, plans: &[Plan]) {
         let receipt = Event::WriteReceipt { intent, done: true, problem: None };
-        let seq = self.record_with(&job.caller.clone(), &receipt, Vec::new(), Awaited::Written);
+        let several = plans.len() > 1;
+        let awaited = if several { Awaited::Durable } else { Awaited::Written };
+        let end = self.record_with(&job.caller.clone(), &receipt, Vec::new(), awaited) + 1;
         let files: Vec<Value> = plans.iter().map(|plan| self.file_facts(&plan.path, plan.merged)).collect();
         for plan in plans {
             self.mark_told(job.caller.lineage(), &plan.path);
         }
         // Without the receipt, the daemon's death followed by an outside edit would leave recovery no way to tell a
         // write that was placed and then overwritten from one that was never placed. Against a power cut the intent
-        // alone is enough: nobody edits a file while the power is out, and the intent is done again.
+        // alone is enough: nobody edits a file while the power is out, and the intent is done again. But if somebody
+        // edited one of several files before, a start that does not find the receipt puts the others back.
         let result = Ok(json!({ "intent": intent, "files": files }));
-        self.finish(job, result, After::Written(seq + 1));
+        self.finish(job, result, if several { After::Durable(end) } else { After::Written(end) });
     }
 
     fn rolled_back(&mut self, job: Job, rollback: Rollback) {

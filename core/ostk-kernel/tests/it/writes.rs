@@ -112,6 +112,26 @@ fn a_batch_is_placed_whole_or_put_back() {
 }
 
 #[test]
+fn a_batch_is_acknowledged_when_no_power_cut_can_take_a_part_of_it_back() {
+    let mut host = Host::new();
+    host.put("a.txt", "a\n");
+    host.put("b.txt", "b\n");
+    host.syncs = false;
+    let edits = json!({ "ops": [
+        { "path": "a.txt", "old": "a", "new": "A" },
+        { "path": "b.txt", "old": "b", "new": "B" },
+    ] });
+    let call = host.submit(&agent("w"), "file.batch", edits);
+    host.run();
+    host.sync_to(host.log.len());
+    host.run();
+    assert_eq!((host.text("a.txt"), host.text("b.txt")), ("A\n".to_owned(), "B\n".to_owned()));
+    assert!(!host.replies.contains_key(&call), "an edit of one and a power cut would put the other back");
+    host.sync_to(host.log.len());
+    host.replies[&call].as_ref().unwrap();
+}
+
+#[test]
 fn a_batch_that_cannot_be_put_back_says_which_files_were_left() {
     let mut host = Host::new();
     host.put("a.txt", "a\n");
