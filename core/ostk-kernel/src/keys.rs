@@ -172,7 +172,7 @@ fn undone(kind: &str, facts: Value) -> CallError {
     let problem = facts.get("problem").and_then(Value::as_str).unwrap_or("it had no effect").to_owned();
     let message = match kind {
         "shell" => format!("the command was not run again: {problem}"),
-        _ => format!("this call ended without effect: {problem}"),
+        _ => format!("this call was not carried out: {problem}"),
     };
     CallError::new(Code::Failed, message).data(facts)
 }

@@ -58,7 +58,7 @@ pub(crate) enum FileStage {
     /// A write whose end a crash hid is compared with its files.
     Redoing(Redo),
     /// Its missing files are being placed.
-    Replacing(Redo),
+    Replacing(Redo, Vec<String>),
 }
 
 impl FileStage {
@@ -117,7 +117,9 @@ impl Kernel {
             (FileStage::Redoing(redo), Outcome::Observed { files, blobs }) => {
                 self.redo(job, redo, &Looked { files, blobs });
             }
-            (FileStage::Replacing(redo), Outcome::Placed(placed)) => self.redone(job, redo, placed),
+            (FileStage::Replacing(redo, paths), Outcome::Placed(placed)) => {
+                self.redone(job, redo, &paths, placed)
+            }
             (FileStage::Resolving, Outcome::Listed(entries)) => self.finish_list(job, entries),
             (_, _) => {
                 let error = CallError::new(Code::Failed, "bug: unexpected outcome of a file call");

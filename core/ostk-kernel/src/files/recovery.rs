@@ -31,6 +31,8 @@ pub(crate) struct Redo {
     intent: u64,
     attempt: u8,
     problem: Option<String>,
+    /// Of a write that is put back, the files that are not what they were before it.
+    left: BTreeSet<String>,
 }
 
 impl Kernel {
@@ -50,7 +52,7 @@ impl Kernel {
                 self.open_keys.entry(key.clone()).or_default();
             }
             self.queues.enter(job.id, &job.paths);
-            self.observe_redo(job, Redo { intent, attempt: 0, problem: None });
+            self.observe_redo(job, Redo { intent, attempt: 0, problem: None, left: BTreeSet::new() });
         }
     }
 
@@ -80,19 +82,32 @@ impl Kernel {
             .zip(&found)
             .filter_map(|(change, found)| step(looked, change, found, redo.problem.is_some()))
             .collect();
+        if redo.problem.is_some() {
+            let other = |(change, found): &(&Change, &Result<_, _>)| **found != Ok(change.before);
+            let others = changes.iter().zip(&found).filter(other);
+            redo.left = others.map(|(change, _)| change.path.clone()).collect();
+        }
         if steps.is_empty() {
             return self.settle_redo(job, redo);
         }
-        job.stage = Stage::File(FileStage::Replacing(redo));
+        let paths = steps.iter().map(|step| step.path.clone()).collect();
+        job.stage = Stage::File(FileStage::Replacing(redo, paths));
         self.run_for(job, Op::Place { steps }, None);
     }
 
-    pub(super) fn redone(&mut self, job: Job, mut redo: Redo, placed: Placed) {
+    /// The files at `paths` were to be placed.
+    pub(super) fn redone(&mut self, job: Job, mut redo: Redo, paths: &[String], placed: Placed) {
         redo.attempt += 1;
         match placed {
-            Placed::All => self.settle_redo(job, redo),
+            Placed::All => {
+                redo.left.retain(|path| !paths.contains(path));
+                self.settle_redo(job, redo);
+            }
             _ if redo.attempt > MAX_ATTEMPTS => {
-                redo.problem.get_or_insert("the files kept changing during recovery".to_owned());
+                if redo.problem.is_none() {
+                    redo.problem = Some("the files kept changing during recovery".to_owned());
+                    redo.left = job.paths.iter().cloned().collect();
+                }
                 self.settle_redo(job, redo);
             }
             Placed::Displaced { .. } => self.observe_redo(job, redo),
@@ -104,7 +119,12 @@ impl Kernel {
     }
 
     fn settle_redo(&mut self, job: Job, redo: Redo) {
-        let Redo { intent, problem, .. } = redo;
+        let Redo { intent, mut problem, left, .. } = redo;
+        if let Some(problem) = problem.as_mut().filter(|_| !left.is_empty()) {
+            let left = left.into_iter().collect::<Vec<_>>().join(", ");
+            // As long as its intent at the most.
+            *problem = format!("{problem}; {left} could not be put back: what it holds is unknown");
+        }
         let receipt = Event::WriteReceipt { intent, done: problem.is_none(), problem };
         self.record(&job.caller.clone(), &receipt);
         self.finish(job, Ok(Value::Null), None);
@@ -127,10 +147,7 @@ fn obstacle(looked: &Looked, change: &Change, found: &Result<Option<FileImage>, 
         return None;
     }
     if *found != change.before {
-        return Some(format!(
-            "{} was changed by somebody else while no daemon ran; whether this write was in it is unknown",
-            change.path
-        ));
+        return Some(format!("{} was changed by somebody else while no daemon ran", change.path));
     }
     let missing = change.after.filter(|image| !looked.blobs.contains_key(&image.blob))?;
     Some(format!("blob {} is not stored", missing.blob))

@@ -200,3 +200,33 @@ fn a_withdrawn_command_is_killed_and_its_end_is_in_the_log() {
     assert_eq!(host.replies[&open].as_ref().unwrap()["exit"], 137);
     assert_eq!(host.count("shell.receipt"), 1);
 }
+
+#[test]
+fn a_batch_that_recovery_cannot_put_back_says_which_files_were_left() {
+    let mut host = Host::new();
+    host.put("a.txt", "a\n");
+    host.put("b.txt", "b\n");
+    let edits = json!({ "ops": [
+        { "path": "a.txt", "old": "a", "new": "A" },
+        { "path": "b.txt", "old": "b", "new": "B" },
+    ] });
+    host.syncs = false;
+    host.submit_keyed(&agent("w"), "file.batch", edits.clone(), Some("k"));
+    host.run();
+    host.sync_to(host.log.len());
+    // The daemon dies when it has placed the first; then the second cannot be written, and somebody edits the first.
+    host.put("a.txt", "A\n");
+    host.read_only.push("b.txt".to_owned());
+    host.before_place.clear();
+    host.crash();
+    host.syncs = true;
+    host.before_place.push_back(("a.txt".to_owned(), b"A\nby hand\n".to_vec()));
+    host.run();
+    assert_eq!(host.last("file.write.receipt").body["done"], false);
+    let error = host.keyed(&agent("w"), "file.batch", edits, "k").unwrap_err();
+    assert!(error.message.contains("a.txt could not be put back: what it holds is unknown"), "{error:?}");
+    assert!(!error.message.contains("b.txt could"), "{error:?}");
+    assert_eq!(host.text("b.txt"), "b\n");
+    host.ok(&agent("v"), "file.read", json!({ "path": "a.txt" }));
+    host.files_match_the_fold();
+}
