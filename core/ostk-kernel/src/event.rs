@@ -294,7 +294,7 @@ pub enum Event {
         /// The verb that asked.
         verb: String,
         /// Bytes of the files that shall be there.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_zero")]
         bytes: u64,
         /// The conflict whose candidate this is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
