@@ -19,8 +19,6 @@ use crate::{fleet::Victim, rng::Rng, scratch::Scratch};
 const LOOK: Duration = Duration::from_millis(2);
 /// A daemon may take this long to close its log.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
-/// Of the kills, so many in a hundred strike a client.
-const CLIENT_PERCENT: usize = 40;
 /// A daemon that ends by itself more often than this does not work at all.
 const MAX_SURPRISES: usize = 5;
 
@@ -80,9 +78,9 @@ impl<'a> Daemon<'a> {
         self.spawn()
     }
 
-    /// Kills the daemon or a client `kills` times, spread over the clients' progress, until `over` is set.
+    /// Kills the daemon and clients in turn, `kills` times, spread over the clients' progress, until `over` is set.
     pub(crate) fn torment(&mut self, plan: &Torment<'_>, mut rng: Rng) -> Result<()> {
-        let mut next = 1;
+        let (mut next, mut strikes) = (1, 0_u64);
         while !plan.over.load(Ordering::Relaxed) {
             thread::sleep(LOOK);
             self.revive()?;
@@ -92,7 +90,8 @@ impl<'a> Daemon<'a> {
             }
             next += 1;
             thread::sleep(Duration::from_micros(rng.next() % 20_000));
-            if rng.chance(CLIENT_PERCENT) && kill_one(plan.victims, &mut rng)? {
+            strikes += 1;
+            if strikes.is_multiple_of(2) && kill_one(plan.victims, &mut rng)? {
                 continue;
             }
             self.kill()?;
