@@ -33,6 +33,8 @@ const MAX_LINE: u64 = 140 * 1024 * 1024;
 const MAX_OPEN: usize = 256;
 /// Text in a result from which on its answer is not written by the host's thread, which everybody waits for.
 const LARGE_TEXT: usize = 64 * 1024;
+/// Deadline of the end of a session.
+const END_MS: u64 = 10_000;
 /// Deadline of a call that names none.
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 
@@ -296,10 +298,17 @@ impl Connection {
         }
     }
 
-    /// What has ended already has nothing to withdraw.
+    /// Whoever tied a call to the connection is gone with it, and so is the session that made the call. What has ended
+    /// already has nothing to withdraw and no session to end.
     fn withdraw_tied(&mut self) {
+        let caller = self.tied.last().map(|(caller, _)| caller.clone());
         for (caller, key) in self.tied.drain(..) {
             self.shared.host.offer(Message::Withdraw { caller, key });
+        }
+        if let Some(caller) = caller.filter(|caller| matches!(caller, Caller::Agent(_))) {
+            let (verb, args) = ("session.end".to_owned(), json!({}));
+            let call = NewCall { caller, verb, args, idempotency: None, timeout_ms: END_MS };
+            self.shared.host.submit(call, Reply::new(|_| ()));
         }
     }
 

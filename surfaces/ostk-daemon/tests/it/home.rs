@@ -46,12 +46,21 @@ fn a_command_that_waits_for_consent_says_how_it_is_given() {
     assert_ne!(child.wait().unwrap().code(), Some(0));
 }
 
+/// Waits until the session of `lineage` has ended.
+fn ends(fixture: &Fixture, lineage: &str) {
+    fixture.good(&["call", "agent.wait", &format!("{{\"lineage\":\"{lineage}\",\"timeout_ms\":20000}}")]);
+}
+
 #[test]
-fn a_session_ends_with_its_command() {
+fn a_session_ends_with_its_command_and_with_whoever_ran_it() {
     let fixture = Fixture::new();
     fixture.good(&["run", "--name", "a", "--", "true"]);
-    let ps = fixture.good(&["ps", "--json"]);
-    let rows: serde_json::Value = serde_json::from_str(&ps.out).unwrap();
-    let row = rows.as_array().unwrap().iter().find(|row| row["lineage"] == "a-1").unwrap();
-    assert_eq!(row["state"], "exited");
+    ends(&fixture, "a-1");
+    let mut child = fixture.command(&["run", "--name", "b", "--", "sh", "-c", "echo on; sleep 600"]);
+    let mut child = child.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ends(&fixture, "b-1");
 }

@@ -103,8 +103,6 @@ fn command(args: &Run, output: &Output) -> Done {
         result?
     };
     drop(notice);
-    // Should the daemon be gone, the session has ended with it.
-    let _ = client.call("session.end", &json!({}), &CallOptions::default());
     if !output.is_json() {
         for remark in result["remarks"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             // One that nobody can read is in the log all the same.
