@@ -3,7 +3,12 @@
 //!
 //! Without files it looks at what the daemon would load and at the project's Agentfiles; a file is known by its name.
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use ostk_agent::Agentfile;
 use ostk_policy::{
@@ -70,6 +75,13 @@ pub(crate) fn lint(args: &Lint, output: &Output) -> Done {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// Whether git tracks something at or below a path; not where there is no git.
+fn is_tracked(root: &Path, path: &str) -> bool {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root).args(["ls-files", "--", &format!(":(literal){path}")]);
+    git.output().is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+}
+
 fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
@@ -84,6 +96,7 @@ impl Looked {
             _ => near(&state.join(document)),
         });
         self.weak_secrets(&state);
+        self.tracked_although_denied(project.root());
         let mut agents = vec![project.root().join("Agentfile")];
         for dir in ["agents", "profiles"] {
             let entries = fs::read_dir(state.join(dir)).into_iter().flatten().flatten();
@@ -110,6 +123,30 @@ impl Looked {
             let message = format!("{name} is not masked in what agents read, for {why}");
             let hint = Some("take a longer secret".to_owned());
             self.findings.push(Finding { file, line, column: 0, error: false, message, hint, text });
+        }
+    }
+
+    /// Paths that a pin denies and git tracks: their bytes are in git's objects too.
+    fn tracked_although_denied(&mut self, root: &Path) {
+        for (file, text) in self.texts.iter().filter(|(file, _)| file.ends_with("pin.caps")) {
+            let denied = text
+                .lines()
+                .enumerate()
+                .filter_map(|(at, line)| Some((at + 1, line, line.trim_start().strip_prefix("deny-path:")?)));
+            for (at, line, values) in denied {
+                let paths = values.split_whitespace().map(|path| path.trim_matches('"'));
+                self.findings.extend(paths.filter(|path| is_tracked(root, path)).map(|path| Finding {
+                    file: file.clone(),
+                    line: at,
+                    column: 0,
+                    error: false,
+                    message: format!(
+                        "git tracks {path}, so commands under this pin do not see git's objects either"
+                    ),
+                    hint: Some("`read: . .git/objects` grants them all the same".to_owned()),
+                    text: Some(line.to_owned()),
+                }));
+            }
         }
     }
 

@@ -134,3 +134,13 @@ fn an_agent_from_auto_gets_the_model_of_humanfile_unless_the_environment_names_o
     let named = fixture.command(&run).env("OSTK_MODEL", "of-the-shell").output().unwrap();
     assert!(String::from_utf8(named.stdout).unwrap().contains("FROM of-the-shell"));
 }
+
+#[test]
+fn a_denied_path_that_git_tracks_is_a_warning_at_its_line() {
+    let fixture = Fixture::with_sources();
+    fs::write(fixture.root().join("key.pem"), "x").unwrap();
+    write(&fixture, "pins/p/pin.caps", "write: src/\ndeny-path: key.pem src/\n");
+    let out = fixture.run(&["lint"]).good().out;
+    assert!(out.contains("git tracks src/") && out.contains("pin.caps:2"), "{out}");
+    assert!(!out.contains("git tracks key.pem"), "{out}");
+}
