@@ -1,7 +1,7 @@
 //! Logs of 200,000 and a million records, checked and replayed as `ostk audit verify` and a starting daemon do.
 //!
-//! What is replayed comes from a kernel in memory in which agents read and edit files; the journal signs and writes it
-//! without its blobs. The log is read from the disk's cache: what is measured is parsing, hashing and folding.
+//! What is replayed comes from a kernel in memory in which agents read and edit files; the journal signs and writes it.
+//! The log is read from the disk's cache: what is measured is parsing, hashing and folding.
 
 use std::{
     fs,
@@ -132,8 +132,8 @@ fn live_through_it(root: &Path) -> Result<Hash> {
     while memory.kernel.state().next_seq < LIVED {
         work(&mut memory, round)?;
         round += 1;
-        for draft in memory.drafts.drain(..) {
-            journal.append_relaxed(draft, Vec::new())?;
+        for (draft, blobs) in memory.records.drain(..) {
+            journal.append_relaxed(draft, blobs)?;
         }
     }
     journal.close()?;

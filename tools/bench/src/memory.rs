@@ -18,8 +18,8 @@ pub(crate) struct Memory {
     pub(crate) kernel: Kernel,
     pub(crate) files: BTreeMap<String, Seen>,
     blobs: BTreeMap<Hash, BlobBytes>,
-    /// The records appended so far.
-    pub(crate) drafts: Vec<Draft>,
+    /// The records appended so far, each with the blobs that came with it.
+    pub(crate) records: Vec<(Draft, Vec<(Hash, BlobBytes)>)>,
     calls: u64,
 }
 
@@ -30,7 +30,7 @@ impl Memory {
         let gate = Gate::new(&documents)?;
         let kernel = Kernel::new(config, State::default(), gate);
         let (files, blobs) = (BTreeMap::new(), BTreeMap::new());
-        let mut memory = Self { kernel, files, blobs, drafts: Vec::new(), calls: 0 };
+        let mut memory = Self { kernel, files, blobs, records: Vec::new(), calls: 0 };
         let acts = memory.kernel.boot(memory.now(), &documents);
         memory.carry_out(acts);
         Ok(memory)
@@ -66,8 +66,8 @@ impl Memory {
         while let Some(act) = acts.pop_front() {
             match act {
                 Act::Append { draft, blobs, .. } => {
-                    self.drafts.push(draft);
-                    self.blobs.extend(blobs);
+                    self.blobs.extend(blobs.iter().cloned());
+                    self.records.push((draft, blobs));
                 }
                 Act::Run { id, op, .. } => {
                     let outcome = self.run(op);
