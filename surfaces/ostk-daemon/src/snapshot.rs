@@ -54,12 +54,14 @@ pub(crate) struct Snapshots {
     newest: u64,
     /// A state whose records are not all durable yet.
     waiting: Option<State>,
+    /// The thread that wrote or writes the newest.
+    writing: Option<thread::JoinHandle<()>>,
 }
 
 impl Snapshots {
     /// `newest` is the sequence number of the snapshot from which the state was read, or 0.
     pub(crate) fn new(state_dir: &Path, signer: Arc<dyn Signer>, newest: u64) -> Self {
-        Self { state_dir: state_dir.to_owned(), signer, newest, waiting: None }
+        Self { state_dir: state_dir.to_owned(), signer, newest, waiting: None, writing: None }
     }
 
     /// So many records are durable: takes a snapshot if it is time to. Writing it is left to a thread.
@@ -71,14 +73,19 @@ impl Snapshots {
         if let Some(state) = self.waiting.take_if(|state| state.next_seq <= count) {
             let (state_dir, signer) = (self.state_dir.clone(), Arc::clone(&self.signer));
             // Without a thread there is no snapshot, and nothing is lost but time at the next start.
-            let _ = thread::Builder::new().name("ostk-snapshot".to_owned()).spawn(move || {
-                report(&state_dir, save(&state_dir, &*signer, &state));
-            });
+            let builder = thread::Builder::new().name("ostk-snapshot".to_owned());
+            let save = move || report(&state_dir, save(&state_dir, &*signer, &state));
+            self.writing = builder.spawn(save).ok();
         }
     }
 
-    /// The daemon stops and everything is durable.
-    pub(crate) fn stopped(&self, state: &State) {
+    /// The daemon stops and everything is durable. A snapshot that is being written is finished: without it the next
+    /// start would read the whole log.
+    pub(crate) fn stopped(&mut self, state: &State) {
+        if let Some(writing) = self.writing.take() {
+            // What went wrong it has said itself.
+            let _ = writing.join();
+        }
         if state.next_seq >= self.newest + AT_LEAST {
             report(&self.state_dir, save(&self.state_dir, &*self.signer, state));
         }
