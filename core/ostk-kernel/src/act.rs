@@ -65,6 +65,17 @@ pub enum Act {
     },
 }
 
+impl Act {
+    /// What the log must hold before it is carried out.
+    pub fn after(&self) -> After {
+        match self {
+            Self::Run { after, .. } => (*after).into(),
+            Self::Reply { after, .. } => *after,
+            Self::Append { .. } | Self::Abort { .. } | Self::Signal { .. } => After::Nothing,
+        }
+    }
+}
+
 /// What is done to the processes of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessSignal {

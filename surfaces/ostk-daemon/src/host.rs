@@ -334,12 +334,7 @@ impl Host {
     fn carry_out(&mut self, acts: Vec<Act>) {
         let mut queue: VecDeque<Act> = acts.into();
         while let Some(act) = queue.pop_front() {
-            let after = match &act {
-                Act::Run { after, .. } => (*after).into(),
-                Act::Reply { after, .. } => *after,
-                Act::Append { .. } | Act::Abort { .. } | Act::Signal { .. } => After::Nothing,
-            };
-            match after {
+            match act.after() {
                 After::Durable(count) if count > self.durable => {
                     self.parked.entry(count).or_default().push(act);
                 }

@@ -326,9 +326,7 @@ fn awaited_by(act: &Act) -> After {
         {
             After::Nothing
         }
-        Act::Run { after, .. } => (*after).into(),
-        Act::Reply { after, .. } => *after,
-        Act::Append { .. } | Act::Abort { .. } | Act::Signal { .. } => After::Nothing,
+        _ => act.after(),
     }
 }
 
