@@ -177,9 +177,8 @@ impl Kernel {
             }
             _ => return,
         }
-        let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned());
         self.drive(lineage);
-        self.open_lane(&model.unwrap_or_default());
+        self.open_lane_of(lineage);
     }
 
     /// Makes the tool calls of a turn that have no receipt and are not under way. Their inputs are in the reply.

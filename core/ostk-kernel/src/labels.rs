@@ -135,9 +135,7 @@ impl Kernel {
 
     /// What the agent's Agentfile says of destructive commands.
     pub(crate) fn destructive_ops(&self, lineage: &str) -> Option<DestructiveOps> {
-        let limits = self.state.agents.get(lineage)?.limits();
-        let (_, word) = limits.other.iter().find(|(key, _)| key == "destructive_ops")?;
-        DestructiveOps::parse(word)
+        DestructiveOps::parse(self.state.agents.get(lineage)?.limits().mode("destructive_ops")?)
     }
 }
 

@@ -83,12 +83,17 @@ impl Kernel {
     pub(crate) fn line_up(&mut self, lineage: &str) {
         let ticket = self.fresh_id();
         self.agents.entry(lineage.to_owned()).or_default().ticket.get_or_insert(ticket);
-        let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned());
-        self.open_lane(&model.unwrap_or_default());
+        self.open_lane_of(lineage);
     }
 
-    /// Begins the calls that a model's lane has room for.
-    pub(crate) fn open_lane(&mut self, model: &str) {
+    /// Begins the calls that the lane of an agent's model has room for.
+    pub(crate) fn open_lane_of(&mut self, lineage: &str) {
+        if let Some(model) = self.state.agents.get(lineage).map(|agent| agent.model().to_owned()) {
+            self.open_lane(&model);
+        }
+    }
+
+    fn open_lane(&mut self, model: &str) {
         if self.state.panic.is_some() {
             return;
         }

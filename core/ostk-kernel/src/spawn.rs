@@ -201,8 +201,7 @@ impl Kernel {
 
 /// What `LIMIT permissions` stands for.
 fn mode_of(file: &Agentfile) -> Option<Mode> {
-    let (_, word) = file.limits.other.iter().find(|(key, _)| key == "permissions")?;
-    match word.as_str() {
+    match file.limits.mode("permissions")? {
         "governed" => Some(Mode::Governed),
         "supervised" => Some(Mode::Auto),
         _ => Some(Mode::Plan),

@@ -367,8 +367,7 @@ impl Kernel {
         if let Some(op) = self.agents.get_mut(lineage).and_then(crate::agents::Live::abandon) {
             self.acts.push(Act::Abort { id: op });
             self.ops.remove(&op);
-            let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned());
-            self.open_lane(&model.unwrap_or_default());
+            self.open_lane_of(lineage);
         }
     }
 
