@@ -1,13 +1,13 @@
 //! Where this project's secrets come from and which may be used: the places of `ostk-keys`, set up by `ostk.toml` and
 //! HUMANFILE. The daemon resolves a secret at the call that needs it; `ostk secret` looks with the same eyes.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use ostk_kernel::TrustedKeys;
 use ostk_keys::secrets::{OwnCommand, SecretStore};
 use ostk_policy::{Documents, Humanfile};
 
-use crate::signed;
+use crate::{settings, signed};
 
 /// The places of secrets in the project whose state is in `state_dir`.
 ///
@@ -17,12 +17,7 @@ use crate::signed;
 /// The command is asked only if `ostk.toml` is accepted on this machine: a repository that was cloned must not run a
 /// program of its choice.
 pub fn secret_store(state_dir: &Path, known: &TrustedKeys) -> Result<SecretStore, String> {
-    let file = state_dir.join("ostk.toml");
-    let text = match fs::read_to_string(&file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(|error| format!("{}: {error}", file.display()))?,
-    };
-    let command = own_command(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let command = settings::read(state_dir, own_command)?;
     if command.is_some() && !signed::accepts(state_dir, signed::SETTINGS, known)? {
         return Ok(SecretStore::of_machine(None).noting(
             "the command of .ostk/ostk.toml is not asked, for you have not accepted that file (read it, then ostk sign \

@@ -29,16 +29,20 @@ pub(crate) struct Settings {
     pub(crate) vain: Vec<&'static str>,
 }
 
+/// What `parse` makes of the text of `ostk.toml`, which is empty where there is no file. Errors name the file.
+pub(crate) fn read<T>(state_dir: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
+    let file = state_dir.join("ostk.toml");
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|error| error.to_string()),
+    };
+    text.and_then(|text| parse(&text)).map_err(|error| format!("{}: {error}", file.display()))
+}
+
 impl Settings {
     /// Reads them. `known` are the keys that the log speaks of.
     pub(crate) fn load(state_dir: &Path, known: &TrustedKeys) -> Result<Self, String> {
-        let file = state_dir.join("ostk.toml");
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(format!("{}: {error}", file.display())),
-        };
-        let mut settings = Self::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let mut settings = read(state_dir, Self::parse)?;
         let widening = settings.widening();
         if !widening.is_empty() && !signed::accepts(state_dir, signed::SETTINGS, known)? {
             settings.narrow(widening);

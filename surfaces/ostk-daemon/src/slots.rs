@@ -3,7 +3,9 @@
 //! Only the number is here; the kernel hands the slots out. A server on this machine answers one or a few at a time, a
 //! vendor's account has limits of its own, and the kernel narrows the number by itself when a vendor refuses.
 
-use std::{fs, path::Path};
+use std::path::Path;
+
+use crate::settings;
 
 /// Slots of a project that does not say.
 const DEFAULT: usize = 32;
@@ -15,12 +17,7 @@ const MOST: usize = 1_024;
 /// # Errors
 /// When `ostk.toml` cannot be read, or its `[models]` holds anything but `slots`, a number from 1 to 1024.
 pub(crate) fn model_slots(state_dir: &Path) -> Result<usize, String> {
-    let file = state_dir.join("ostk.toml");
-    let text = match fs::read_to_string(&file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(DEFAULT),
-        read => read.map_err(|error| format!("{}: {error}", file.display()))?,
-    };
-    slots(&text).map_err(|error| format!("{}: {error}", file.display()))
+    settings::read(state_dir, slots)
 }
 
 fn slots(settings: &str) -> Result<usize, String> {
