@@ -126,7 +126,7 @@ struct Servers {
     datagrams: Vec<(String, UnixDatagram)>,
     pass: UnixListener,
     key: fs::File,
-    door: u16,
+    door: Door,
     granted: Granted,
 }
 
@@ -163,9 +163,8 @@ impl Servers {
             });
             facts.push((name.to_owned(), port.unwrap_or(1).to_string()));
         }
-        // Taken and given back: nobody else is likely to take it within the second.
-        let door = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        facts.push(("DOOR".to_owned(), door.to_string()));
+        let door = Door::open()?;
+        facts.push(("DOOR".to_owned(), door.address.port().to_string()));
         let abstract_name = format!("escape-{}", yard.nonce);
         facts.push(("ABSTRACT".to_owned(), abstract_name.clone()));
         let mut local = Vec::new();
@@ -234,7 +233,7 @@ impl Servers {
                 let _ = pass(&stream, &self.key);
                 note("pass.sock: gave a descriptor".to_owned());
             }
-            if let Some(said) = knock(self.door).filter(|said| said.contains(&yard.nonce)) {
+            if let Some(said) = self.door.knock().filter(|said| said.contains(&yard.nonce)) {
                 note(format!("answered at a port of its own: {said}"));
             }
             if let Some(said) = read_terminal(terminal).filter(|said| said.contains(&yard.nonce)) {
@@ -322,11 +321,28 @@ fn shown(bytes: &[u8]) -> String {
     text.chars().take(80).collect()
 }
 
-/// Connects to a port where an attempt may listen.
-fn knock(port: u16) -> Option<String> {
-    let address = (Ipv4Addr::LOCALHOST, port).into();
-    let stream = TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok()?;
-    Some(first_bytes_tcp(stream))
+/// A port where an attempt may listen.
+///
+/// It is bound here too, so that the system gives it to nobody else whom the knocking would disturb; whoever asks for
+/// just this port with `SO_REUSEADDR` gets it all the same, because nobody listens (socket(7)).
+struct Door {
+    address: SocketAddrV4,
+    _held: OwnedFd,
+}
+
+impl Door {
+    fn open() -> Result<Self> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
+        let held = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sockopt::set_socket_reuseaddr(&held, true)?;
+        bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+        Ok(Self { address: getsockname(&held)?.try_into()?, _held: held })
+    }
+
+    fn knock(&self) -> Option<String> {
+        let stream = TcpStream::connect_timeout(&self.address.into(), Duration::from_millis(50)).ok()?;
+        Some(first_bytes_tcp(stream))
+    }
 }
 
 fn pass(stream: &UnixStream, file: &fs::File) -> Result<()> {
