@@ -114,6 +114,9 @@ pub enum AgentEvent {
         /// Milliseconds that the vendor asked to wait.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        /// Whether the vendor may have done the work and charged for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unsettled: bool,
     },
     /// A tool call ended.
     ToolReceipt {

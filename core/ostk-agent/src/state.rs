@@ -380,6 +380,11 @@ impl AgentState {
         self.spent
     }
 
+    /// Tokens and millionths of a dollar that its next model call is expected to take; zero while nothing is known.
+    pub const fn expected_call(&self) -> (u64, u64) {
+        (self.estimate.tokens, self.estimate.micro_usd)
+    }
+
     /// Percent of its context that the last turn filled.
     pub fn context_pct(&self) -> u64 {
         let usable = self.config.limits.context_pct.map_or(100, |percent| percent.min(100));

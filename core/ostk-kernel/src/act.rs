@@ -205,7 +205,7 @@ pub enum Op {
         /// Its name there.
         item: String,
     },
-    /// Load the policy documents from disk again.
+    /// Load the policy documents from disk again, and what may be spent in a day.
     LoadDocuments,
 }
 
@@ -335,6 +335,8 @@ pub struct ModelFailure {
     pub retryable: bool,
     /// Milliseconds that the vendor asked to wait.
     pub retry_after_ms: Option<u64>,
+    /// Whether the vendor may have done the work and charged for it.
+    pub unsettled: bool,
 }
 
 /// What an operation came to.
@@ -371,5 +373,10 @@ pub enum Outcome {
     /// [`Op::Model`]: the reply and its price in millionths of a dollar.
     Model(Result<(ModelReply, Option<u64>), ModelFailure>),
     /// [`Op::LoadDocuments`].
-    Documents(Box<ostk_policy::Documents>),
+    Documents {
+        /// The documents that govern.
+        documents: Box<ostk_policy::Documents>,
+        /// What the settings allow to be spent in a day, or what is wrong with them.
+        allowance: Result<crate::budget::Allowance, String>,
+    },
 }

@@ -135,7 +135,11 @@ impl Kernel {
         let class = ostk_policy::Class::ModelCall;
         let pass = self.pass_alone(&caller, "model.call", class, Resource::Model(model));
         if let Err((error, _)) = pass {
-            self.step(lineage, failed(call_no, error.message, false, None), Vec::new());
+            self.step(lineage, failed(call_no, error.message), Vec::new());
+            return self.drive(lineage);
+        }
+        if let Some(why) = self.state.agents.get(lineage).and_then(|agent| self.uncountable(agent)) {
+            self.step(lineage, failed(call_no, why), Vec::new());
             return self.drive(lineage);
         }
         let seq = self.step(lineage, AgentEvent::ModelIntent { call_no }, Vec::new());
@@ -170,15 +174,17 @@ impl Kernel {
                 self.step(lineage, step, vec![(reply_blob, bytes)]);
             }
             Outcome::Model(Err(failure)) => {
-                let ModelFailure { message, retryable, retry_after_ms } = failure;
+                let ModelFailure { message, retryable, retry_after_ms, unsettled } = failure;
                 let alone = self.state.agents.get(lineage).is_some_and(|agent| self.fails_alone(agent));
-                let step = failed(call_no, limits::clip(&message), retryable && !alone, retry_after_ms);
+                let (error, retryable) = (limits::clip(&message), retryable && !alone);
+                let step = AgentEvent::ModelFailed { call_no, error, retryable, retry_after_ms, unsettled };
                 self.step(lineage, step, Vec::new());
             }
             _ => return,
         }
         self.drive(lineage);
         self.open_lane_of(lineage);
+        self.mind_budget();
     }
 
     /// Makes the tool calls of a turn that have no receipt and are not under way. Their inputs are in the reply.
@@ -294,6 +300,7 @@ impl Kernel {
         self.agents.remove(lineage);
         self.forget_told(lineage);
         self.answer_waiters(lineage);
+        self.mind_budget();
     }
 
     pub(crate) fn nudged(&mut self, lineage: &str, text_blob: Hash) {
@@ -391,8 +398,9 @@ pub(crate) fn parse_grant(grant: &ToolGrant) -> Result<ostk_policy::ToolGrant, C
         .map_err(|error| CallError::new(Code::Usage, format!("TOOL {text}: {error}")))
 }
 
-fn failed(call_no: u64, error: String, retryable: bool, retry_after_ms: Option<u64>) -> AgentEvent {
-    AgentEvent::ModelFailed { call_no, error, retryable, retry_after_ms }
+/// A call that was not made.
+fn failed(call_no: u64, error: String) -> AgentEvent {
+    AgentEvent::ModelFailed { call_no, error, retryable: false, retry_after_ms: None, unsettled: false }
 }
 
 /// Whether a tool changes nothing, so that it may run beside others.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     approvals::{Answer, Approval, MAX_APPROVALS},
+    budget::{Charge, RelayEnd, relay_key},
     event::{Change, Event, FileImage},
     labels::{DISTRUSTED, MAX_LABELS, NETWORK},
     lineages::Resolution,
@@ -77,6 +78,10 @@ impl State {
             | Event::NudgeDelivered { .. }
             | Event::CallReceipt { .. } => {
                 self.apply_work(at, event);
+                Ok(())
+            }
+            Event::BudgetSet { .. } | Event::BudgetReached { .. } => {
+                self.spending.apply(ts, event);
                 Ok(())
             }
             Event::TrustSigned { .. } | Event::TrustRotated { .. } | Event::TrustRevoked { .. } => {
@@ -225,6 +230,7 @@ impl State {
         match event {
             Event::AnchorStarted { .. } => {
                 self.orphan();
+                self.spending.lose(at.ts);
                 if !std::mem::take(&mut self.stopped) {
                     self.doubt_beliefs();
                 }
@@ -308,6 +314,27 @@ impl State {
     /// Events after which somebody carries other labels.
     fn apply_labels(&mut self, at: At<'_>, event: Event) {
         match event {
+            Event::RelayIntent { model, reserved_tokens, reserved_micro_usd, .. } => {
+                let charge = Charge { tokens: reserved_tokens, micro_usd: reserved_micro_usd };
+                self.spending.reserve(at.ts, relay_key(at.seq), &model, charge);
+            }
+            Event::RelayReceipt {
+                intent,
+                status,
+                complete,
+                input_tokens,
+                output_tokens,
+                cached_tokens,
+                cost_micro_usd,
+                unsent,
+                ..
+            } => {
+                let tokens = input_tokens.saturating_add(output_tokens).saturating_add(cached_tokens);
+                let is_refused = status.is_some_and(|status| status >= 400);
+                let is_settled = unsent || is_refused || (complete && tokens > 0);
+                let end = RelayEnd { is_settled, tokens, micro_usd: cost_micro_usd };
+                self.spending.relayed(at.ts, intent, end);
+            }
             Event::NetIntent { .. } => self.label(name_of(at.actor), vec![NETWORK.to_owned()]),
             Event::SearchReceipt { labels, .. } => self.label(name_of(at.actor), labels),
             Event::LabelChanged { lineage, path, label, taken, key } => {
@@ -516,6 +543,7 @@ impl State {
         if matches!(step, AgentEvent::ModelReceipt { .. } | AgentEvent::ModelFailed { .. }) {
             self.lanes.entry(agent.model().to_owned()).or_default().heard(at.seq, at.ts, step);
         }
+        self.spending.step(at.ts, &name, agent, step);
         if agent.is_finished() {
             self.set_state(&name, LineageState::Exited)?;
         }

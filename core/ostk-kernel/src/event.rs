@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::{
     approvals::Scope,
+    budget::Allowance,
     lineages::{Resolution, Revival},
     signals::Disposition,
     state::LineageKind,
@@ -212,6 +213,12 @@ pub enum Event {
         path: String,
         /// Its body.
         body_blob: Hash,
+        /// Tokens that it is expected to take.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        reserved_tokens: u64,
+        /// Millionths of a dollar that it is expected to take.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        reserved_micro_usd: u64,
         /// The inputs of the verdict.
         request: Box<Request>,
     },
@@ -236,6 +243,15 @@ pub enum Event {
         /// Tokens of the reply, as it says.
         #[serde(default, skip_serializing_if = "is_zero")]
         output_tokens: u64,
+        /// Tokens of the request that were read from the vendor's prompt cache, or written to it.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cached_tokens: u64,
+        /// Price in millionths of a dollar, where it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_micro_usd: Option<u64>,
+        /// It did not reach the vendor.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unsent: bool,
         /// Wall clock.
         duration_ms: u64,
         /// Why it is not complete.
@@ -588,6 +604,27 @@ pub enum Event {
         /// Idempotency key of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+    },
+    /// What the fleet may spend in a day is this from here on.
+    #[serde(rename = "budget.set")]
+    BudgetSet {
+        /// The limits.
+        #[serde(flatten)]
+        allowance: Allowance,
+    },
+    /// So much of a limit of the day is spent; once a day for each limit and percentage.
+    #[serde(rename = "budget.reached")]
+    BudgetReached {
+        /// `usd_per_day` or `tokens_per_day`.
+        limit: String,
+        /// 85, or 100 when a call found no room.
+        percent: u64,
+        /// The limit, in tokens or millionths of a dollar.
+        of: u64,
+        /// What of it was spent.
+        spent: u64,
+        /// What of it was reserved for calls under way.
+        reserved: u64,
     },
     /// A call that leaves nothing to redo: a listing, a history, words to a background process.
     #[serde(rename = "call.receipt")]

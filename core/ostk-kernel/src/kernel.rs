@@ -38,6 +38,8 @@ pub struct Config {
     pub recovered: Option<Value>,
     /// Calls of one model that may be under way at once.
     pub model_slots: usize,
+    /// What the fleet may spend in a day.
+    pub allowance: crate::budget::Allowance,
 }
 
 /// The kernel: its folded state and what is in flight.
@@ -228,6 +230,7 @@ impl Kernel {
         };
         self.record(&Caller::Kernel, &event);
         self.record_policy(documents);
+        self.set_allowance(self.config.allowance);
         self.end_lost_processes();
         self.report_lost_shells();
         self.redo_open_writes();
@@ -549,12 +552,16 @@ impl Kernel {
 
     /// Takes documents that were read from disk as the policy from here on.
     fn reload(&mut self, outcome: Outcome) -> Result<Value, CallError> {
-        let Outcome::Documents(documents) = outcome else {
+        let Outcome::Documents { documents, allowance } = outcome else {
             return Err(CallError::new(Code::Failed, "bug: no documents came back"));
         };
         match self.gate.reload(&documents) {
             Ok(()) => {
                 self.record_policy(&documents);
+                let allowance = allowance.map_err(|problem| {
+                    CallError::new(Code::Usage, problem).hint("the budget of the day stays what it was")
+                })?;
+                self.set_allowance(allowance);
                 Ok(json!({ "fingerprint": self.gate.fingerprint() }))
             }
             Err(errors) => {

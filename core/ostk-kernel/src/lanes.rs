@@ -6,6 +6,8 @@
 //! not met by everybody at once. How a lane fares is folded from the log, so a restart does not forget an outage; who is
 //! in line is not, for each agent asks again.
 
+use std::collections::BTreeSet;
+
 use ostk_agent::{AgentEvent, AgentState, Next};
 use ostk_log::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -103,6 +105,9 @@ impl Kernel {
         }
         while self.calling(model) < self.slots(lane) {
             let Some(lineage) = self.first_in_line(model) else { return };
+            if let Some(until) = self.wait_for_budget(&lineage) {
+                return self.wake_line(model, until);
+            }
             if let Some(live) = self.agents.get_mut(&lineage) {
                 live.ticket = None;
             }
@@ -111,6 +116,15 @@ impl Kernel {
                 Some(Next::CallModel { call_no }) => self.call_model(&lineage, call_no),
                 _ => self.drive(&lineage),
             }
+        }
+    }
+
+    /// Begins the calls of every lane that has room for them.
+    pub(crate) fn open_every_lane(&mut self) {
+        let waiting = self.agents.iter().filter(|(_, live)| live.ticket.is_some());
+        let models = waiting.filter_map(|(name, _)| Some(self.state.agents.get(name)?.model().to_owned()));
+        for model in models.collect::<BTreeSet<_>>() {
+            self.open_lane(&model);
         }
     }
 
@@ -161,6 +175,6 @@ impl Kernel {
             let seconds = lane.resume_at.millis_since(self.now).div_ceil(1_000);
             return format!("model fails, next try in {seconds}s");
         }
-        "in line for its model".to_owned()
+        self.budget_in_words(agent).unwrap_or_else(|| "in line for its model".to_owned())
     }
 }

@@ -9,6 +9,7 @@ mod act;
 mod agents;
 mod apply;
 mod approvals;
+mod budget;
 mod call;
 mod clock;
 mod digest;
@@ -46,6 +47,7 @@ pub use act::{
     ProcessSignal, Seen, ShellEnd, Unresolved,
 };
 pub use approvals::{Answer, Approval, Scope};
+pub use budget::{Allowance, Charge, Spending};
 pub use call::{Call, CallError, CallId, Caller, Code};
 pub use clock::SteadyClock;
 pub use event::{Change, Event, FileImage, Via};

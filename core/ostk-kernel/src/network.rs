@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::Awaited,
+    budget::Charge,
     call::{CallError, Code},
     event::Event,
     kernel::{Job, Kernel},
@@ -60,6 +61,11 @@ impl Kernel {
             Ok(body) => body,
             Err(error) => return (Err(CallError::new(Code::Usage, format!("body: {error}"))), None),
         };
+        let number = |name: &str| job.number(name).unwrap_or_default();
+        let next = Charge { tokens: number("reserve_tokens"), micro_usd: number("reserve_micro_usd") };
+        if let Err(error) = self.afford_relay(&text("model"), next, !job.flag("unpriced")) {
+            return (Err(error), Some(self.state.next_seq));
+        }
         let (body_blob, bytes) = blob(&body);
         let event = Event::RelayIntent {
             vendor: text("vendor"),
@@ -67,6 +73,8 @@ impl Kernel {
             method: text("method"),
             path: text("path"),
             body_blob,
+            reserved_tokens: next.tokens,
+            reserved_micro_usd: next.micro_usd,
             request: Box::new(request),
         };
         self.intent(job, &event, vec![(body_blob, bytes)])
@@ -115,6 +123,9 @@ impl Kernel {
                     complete: job.flag("complete"),
                     input_tokens: number("input_tokens"),
                     output_tokens: number("output_tokens"),
+                    cached_tokens: number("cached_tokens"),
+                    cost_micro_usd: job.number("cost_micro_usd"),
+                    unsent: job.flag("unsent"),
                     duration_ms: number("duration_ms"),
                     problem,
                 }
@@ -122,6 +133,7 @@ impl Kernel {
         };
         self.record_with(&job.caller, &event, blobs, Awaited::Nothing);
         self.finish(job, Ok(json!({ "intent": intent })), None);
+        self.mind_budget();
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     act::{ModelFacts, Op, Outcome},
     agents::parse_grant,
+    budget::{UNPRICED_HINT, unpriced_text},
     call::{CallError, Caller, Code},
     event::Event,
     kernel::{Job, Kernel, Stage},
@@ -130,6 +131,9 @@ impl Kernel {
                 .hint(format!("ostk attach {name}, or choose another name")));
         }
         let facts = usable(&file, &uses, facts)?;
+        if self.state.spending.allowance().micro_usd_per_day.is_some() && !facts.has_price {
+            return Err(CallError::new(Code::Usage, unpriced_text(&file.from)).hint(UNPRICED_HINT));
+        }
         let pin = self.pin_for(&job.caller, file.pin.as_deref(), name, None)?;
         let generation = self.state.lineages.get(name).map_or(1, |known| known.generation + 1);
         let Some(task) = job.text("task").or(file.task.as_deref()) else {

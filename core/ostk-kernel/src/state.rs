@@ -44,6 +44,9 @@ pub struct State {
     /// How the model calls of all of them fare, by model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lanes: BTreeMap<String, crate::lanes::Lane>,
+    /// What was spent today, and may be.
+    #[serde(default, skip_serializing_if = "crate::budget::Spending::is_plain")]
+    pub spending: crate::budget::Spending,
     /// Writes whose receipt is missing, by the intent's sequence number.
     pub open_writes: BTreeMap<u64, OpenWrite>,
     /// Commands whose receipt is missing, by the intent's sequence number.

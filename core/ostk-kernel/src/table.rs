@@ -424,6 +424,9 @@ pub const TABLE: &[Syscall] = &[
             need("method", Text, "method of the request"),
             need("path", Text, "path and query"),
             need("body", Text, "its body in base64"),
+            may("reserve_tokens", Number, "tokens that it is expected to take"),
+            may("reserve_micro_usd", Number, "millionths of a dollar that it is expected to take"),
+            may("unpriced", Flag, "whether it costs what nobody here knows"),
         ],
         result: &[("intent", "its record")],
     },
@@ -440,6 +443,13 @@ pub const TABLE: &[Syscall] = &[
             may("complete", Flag, "whether it got all of the reply"),
             may("input_tokens", Number, "tokens of the request"),
             may("output_tokens", Number, "tokens of the reply"),
+            may(
+                "cached_tokens",
+                Number,
+                "tokens of the request that came from the vendor's cache or went to it",
+            ),
+            may("cost_micro_usd", Number, "its price in millionths of a dollar"),
+            may("unsent", Flag, "whether it did not reach the vendor"),
             may("duration_ms", Number, "wall clock"),
             may("problem", Text, "why it is not complete"),
         ],
@@ -553,7 +563,10 @@ pub const TABLE: &[Syscall] = &[
         effect: Effect::Read,
         doc: "Every lineage and where it stands.",
         args: &[],
-        result: &[("processes", "lineage, generation, kind, state, model, turns, tokens, usd, doing")],
+        result: &[
+            ("processes", "lineage, generation, kind, state, model, turns, tokens, usd, doing"),
+            ("budget", "how the limits of the day stand"),
+        ],
     },
     Syscall {
         name: "quarantine.list",
@@ -697,6 +710,7 @@ pub const TABLE: &[Syscall] = &[
             ("next_seq", "records"),
             ("epoch", "of the anchor"),
             ("policy", "fingerprint"),
+            ("budget", "how the limits of the day stand"),
         ],
     },
     Syscall {

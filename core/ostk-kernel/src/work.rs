@@ -40,7 +40,7 @@ impl Kernel {
             "lock" => self.lock(&job),
             "note" => self.note(&job),
             "nudge" => self.nudge(&job),
-            "ps" => (Ok(json!({ "processes": self.processes() })), None),
+            "ps" => (Ok(json!({ "processes": self.processes(), "budget": self.budget_row() })), None),
             "status" => (Ok(self.status()), None),
             "why" => return self.start_why(job),
             "approval.list" => (Ok(self.approvals(job.flag("all"))), None),
@@ -212,7 +212,8 @@ impl Kernel {
             "policy": self.state.policy.map(|(fingerprint, _)| fingerprint), "counts": self.state.counts,
             "files": self.state.files.len(), "lineages": self.state.lineages.len(),
             "running": self.state.lineages.values().filter(|lineage| lineage.state == LineageState::Running).count(),
-            "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len(), "panic": self.state.panic })
+            "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len(), "panic": self.state.panic,
+            "budget": self.budget_row() })
     }
 }
 

@@ -173,6 +173,14 @@ impl ModelError {
         }
     }
 
+    /// Whether the vendor may have done the work and charged for it, although no reply came.
+    pub const fn may_be_charged(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::Stream { .. } | Self::Malformed { .. } | Self::TooLarge { .. }
+        )
+    }
+
     /// How long the vendor asked to wait.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -194,6 +194,7 @@ fn start(
         epoch,
         recovered: recovered(&recovery),
         model_slots: crate::slots::model_slots(state_dir).map_err(AnchorError::Part)?,
+        allowance: crate::allowance::allowance(state_dir).map_err(AnchorError::Part)?,
     };
     let handle = HostHandle::new(sender, epoch, broker);
     let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime, &handle)?);

@@ -266,7 +266,10 @@ impl Hands {
         if let Err(error) = self.broker.list(listed) {
             let _ = writeln!(io::stderr(), "what HUMANFILE lists newly is not masked: {error}");
         }
-        Outcome::Documents(Box::new(documents))
+        Outcome::Documents {
+            documents: Box::new(documents),
+            allowance: crate::allowance::allowance(&self.state_dir),
+        }
     }
 
     /// A file with a name elsewhere is that other file too: it may be read only, as of the last scan.
@@ -353,6 +356,7 @@ impl Hands {
             }
             Err(error) => Outcome::Model(Err(ModelFailure {
                 retryable: error.is_transient(),
+                unsettled: error.may_be_charged(),
                 retry_after_ms: error.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok()),
                 message: error.to_string(),
             })),
@@ -362,7 +366,7 @@ impl Hands {
 
 /// A model call that would fail again in the same way.
 const fn lasting_failure(message: String) -> Outcome {
-    Outcome::Model(Err(ModelFailure { message, retryable: false, retry_after_ms: None }))
+    Outcome::Model(Err(ModelFailure { message, retryable: false, retry_after_ms: None, unsettled: false }))
 }
 
 fn is_outside(error: &PathError) -> bool {

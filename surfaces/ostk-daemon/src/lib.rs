@@ -5,6 +5,7 @@
 //! the socket, `follow` streams the log, `setup` creates a project. The only surface that reaches drivers. `mcp` and
 //! `hooks` run in processes of their own, between a coding agent and the daemon's socket.
 
+mod allowance;
 mod anchor;
 mod broker;
 mod documents;

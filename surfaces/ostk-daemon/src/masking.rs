@@ -58,7 +58,9 @@ impl Broker {
                 Ok((reply, price)) => Ok((model_reply(&masker, reply), price)),
                 Err(failure) => Err(ModelFailure { message: text(failure.message), ..failure }),
             }),
-            Outcome::Documents(documents) => Outcome::Documents(Box::new(self.documents(*documents))),
+            Outcome::Documents { documents, allowance } => {
+                Outcome::Documents { documents: Box::new(self.documents(*documents)), allowance }
+            }
         }
     }
 

@@ -12,18 +12,20 @@ use std::{
     sync::Arc,
 };
 
+use ostk_agent::model::Usage;
 use ostk_kernel::{CallError, Caller};
 use ostk_keys::secrets::{Masker, Secret};
 use ostk_policy::Bounds;
 use ostk_proxy::{
     Addresses, ConnectionEnd, Desk, Egress, Keys, ModelDesk, ModelReply, ModelRequest, Refusal, Relay,
-    Target, Token, Upstreams, Vendor, environment,
+    Target, Token, TokenCounts, Upstreams, Vendor, Wire, environment,
 };
 use ostk_sandbox::{Network, Process, Spec};
 use serde_json::{Value, json};
 use tokio::{net::UnixListener, runtime::Handle, sync::watch};
 
 use crate::{
+    allowance,
     broker::Broker,
     host::{HostHandle, NewCall},
     rpc::{self, Shared},
@@ -303,19 +305,44 @@ impl Desk for HostDesk {
 
 impl ModelDesk for HostDesk {
     async fn model(&self, request: &ModelRequest) -> Result<u64, Refusal> {
-        let args = json!({ "vendor": request.vendor.to_string(), "model": request.model.as_deref().unwrap_or("-"),
+        let mut args = json!({ "vendor": request.vendor.to_string(), "model": request.model.as_deref().unwrap_or("-"),
             "method": request.method, "path": request.path, "body": encode(&request.body) });
+        expect(&mut args, request);
         self.intent("model.relay", args).await
     }
 
     async fn model_ended(&self, intent: u64, reply: ModelReply) {
         let duration_ms = u64::try_from(reply.duration.as_millis()).unwrap_or(u64::MAX);
+        let usage = usage(&reply.tokens);
         let mut args = json!({ "intent": intent, "reply": encode(&reply.body), "size_bytes": reply.size_bytes,
-            "complete": reply.complete, "duration_ms": duration_ms,
-            "input_tokens": reply.tokens.input.unwrap_or(0), "output_tokens": reply.tokens.output.unwrap_or(0) });
+            "complete": reply.complete, "duration_ms": duration_ms, "unsent": reply.unsent,
+            "input_tokens": usage.input, "output_tokens": usage.output,
+            "cached_tokens": usage.cache_read.saturating_add(usage.cache_write) });
+        let price = reply.model.and_then(|model| ostk_models::price(&model, &usage));
+        add(&mut args, "cost_micro_usd", price.map(|price| price.0));
         add(&mut args, "status", reply.status);
         add(&mut args, "problem", reply.problem);
         let _ = self.call("model.relayed", args).await;
+    }
+}
+
+/// Adds what a request is expected to take, if it makes its model work.
+fn expect(args: &mut Value, request: &ModelRequest) {
+    let is_free = request.wire == Wire::CountTokens || request.method != "POST";
+    let Some(model) = request.model.as_deref().filter(|_| !is_free) else { return };
+    let (tokens, price) = allowance::expected(model, request.body.len());
+    add(args, "reserve_tokens", Some(tokens));
+    add(args, "reserve_micro_usd", price);
+    add(args, "unpriced", price.is_none().then_some(true));
+}
+
+fn usage(tokens: &TokenCounts) -> Usage {
+    let of = |count: Option<u64>| count.unwrap_or_default();
+    Usage {
+        input: of(tokens.input),
+        output: of(tokens.output),
+        cache_read: of(tokens.cache_read),
+        cache_write: of(tokens.cache_write),
     }
 }
 

@@ -25,7 +25,13 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new() -> Result<Self> {
-        let config = Config { version: "bench".to_owned(), epoch: 1, recovered: None, model_slots: 32 };
+        let config = Config {
+            version: "bench".to_owned(),
+            epoch: 1,
+            recovered: None,
+            model_slots: 32,
+            allowance: ostk_kernel::Allowance::default(),
+        };
         let documents = Documents::default();
         let gate = Gate::new(&documents)?;
         let kernel = Kernel::new(config, State::default(), gate);

@@ -66,7 +66,7 @@ pub(crate) fn call(
 }
 
 fn failure(message: &str, retryable: bool, retry_after_ms: Option<u64>) -> ModelFailure {
-    ModelFailure { message: message.to_owned(), retryable, retry_after_ms }
+    ModelFailure { message: message.to_owned(), retryable, retry_after_ms, unsettled: false }
 }
 
 /// What the model says in a turn, counted from 0.

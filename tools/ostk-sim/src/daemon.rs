@@ -149,7 +149,13 @@ impl Daemon {
         let torn = recovery.torn.as_ref();
         let recovered = torn.map(|torn| json!({ "torn_from_seq": torn.first_seq, "torn_bytes": torn.bytes }));
         let epoch = recovery.last_epoch + 1;
-        let config = Config { version: "sim".to_owned(), epoch, recovered, model_slots: MODEL_SLOTS };
+        let config = Config {
+            version: "sim".to_owned(),
+            epoch,
+            recovered,
+            model_slots: MODEL_SLOTS,
+            allowance: ostk_kernel::Allowance::default(),
+        };
         Ok(Self {
             shadow: state.clone(),
             has_changed: true,

@@ -135,7 +135,10 @@ impl World {
                 let daemon = self.daemon.as_ref()?;
                 agents::call(&agent, &name, self.seed, daemon.blobs(), trouble)
             }
-            Op::LoadDocuments => Outcome::Documents(Box::default()),
+            Op::LoadDocuments => Outcome::Documents {
+                documents: Box::default(),
+                allowance: Ok(ostk_kernel::Allowance::default()),
+            },
         })
     }
 

@@ -104,7 +104,13 @@ fn a_step_out_of_place_changes_nothing() {
         receipt(1, "z"),
         receipt(2, "b-0"),
         AgentEvent::ModelIntent { call_no: 2 },
-        AgentEvent::ModelFailed { call_no: 2, error: String::new(), retryable: true, retry_after_ms: None },
+        AgentEvent::ModelFailed {
+            call_no: 2,
+            error: String::new(),
+            retryable: true,
+            retry_after_ms: None,
+            unsettled: false,
+        },
         AgentEvent::HandedOff { summary_blob: blob },
         AgentEvent::ModelReceipt {
             call_no: 1,

@@ -61,6 +61,7 @@ fn event() -> impl Strategy<Value = AgentEvent> {
             error: "x".to_owned(),
             retryable,
             retry_after_ms: None,
+            unsettled: false,
         }),
         8 => (call(), id(), blob()).prop_map(|(call_no, id, result_blob)| AgentEvent::ToolReceipt {
             call_no,

@@ -162,7 +162,13 @@ impl World {
 
     pub(crate) fn model_fails(&mut self, call_no: u64, error: &str, retryable: bool) {
         let error = error.to_owned();
-        self.step(AgentEvent::ModelFailed { call_no, error, retryable, retry_after_ms: None });
+        self.step(AgentEvent::ModelFailed {
+            call_no,
+            error,
+            retryable,
+            retry_after_ms: None,
+            unsettled: false,
+        });
     }
 
     /// The model's reply to call `call_no` arrives. Tools are called `<tool>-<n>`, where `n` counts replies of the session,

@@ -116,7 +116,12 @@ fn a_failed_model_call_is_tried_again_after_a_wait() {
     spawn(&mut host, AGENTFILE);
     host.sync_to(host.log.len());
     let (model, _) = host.start(0).unwrap();
-    let failure = ModelFailure { message: "529".repeat(9_000), retryable: true, retry_after_ms: None };
+    let failure = ModelFailure {
+        message: "529".repeat(9_000),
+        retryable: true,
+        retry_after_ms: None,
+        unsettled: false,
+    };
     host.finish(model, Outcome::Model(Err(failure)));
     host.run();
     assert_eq!(host.kernel.state().ending("worker"), None);

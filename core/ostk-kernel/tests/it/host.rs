@@ -11,8 +11,8 @@ use ostk_agent::{
     model::{Block, ModelReply, ModelRequest, StopReason, Usage},
 };
 use ostk_kernel::{
-    Act, After, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel, ModelFacts, Op,
-    OpId, Outcome, Placed, ProcessSignal, Seen, ShellEnd, State, Unresolved, fold,
+    Act, After, Allowance, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel,
+    ModelFacts, Op, OpId, Outcome, Placed, ProcessSignal, Seen, ShellEnd, State, Unresolved, fold,
 };
 use ostk_log::{Draft, Hash, Timestamp};
 use ostk_policy::{Documents, Gate};
@@ -58,6 +58,7 @@ pub(crate) struct Host {
     /// Operations carried out, by kind.
     pub(crate) done: BTreeMap<&'static str, usize>,
     pub(crate) documents: Documents,
+    pub(crate) allowance: Allowance,
     pub(crate) now: u64,
     shadow: State,
     epoch: u64,
@@ -79,7 +80,7 @@ impl Host {
 
     pub(crate) fn with(documents: Documents) -> Self {
         let mut host = Self {
-            kernel: kernel(State::default(), &documents, 1),
+            kernel: kernel(State::default(), &documents, 1, Allowance::default()),
             files: Files::new(),
             blobs: BTreeMap::new(),
             log: Vec::new(),
@@ -99,6 +100,7 @@ impl Host {
             script: Vec::new(),
             done: BTreeMap::new(),
             documents,
+            allowance: Allowance::default(),
             now: 1_790_000_000_000_000,
             shadow: State::default(),
             epoch: 1,
@@ -124,7 +126,7 @@ impl Host {
         }
         self.shadow = state.clone();
         self.epoch += 1;
-        self.kernel = kernel(state, &self.documents, self.epoch);
+        self.kernel = kernel(state, &self.documents, self.epoch, self.allowance);
         self.parked.clear();
         self.parked_replies.clear();
         self.before_place.clear();
@@ -362,7 +364,10 @@ impl Host {
             }
             Op::DescribeModel { model } => Outcome::Described(describe(&model)),
             Op::Model { agent, .. } => self.model(&agent),
-            Op::LoadDocuments => Outcome::Documents(Box::new(self.documents.clone())),
+            Op::LoadDocuments => Outcome::Documents {
+                documents: Box::new(self.documents.clone()),
+                allowance: Ok(self.allowance),
+            },
             Op::ListQuarantine | Op::Restore { .. } => Outcome::Json(Ok(serde_json::json!({ "items": [] }))),
         }
     }
@@ -457,8 +462,8 @@ impl Host {
     }
 }
 
-fn kernel(state: State, documents: &Documents, epoch: u64) -> Kernel {
-    let config = Config { version: "test".to_owned(), epoch, recovered: None, model_slots: SLOTS };
+fn kernel(state: State, documents: &Documents, epoch: u64, allowance: Allowance) -> Kernel {
+    let config = Config { version: "test".to_owned(), epoch, recovered: None, model_slots: SLOTS, allowance };
     Kernel::new(config, state, Gate::new(documents).unwrap())
 }
 

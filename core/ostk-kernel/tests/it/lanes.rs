@@ -14,7 +14,7 @@ use crate::{
 const HOUR_MS: u64 = 3_600_000;
 
 /// A fleet of this size, each agent with two notes to make and an answer to give: three model calls.
-fn fleet(size: usize) -> Host {
+pub(crate) fn fleet(size: usize) -> Host {
     let mut host = Host::new();
     let note = |id: &str| vec![tool(id, "note", json!({ "text": "n" }))];
     host.script = vec![note("t1"), note("t2"), vec![say("Done.")]];
@@ -26,12 +26,17 @@ fn fleet(size: usize) -> Host {
     host
 }
 
-fn overloaded(retry_after_ms: Option<u64>) -> Outcome {
-    Outcome::Model(Err(ModelFailure { message: "529".to_owned(), retryable: true, retry_after_ms }))
+pub(crate) fn overloaded(retry_after_ms: Option<u64>) -> Outcome {
+    Outcome::Model(Err(ModelFailure {
+        message: "529".to_owned(),
+        retryable: true,
+        retry_after_ms,
+        unsettled: false,
+    }))
 }
 
 /// Carries out everything but model calls, which are returned: those under way at once.
-fn calls_under_way(host: &mut Host) -> Vec<(OpId, Op)> {
+pub(crate) fn calls_under_way(host: &mut Host) -> Vec<(OpId, Op)> {
     let mut calls = Vec::new();
     loop {
         host.sync_to(host.log.len());

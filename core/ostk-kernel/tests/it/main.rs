@@ -2,7 +2,7 @@
 //!
 //! `writes`, `conflicts` and `undo` are about files, `foreign` about changes made outside, `gate` about refusals,
 //! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `signals` about
-//! signals and lineages, `restraint` about budgets and loops, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the
+//! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the
 //! rest.
 
 #![recursion_limit = "256"]
@@ -16,6 +16,7 @@
 
 mod agents;
 mod approvals;
+mod budget;
 mod conflicts;
 mod crashes;
 mod foreign;

@@ -145,6 +145,32 @@ fn an_agent_reaches_its_model_and_the_key_is_in_no_memory_environment_file_or_re
 }
 
 #[test]
+fn a_request_for_which_the_day_has_no_room_is_refused_before_it_leaves() {
+    let fixture = Fixture::new();
+    fixture.govern(".ostk/HUMANFILE", HUMANFILE);
+    fixture.govern(".ostk/ostk.toml", "[budget]\nusd_per_day = 0.01\n");
+    let catching = AGENT.replace("import json", "import urllib.error, json").replace(
+        "answer = urllib.request.urlopen(request).read()",
+        "try: answer = urllib.request.urlopen(request).read()\n\
+         except urllib.error.HTTPError as error: print(error.code, error.read().decode()); sys.exit(0)",
+    );
+    fixture.write("agent.py", &catching);
+    let mut command = fixture.command(&["run", "--", "python3", "agent.py"]);
+    command.env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9").env("ANTHROPIC_API_KEY", PLANTED);
+    let ran: Ran = command.stdin(Stdio::null()).output().unwrap().into();
+    for part in ["403 ", "usd_per_day $0.01", "opens again at", "policy.reload"] {
+        assert!(ran.out.contains(part), "{part}: {ran:?}");
+    }
+    let said = fixture.good(&["ps"]);
+    assert!(!said.out.contains("usd_per_day"), "nothing is spent yet: {said:?}");
+    let doctor = fixture.run(&["doctor"]);
+    assert!(doctor.out.contains("usd_per_day") || doctor.out.contains("what the day allows"), "{doctor:?}");
+    let events: Vec<String> = fixture.log().into_iter().map(|(_, event, _)| event).collect();
+    assert!(events.iter().any(|event| event == "budget.set"), "{events:?}");
+    assert!(!events.iter().any(|event| event == "relay.intent"), "{events:?}");
+}
+
+#[test]
 fn a_key_that_humanfile_does_not_list_is_used_for_nobody() {
     let fixture = Fixture::new();
     fixture.govern(".ostk/HUMANFILE", "IDENTITY ada\nMODEL claude-sonnet-4-6\n");

@@ -33,6 +33,8 @@ pub struct ModelRequest {
 /// What came of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelReply {
+    /// The model that the request named.
+    pub model: Option<String>,
     /// The vendor's status; `None` if it gave no answer.
     pub status: Option<u16>,
     /// `Content-Type` of the body, if it has one.
@@ -46,6 +48,8 @@ pub struct ModelReply {
     pub size_bytes: u64,
     /// Whether the client got all of the reply.
     pub complete: bool,
+    /// Whether the request never reached the vendor.
+    pub unsent: bool,
     /// Why it is not complete, in a few words.
     pub problem: Option<String>,
     /// What the reply says it cost.

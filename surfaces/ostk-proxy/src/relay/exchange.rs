@@ -74,11 +74,11 @@ async fn exchange<D: ModelDesk>(
     let response = match sent {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            settlement.failed(error.as_str());
+            settlement.unanswered(&error);
             return Err(wrong(
                 vendor,
                 StatusCode::BAD_GATEWAY,
-                format!("{vendor} cannot be reached: {error}"),
+                format!("{vendor} cannot be reached: {}", error.why),
             ));
         }
         Err(_) => {
@@ -209,7 +209,7 @@ impl<D: ModelDesk> Relay<D> {
         let (desk, vendor) = (Arc::clone(&self.desk), asked.vendor);
         let asking = tokio::spawn(async move {
             let intent = desk.model(&asked).await?;
-            Ok(Settlement::new(desk, intent, share, permit))
+            Ok(Settlement::new(desk, (intent, asked.model), share, permit))
         });
         let no_answer = |_| wrong(vendor, StatusCode::SERVICE_UNAVAILABLE, "the kernel gave no answer");
         asking.await.map_err(no_answer)?.map_err(|refusal: Refusal| {

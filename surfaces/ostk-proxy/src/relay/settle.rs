@@ -20,7 +20,7 @@ use crate::listen::Permit;
 use crate::relay::MAX_BODY_BYTES;
 use crate::relay::budget::Share;
 use crate::relay::desk::{ModelDesk, ModelReply};
-use crate::relay::upstream::chain;
+use crate::relay::upstream::{Unanswered, chain};
 use crate::relay::usage;
 
 /// What is said of a request that ends before anything else is known.
@@ -43,8 +43,13 @@ pub(crate) struct Settlement<D: ModelDesk> {
 }
 
 impl<D: ModelDesk> Settlement<D> {
-    pub(crate) fn new(desk: Arc<D>, intent: u64, share: Share, permit: Permit) -> Self {
-        let reply = ModelReply { problem: Some(LEFT.into()), ..ModelReply::default() };
+    pub(crate) fn new(
+        desk: Arc<D>,
+        (intent, model): (u64, Option<String>),
+        share: Share,
+        permit: Permit,
+    ) -> Self {
+        let reply = ModelReply { model, problem: Some(LEFT.into()), ..ModelReply::default() };
         let (begun, runtime) = (Instant::now(), Handle::current());
         let (share, permit) = (Some(share), Some(permit));
         Self { desk, intent, begun, reply, copy: BytesMut::new(), share, permit, runtime, masker: None }
@@ -68,6 +73,12 @@ impl<D: ModelDesk> Settlement<D> {
     /// It did not come to a whole reply.
     pub(crate) fn failed(&mut self, problem: impl Into<String>) {
         self.reply.problem = Some(problem.into());
+    }
+
+    /// No answer came.
+    pub(crate) fn unanswered(&mut self, error: &Unanswered) {
+        self.reply.unsent = error.unsent;
+        self.failed(error.why.as_str());
     }
 
     fn passed(&mut self, bytes: &Bytes) {

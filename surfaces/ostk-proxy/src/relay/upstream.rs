@@ -147,16 +147,25 @@ impl Upstreams {
     /// Sends a request and waits for the head of the response; the caller sets the deadline.
     ///
     /// # Errors
-    /// In words, without anything of the request but its address.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+    /// [`Unanswered`].
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
         let uri = request.uri();
         let through_proxy = is_https(uri) && !is_loopback(uri) && self.proxy.intercept(uri).is_some();
         let sent = match self.tunneled.as_ref().filter(|_| through_proxy) {
             Some(client) => client.request(request),
             None => self.direct.request(request),
         };
-        sent.await.map_err(|error| chain(&error))
+        sent.await.map_err(|error| Unanswered { why: chain(&error), unsent: error.is_connect() })
     }
+}
+
+/// Why a request got no answer.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    /// In words, without anything of the request but its address.
+    pub(crate) why: String,
+    /// There was no connection to send it on.
+    pub(crate) unsent: bool,
 }
 
 fn base(vendor: Vendor, text: &str) -> Result<Uri, UpstreamError> {

@@ -21,8 +21,13 @@ pub(crate) fn ask(verb: &str, args: &Value) -> Result<Value, Failure> {
 }
 
 pub(crate) fn ps(output: &Output) -> Done {
-    let rows = ask("ps", &json!({}))?["processes"].take();
-    output.show(&rows, |output| process_table(output, &rows));
+    let mut answer = ask("ps", &json!({}))?;
+    let (rows, warnings) = (answer["processes"].take(), answer["budget"]["warnings"].take());
+    output.show(&rows, |output| {
+        let warnings = warnings.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let warnings = warnings.map(|text| output.paint(Paint::Yellow, text));
+        [process_table(output, &rows)].into_iter().chain(warnings).collect::<Vec<_>>().join("\n")
+    });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -66,6 +66,7 @@ fn of_project(project: &Project) -> Vec<Check> {
         daemon.check(),
         daemon.version(past.as_ref()),
     ]);
+    checks.extend(past.as_ref().map(Past::budget));
     checks
 }
 

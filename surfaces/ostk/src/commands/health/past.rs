@@ -1,11 +1,15 @@
 //! What the log says has happened: a fold of all of it, read from the files, as the daemon does at its start.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use ostk_kernel::{LineageState, State, TrustedKeys};
-use ostk_log::Hash;
+use ostk_kernel::{Allowance, LineageState, State, TrustedKeys};
+use ostk_log::{Hash, Timestamp};
 use serde_json::{Value, json};
 
+use super::check::Check;
 use crate::record;
 
 /// A log larger than this is not folded for a screen: that would take longer than a second or two.
@@ -44,6 +48,23 @@ impl Past {
     /// Fingerprint of the policy that was loaded last.
     pub(crate) fn policy(&self) -> Option<Hash> {
         self.state.policy.map(|(fingerprint, _)| fingerprint)
+    }
+
+    /// How the day's budget stands.
+    pub(crate) fn budget(&self) -> Check {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+        let spending = &self.state.spending;
+        match spending.warnings(now).as_slice() {
+            [] if spending.allowance() == Allowance::default() => {
+                Check::pass("budget", "no limit for the day; [budget] in .ostk/ostk.toml sets one")
+            }
+            [] => Check::pass("budget", "less than 85 % of what the day allows is spent"),
+            near => {
+                let remedy = "raise it in .ostk/ostk.toml ([budget]), then: ostk call policy.reload";
+                Check::warn("budget", near.join("\n"), remedy)
+            }
+        }
     }
 
     pub(crate) fn counts(&self) -> Value {
