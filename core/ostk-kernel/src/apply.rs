@@ -37,10 +37,10 @@ const MAX_NOTES: usize = 256;
 
 /// Where and when an event stands in the log.
 #[derive(Clone, Copy)]
-struct At<'a> {
-    seq: u64,
-    ts: Timestamp,
-    actor: &'a str,
+pub(crate) struct At<'a> {
+    pub(crate) seq: u64,
+    pub(crate) ts: Timestamp,
+    pub(crate) actor: &'a str,
 }
 
 impl State {
@@ -84,6 +84,15 @@ impl State {
                 self.spending.apply(ts, event);
                 Ok(())
             }
+            Event::HayFiled { .. }
+            | Event::NeedleAdded { .. }
+            | Event::NeedleChanged { .. }
+            | Event::NeedleLinked { .. }
+            | Event::NeedleClaimed { .. }
+            | Event::NeedleReleased { .. }
+            | Event::NeedleChecked { .. }
+            | Event::NeedleClosed { .. }
+            | Event::DecisionMade { .. } => self.apply_needles(at, event),
             Event::TrustSigned { .. } | Event::TrustRotated { .. } | Event::TrustRevoked { .. } => {
                 trust::apply(&mut self.trust, seq, event);
                 Ok(())
@@ -569,6 +578,7 @@ impl State {
         }
         if state == LineageState::Exited {
             self.locks.retain(|_, lock| lock.holder != name);
+            self.work.holder_ended(name);
         }
         Ok(())
     }
@@ -694,7 +704,7 @@ impl State {
     }
 
     /// Keeps the result of a call that carried a key; without one, `facts` are not even put together.
-    fn remember(
+    pub(crate) fn remember(
         &mut self,
         key: Option<String>,
         seq: u64,

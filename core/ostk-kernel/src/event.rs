@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ostk_agent::AgentEvent;
 use ostk_log::{Hash, KeyId, Timestamp};
 use ostk_policy::{Mode, Request};
+use ostk_work::{AcResult, Change as NeedleChange, Links, NeedleId, Priority};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -530,6 +531,151 @@ pub enum Event {
     NudgeDelivered {
         /// The lineage.
         to: String,
+    },
+    /// A thought was filed.
+    #[serde(rename = "hay.filed")]
+    HayFiled {
+        /// The thought.
+        text: String,
+        /// Where it came from, in the filer's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A needle was added.
+    #[serde(rename = "needle.added")]
+    NeedleAdded {
+        /// Its number, the next one.
+        id: NeedleId,
+        /// What is to be done.
+        title: String,
+        /// How urgent it is.
+        priority: Priority,
+        /// What whoever takes it must know.
+        description: String,
+        /// Commands that must all pass, in order; none if no command can tell.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ac: Vec<String>,
+        /// Words to find it by.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tags: Vec<String>,
+        /// The milestone that it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        milestone: Option<String>,
+        /// What must be closed before it is ready.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        depends_on: Vec<NeedleId>,
+        /// What waits for it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        blocks: Vec<NeedleId>,
+        /// The straws that it came from, by record.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hay: Vec<u64>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// Members of a needle changed.
+    #[serde(rename = "needle.changed")]
+    NeedleChanged {
+        /// The needle.
+        id: NeedleId,
+        /// What changed.
+        change: NeedleChange,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// Needles were tied to each other, or untied.
+    #[serde(rename = "needle.linked")]
+    NeedleLinked {
+        /// The edges.
+        links: Links,
+        /// They were taken off.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        removed: bool,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// The actor works on a needle from here on, or for longer than it was going to.
+    #[serde(rename = "needle.claimed")]
+    NeedleClaimed {
+        /// The needle.
+        id: NeedleId,
+        /// When the lease ends.
+        until: Timestamp,
+        /// How long a lease is.
+        lease_ms: u64,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// Nobody works on a needle any more.
+    #[serde(rename = "needle.released")]
+    NeedleReleased {
+        /// The needle.
+        id: NeedleId,
+        /// Who did.
+        holder: String,
+        /// Why no longer.
+        reason: String,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// The acceptance commands of a needle ran, and it stays open.
+    #[serde(rename = "needle.checked")]
+    NeedleChecked {
+        /// The needle.
+        id: NeedleId,
+        /// How they ended.
+        ac_result: AcResult,
+        /// The commands that ran, by the records of their intents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<u64>,
+        /// Why it stays open.
+        problem: String,
+    },
+    /// A needle is done or given up.
+    #[serde(rename = "needle.closed")]
+    NeedleClosed {
+        /// The needle.
+        id: NeedleId,
+        /// How its acceptance commands ended; absent if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ac_result: Option<AcResult>,
+        /// The commands that ran, by the records of their intents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<u64>,
+        /// It was closed although they did not pass.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        forced: bool,
+        /// Why, in the closer's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// The commit that the work ended in, as the closer says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit_ref: Option<String>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// Something was decided.
+    #[serde(rename = "decision.made")]
+    DecisionMade {
+        /// About what.
+        name: String,
+        /// What.
+        value: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A step of a native agent.
     #[serde(rename = "agent.step")]

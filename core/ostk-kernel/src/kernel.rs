@@ -93,8 +93,15 @@ pub(crate) enum Target {
 #[derive(Clone, Debug)]
 pub(crate) enum ReplyTo {
     Host(CallId),
-    Tool { lineage: String, generation: u64, call_no: u64, tool: String },
+    Tool {
+        lineage: String,
+        generation: u64,
+        call_no: u64,
+        tool: String,
+    },
     Shell(JobId),
+    /// An acceptance command, for the call that closes a needle.
+    Closing(JobId),
     Nobody,
 }
 
@@ -135,6 +142,8 @@ pub(crate) enum Stage {
     Asking(u64),
     /// Waits for a signal that its caller handles.
     Signal,
+    /// Waits for the acceptance commands of a needle.
+    Closing(Box<crate::needles::Closing>),
     /// Loads what the result of the call with this key needs.
     Repeat(String),
 }
@@ -313,6 +322,7 @@ impl Kernel {
             },
         );
         self.expire_locks();
+        self.expire_claims();
         self.expire_approvals();
         self.end_overdue();
         self.drive_due();
@@ -346,7 +356,12 @@ impl Kernel {
         let jobs = jobs.map(|job| job.deadline);
         let agents = self.agents.values().filter_map(|live| live.wake_at);
         let locks = self.state.locks.values().map(|lock| lock.until);
-        jobs.chain(agents).chain(locks).chain(self.next_lapse()).chain(self.next_kill()).min()
+        jobs.chain(agents)
+            .chain(locks)
+            .chain(self.next_release())
+            .chain(self.next_lapse())
+            .chain(self.next_kill())
+            .min()
     }
 
     pub(crate) fn clock(&mut self, now: Timestamp) {
@@ -354,6 +369,7 @@ impl Kernel {
     }
 
     pub(crate) fn take_acts(&mut self) -> Vec<Act> {
+        self.release_left();
         std::mem::take(&mut self.acts)
     }
 
@@ -442,7 +458,8 @@ impl Kernel {
 
     /// Whether as many calls are open as may be; the kernel's own looks at files do not count.
     fn is_full(&self) -> bool {
-        let own = |job: &&Job| matches!(job.reply_to, ReplyTo::Nobody | ReplyTo::Shell(_));
+        let own =
+            |job: &&Job| matches!(job.reply_to, ReplyTo::Nobody | ReplyTo::Shell(_) | ReplyTo::Closing(_));
         let open = self.jobs.len() + self.held.len();
         open >= MAX_JOBS && open - self.jobs.values().filter(own).count() >= MAX_JOBS
     }
@@ -507,6 +524,7 @@ impl Kernel {
             "net.resolve" | "net.connect" | "net.closed" | "model.relay" | "model.relayed" => {
                 self.start_network(job);
             }
+            name if crate::needles::is_call(name) => self.start_needles(job),
             "quarantine.took" => self.quarantined(job),
             "secret.refused" => self.refuse_secret_call(job),
             _ => self.start_work(job),
@@ -528,7 +546,12 @@ impl Kernel {
                 let after = Some(self.state.next_seq);
                 self.finish(job, result, after);
             }
-            Stage::New | Stage::Json | Stage::Agent(_) | Stage::Asking(_) | Stage::Signal => match outcome {
+            Stage::New
+            | Stage::Json
+            | Stage::Agent(_)
+            | Stage::Asking(_)
+            | Stage::Signal
+            | Stage::Closing(_) => match outcome {
                 Outcome::Json(result) => self.finish_op(job, result),
                 Outcome::Listed(Ok(entries)) => {
                     self.finish(job, Ok(json!({ "entries": entries })), None);
@@ -627,6 +650,7 @@ impl Kernel {
                 self.tool_done(&lineage, generation, call_no, tool, result);
             }
             ReplyTo::Shell(job) => self.shell_settled(job, &result),
+            ReplyTo::Closing(job) => self.acceptance_ended(job, result),
             ReplyTo::Nobody => {}
         }
     }
@@ -646,7 +670,7 @@ impl Job {
             Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) | Stage::Signal => true,
             Stage::File(stage) => stage.may_expire(),
             Stage::Repeat(_) | Stage::Why => true,
-            Stage::Json | Stage::Shell(_) | Stage::Documents => false,
+            Stage::Json | Stage::Shell(_) | Stage::Documents | Stage::Closing(_) => false,
         }
     }
 }

@@ -57,7 +57,7 @@ impl Kernel {
     pub fn withdraw(&mut self, now: Timestamp, caller: &Caller, key: &str) -> Vec<Act> {
         self.clock(now);
         let key = self.scoped_key(caller, &ReplyTo::Nobody, key);
-        let withdrawn = |job: &Job| job.key.as_ref() == Some(&key);
+        let withdrawn = |job: &Job| job.key.as_deref().is_some_and(|own| crate::needles::is_part(own, &key));
         let is_shell = |id: &JobId| {
             self.jobs.get(id).is_some_and(|job| withdrawn(job) && matches!(job.stage, Stage::Shell(_)))
         };

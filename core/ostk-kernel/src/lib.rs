@@ -24,6 +24,7 @@ mod limits;
 mod lineages;
 mod log_view;
 mod messages;
+mod needles;
 mod network;
 mod ops;
 mod panic;
@@ -55,6 +56,8 @@ pub use gatekeeper::Readable;
 pub use kernel::{Config, Kernel};
 pub use lanes::Lane;
 pub use lineages::{Resolution, Revival};
+pub use needles::{decision_rows, hay_rows, needle_row};
+pub use ostk_work::Board;
 pub use panic::Panic;
 pub use signals::{
     Consequence, Disposition, SIGNALS, Signal, SignalEffect, Signals, Waiting, consequence,

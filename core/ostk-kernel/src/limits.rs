@@ -14,7 +14,7 @@ const MAX_BODY: usize = ostk_log::MAX_LINE - 4 * 1024;
 /// Longest path in bytes, the limit of Linux.
 const MAX_PATH: usize = 4_096;
 /// Longest command line as JSON; it stands in the record of its verdict, so that the verdict can be recomputed.
-const MAX_COMMAND: usize = 24 * 1024;
+pub(crate) const MAX_COMMAND: usize = 24 * 1024;
 /// Longest of the short texts: names, reasons, keys.
 const MAX_SHORT: usize = 1_024;
 /// Most bytes of a file, and of any text in a call: what the packs take as one blob.
@@ -22,8 +22,20 @@ const MAX_BYTES: usize = 64 << 20;
 /// Longest name of a caller in bytes.
 const MAX_CALLER: usize = 200;
 /// Texts that become blobs or are compared only, and may be long.
-const LONG: &[&str] =
-    &["content", "old", "new", "agentfile", "task", "text", "input", "wait_for", "pattern", "body", "reply"];
+const LONG: &[&str] = &[
+    "content",
+    "old",
+    "new",
+    "agentfile",
+    "task",
+    "text",
+    "input",
+    "wait_for",
+    "pattern",
+    "body",
+    "reply",
+    "description",
+];
 /// Longest list of changed paths inside a receipt, in bytes.
 const MAX_LISTED: usize = 16 * 1024;
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Deadline of a command that names none.
-const DEFAULT_TIMEOUT_MS: u64 = 120_000;
+pub(crate) const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 /// Longest deadline a command may ask for: one hour.
 pub(crate) const MAX_TIMEOUT_MS: u64 = 3_600_000;
 /// Longest deadline of a command that is an agent: a day.

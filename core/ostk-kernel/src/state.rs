@@ -66,6 +66,9 @@ pub struct State {
     pub notes: VecDeque<(u64, String, Hash)>,
     /// Undelivered messages, by lineage: (from, blob).
     pub nudges: BTreeMap<String, Vec<(String, Hash)>>,
+    /// Needles, hay and decisions.
+    #[serde(default, skip_serializing_if = "ostk_work::Board::is_empty")]
+    pub work: ostk_work::Board,
     /// The operator's keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trust: crate::trust::TrustedKeys,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     call::{CallError, Code},
+    needles,
     table::{ArgKind, lookup},
 };
 
@@ -111,6 +112,32 @@ pub const TOOLS: &[Tool] = &[
         call: "ps",
         args: &[],
     },
+    Tool {
+        name: "work",
+        doc: "The project's work items. action: next (take the best one that can be begun), list, show, add (title, priority P0-P3, \
+              description, ac = commands that pass when it is done), close (runs ac), claim, release, edit, link (kind, other), \
+              hay (file a thought as text), decide (key, value).",
+        call: "work.next",
+        args: &[
+            ("action", "action", true),
+            ("id", "id", false),
+            ("title", "title", false),
+            ("priority", "priority", false),
+            ("description", "description", false),
+            ("ac", "ac", false),
+            ("tags", "tags", false),
+            ("depends_on", "depends_on", false),
+            ("tag", "tag", false),
+            ("status", "status", false),
+            ("text", "text", false),
+            ("key", "key", false),
+            ("value", "value", false),
+            ("kind", "kind", false),
+            ("other", "other", false),
+            ("reason", "reason", false),
+            ("force", "force", false),
+        ],
+    },
     Tool { name: "note", doc: "Leave a remark in the log.", call: "note", args: &[("text", "text", true)] },
     Tool {
         name: "Read",
@@ -161,11 +188,18 @@ impl Tool {
         TOOLS.iter().find(|tool| tool.name == name)
     }
 
+    /// Other calls that it makes, as its arguments say.
+    fn others(&self) -> impl Iterator<Item = &'static str> {
+        let calls = if self.name == "work" { needles::ACTIONS } else { &[] };
+        calls.iter().map(|(_, call)| *call)
+    }
+
     /// JSON Schema of the arguments as a model gives them.
     pub fn schema(&self) -> Value {
         let mut properties = Map::new();
         for (name, arg, _) in self.args {
-            let found = lookup(self.call).and_then(|call| call.args.iter().find(|known| known.name == *arg));
+            let mut calls = std::iter::once(self.call).chain(self.others()).filter_map(|call| lookup(call));
+            let found = calls.find_map(|call| call.args.iter().find(|known| known.name == *arg));
             let schema = match (found, *name) {
                 (_, "glob") => json!({ "type": "string" }),
                 (Some(known), _) => match known.kind {
@@ -209,6 +243,7 @@ pub fn tool_call(name: &str, input: &Value) -> Result<(&'static str, Value), Cal
     }
     match name {
         "fs_ops" => Ok((fs_ops_call(&mut args)?, Value::Object(args))),
+        "work" => Ok((needles::work_call(&mut args)?, Value::Object(args))),
         "Grep" | "Glob" => {
             let mode = if name == "Grep" { "regex" } else { "glob" };
             args.insert("mode".to_owned(), json!(mode));
@@ -317,6 +352,7 @@ fn render_ok(call: &str, value: &Value) -> String {
             }
             lines.join("\n")
         }
+        _ if call.starts_with("work.") => needles::work_text(value),
         _ if value.get("files").is_some() => {
             let rows = value["files"].as_array().map(Vec::as_slice).unwrap_or_default();
             let row = |file: &Value| {

@@ -200,6 +200,8 @@ fn in_tools(tool: &str, verb: &str, mut error: CallError) -> CallError {
     }
     error.hint = error.hint.map(|hint| match hint.strip_prefix("ostk abi show ") {
         Some(_) => format!("help {{\"tool\": \"{tool}\"}} has the arguments"),
+        // The commands of a person have the words of the tool's actions.
+        None if tool == "work" => hint.replace("ostk work ", "action "),
         None => hint.replace("process.start", "spawn"),
     });
     error

@@ -48,7 +48,7 @@ fn annotations(tool: &ostk_kernel::Tool) -> ToolAnnotations {
 
 /// Whether a result of this call is also sent as data.
 pub(super) fn is_structured(call: &str) -> bool {
-    !TEXTUAL.contains(&call) && !call.starts_with("file.")
+    !TEXTUAL.contains(&call) && !["file.", "work."].iter().any(|family| call.starts_with(family))
 }
 
 fn output_schema(call: &str) -> Option<Value> {

@@ -233,7 +233,8 @@ fn zip(members: Vec<(String, Vec<Value>)>) -> Vec<Value> {
 
 fn text_like(pattern: Option<&str>) -> String {
     let key = "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg".to_owned();
-    let known = [key, "ab".repeat(32), "2026-01-02T03:04:05.000006Z".to_owned(), "word".to_owned()];
+    let (hash, time) = ("ab".repeat(32), "2026-01-02T03:04:05.000006Z".to_owned());
+    let known = [key, hash, time, "→007".to_owned(), "word".to_owned()];
     let fits = |text: &String| pattern.is_none_or(|pattern| Regex::new(pattern).unwrap().is_match(text));
     known.into_iter().rev().find(fits).unwrap_or_else(|| panic!("no text fits {pattern:?}"))
 }
