@@ -26,6 +26,7 @@ use crate::{
     broker::Broker,
     hands::{Hands, lock},
     hooks::OpenTools,
+    projections::Projections,
     snapshot::Snapshots,
 };
 
@@ -214,6 +215,7 @@ pub(crate) struct Host {
     wake: Option<Timestamp>,
     tools: OpenTools,
     snapshots: Snapshots,
+    projections: Projections,
     progress: Arc<Progress>,
 }
 
@@ -228,6 +230,7 @@ impl Host {
         progress: Arc<Progress>,
     ) -> Self {
         let durable = progress.durable.load(Ordering::SeqCst);
+        let projections = Projections::new(&hands.state_dir);
         Self {
             kernel,
             journal,
@@ -244,6 +247,7 @@ impl Host {
             wake: None,
             tools: OpenTools::default(),
             snapshots,
+            projections,
             progress,
         }
     }
@@ -266,6 +270,7 @@ impl Host {
             let (acts, wake) = self.kernel.tick(now());
             self.wake = wake;
             self.carry_out(acts);
+            self.projections.look(&self.kernel.state().work, Instant::now());
             let working = self.kernel.state().agents.values().any(|agent| !agent.is_finished());
             self.handle.busy.store(working || !self.replies.is_empty(), Ordering::Relaxed);
         }
@@ -273,7 +278,7 @@ impl Host {
 
     fn patience(&self) -> Duration {
         let until = self.wake.map(|wake| Duration::from_millis(wake.millis_since(now()).saturating_add(1)));
-        until.map_or(IDLE, |until| until.min(IDLE))
+        until.into_iter().chain(self.projections.patience()).fold(IDLE, Duration::min)
     }
 
     fn handle_burst(&mut self, first: Message) -> Option<String> {
@@ -436,6 +441,7 @@ impl Host {
         self.carry_out(acts);
         self.replies.clear();
         self.handle.stopped.store(true, Ordering::Relaxed);
+        self.projections.stopped(&self.kernel.state().work);
         match self.journal.close() {
             Ok(()) => {
                 self.snapshots.stopped(self.kernel.state());

@@ -21,6 +21,7 @@ pub mod mcp;
 mod outbox;
 mod peer;
 mod processes;
+mod projections;
 mod quarantine;
 mod rpc;
 mod secrets;
