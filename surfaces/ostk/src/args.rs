@@ -1,12 +1,16 @@
 //! What can be asked on the command line.
 
 mod life;
+mod work;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use life::{Kill, LineageAction, Note, Nudge, Panic, RevivalPolicy, with_signals};
+pub(crate) use work::{
+    Add, Close, Compile, Compounds, Decide, Edit, Filter, Hay, Lease, Next, Tack, WorkAction,
+};
 
 /// Options of every command stand below its own.
 const LAST: usize = 900;
@@ -96,6 +100,22 @@ pub(crate) enum Command {
     Nudge(Nudge),
     /// Add a remark to the log
     Note(Note),
+    /// File a thought, or list those that became no needle
+    Hay(Hay),
+    /// Needles, the work items of the project: add, list, take, close them
+    #[command(alias = "needle")]
+    Work {
+        #[command(subcommand)]
+        action: WorkAction,
+    },
+    /// Group the hay, and tie needles by their titles and what they refer to
+    Compile(Compile),
+    /// Rank the needles that free most others
+    Compounds(Compounds),
+    /// Record a decision, or list those in force
+    Decide(Decide),
+    /// Say what a line of tack means, and carry it out
+    Tack(Tack),
     /// Hold every agent, its commands and its model calls.
     Panic(Panic),
     /// Let every agent go on after `ostk panic`.

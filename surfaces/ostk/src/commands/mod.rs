@@ -24,7 +24,9 @@ mod run;
 mod secret;
 mod show;
 mod sign;
+mod tack;
 mod trust;
+mod work;
 
 use std::process::ExitCode;
 
@@ -65,6 +67,12 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Kill(args) => life::kill(&args, output),
         Command::Nudge(args) => life::nudge(&args, output),
         Command::Note(args) => life::note(&args, output),
+        Command::Hay(args) => work::hay(&args, output),
+        Command::Work { action } => work::work(&action, output),
+        Command::Compile(args) => work::compile(&args, output),
+        Command::Compounds(args) => work::compounds(&args, output),
+        Command::Decide(args) => work::decide(&args, output),
+        Command::Tack(args) => tack::tack(&args, output),
         Command::Panic(args) => life::panic(&args, output),
         Command::Resume => life::resume(output),
         Command::Lineage { action } => life::lineage(&action, output),

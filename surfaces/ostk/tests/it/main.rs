@@ -31,3 +31,4 @@ mod sign;
 mod snapshots;
 mod trust;
 mod why;
+mod work;
