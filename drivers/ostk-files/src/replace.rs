@@ -63,6 +63,27 @@ impl Place<'_> {
 }
 
 impl Workspace {
+    /// One step of a change: `wanted` (bytes, executable) or nothing in the place of `expected` or of nothing.
+    ///
+    /// `path` is resolved from the root. True if it is as wanted now, false if something else stood there and still does.
+    pub fn change(
+        &self,
+        path: &str,
+        expected: Option<Hash>,
+        wanted: Option<(&[u8], bool)>,
+    ) -> Result<bool, FilesError> {
+        let path = self.resolve("", path)?;
+        let replaced = match (wanted, expected) {
+            (Some((bytes, executable)), expected) => {
+                let expected = expected.map_or(Expected::Absent, Expected::Hash);
+                self.replace(&path, expected, bytes, Some(executable))?
+            }
+            (None, Some(expected)) => self.remove(&path, expected)?,
+            (None, None) => return Ok(true),
+        };
+        Ok(replaced == Replaced::Done)
+    }
+
     /// Puts `bytes` at `path` if what stands there is `expected`.
     ///
     /// Mode, owner, access control list and the user's extended attributes are kept; `executable` changes the x bits

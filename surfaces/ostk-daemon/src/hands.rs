@@ -13,7 +13,7 @@ use std::{
 
 use ostk_agent::{AgentState, model::Usage};
 use ostk_blobs::BlobStore;
-use ostk_files::{Expected, FilesError, Observation, PathError, Replaced, Scanner, Workspace, WorkspacePath};
+use ostk_files::{FilesError, Observation, PathError, Scanner, Workspace, WorkspacePath};
 use ostk_kernel::{
     CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, ProcessSignal,
     Seen, State, TrustedKeys, Unresolved,
@@ -216,31 +216,14 @@ impl Hands {
 
     fn place(&self, steps: &[Found]) -> Placed {
         for (done, step) in steps.iter().enumerate() {
-            match self.place_one(step) {
+            let wanted = step.wanted.as_ref().map(|(bytes, executable)| (&bytes[..], *executable));
+            match self.workspace.change(&step.path, step.expected, wanted) {
                 Ok(true) => {}
                 Ok(false) => return Placed::Displaced { done },
-                Err(reason) => return Placed::Failed { done, reason },
+                Err(error) => return Placed::Failed { done, reason: error.to_string() },
             }
         }
         Placed::All
-    }
-
-    /// True if the file is in place, false if something unexpected was there and still is.
-    fn place_one(&self, step: &Found) -> Result<bool, String> {
-        let path = self.workspace.resolve("", &step.path).map_err(|error| error.to_string())?;
-        let replaced = match (&step.wanted, step.expected) {
-            (Some((bytes, executable)), expected) => {
-                let expected = expected.map_or(Expected::Absent, Expected::Hash);
-                self.workspace.replace(&path, expected, bytes, Some(*executable))
-            }
-            (None, Some(expected)) => self.workspace.remove(&path, expected),
-            (None, None) => return Ok(true),
-        };
-        match replaced {
-            Ok(Replaced::Done) => Ok(true),
-            Ok(Replaced::Displaced(_) | Replaced::Missing) => Ok(false),
-            Err(error) => Err(error.to_string()),
-        }
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, String> {

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
-use ostk_files::{Expected, Observation, PathError, Replaced, Scanner, Workspace, WorkspacePath};
+use ostk_files::{Observation, PathError, Scanner, Workspace, WorkspacePath};
 use ostk_kernel::{Found, Placed, Seen, State, Unresolved};
 use ostk_log::{Hash, planted};
 
@@ -217,24 +217,13 @@ impl Yard {
     }
 
     fn place_one(&self, step: &Found) -> Result<bool, String> {
-        let path = self.workspace.resolve("", &step.path).map_err(|error| error.to_string())?;
-        let replaced = match (&step.wanted, step.expected) {
-            (Some((bytes, _)), _) if planted!("replaced without a look") => {
-                let written = fs::write(self.root.join(path.as_str()), bytes);
-                return written.map(|()| true).map_err(|error| error.to_string());
-            }
-            (Some((bytes, executable)), expected) => {
-                let expected = expected.map_or(Expected::Absent, Expected::Hash);
-                self.workspace.replace(&path, expected, bytes, Some(*executable))
-            }
-            (None, Some(expected)) => self.workspace.remove(&path, expected),
-            (None, None) => return Ok(true),
-        };
-        match replaced {
-            Ok(Replaced::Done) => Ok(true),
-            Ok(Replaced::Displaced(_) | Replaced::Missing) => Ok(false),
-            Err(error) => Err(error.to_string()),
+        let wanted = step.wanted.as_ref().map(|(bytes, executable)| (&bytes[..], *executable));
+        if let Some((bytes, _)) = wanted.filter(|_| planted!("replaced without a look")) {
+            let path = self.workspace.resolve("", &step.path).map_err(|error| error.to_string())?;
+            let written = fs::write(self.root.join(path.as_str()), bytes);
+            return written.map(|()| true).map_err(|error| error.to_string());
         }
+        self.workspace.change(&step.path, step.expected, wanted).map_err(|error| error.to_string())
     }
 
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>, String> {
