@@ -133,7 +133,7 @@ impl Connection {
                 self.read_process(id, &params, permit);
                 return true;
             }
-            "process/write" => self.write_process(&params),
+            "process/write" => self.write_process(params).await,
             "call/cancel" => self.cancel(&params),
             "client/attach" => self.attach(&params).await,
             "client/subscribe" => self.subscribe(&params),
@@ -256,9 +256,12 @@ impl Connection {
         });
     }
 
-    fn write_process(&self, params: &Value) -> Result<Value, CallError> {
-        let (hands, lineage, stream) = self.followed(params)?;
-        hands.processes.streams().write(&lineage, &stream, params)
+    /// Passes input on; it may wait for the process, whose own call must be able to come meanwhile.
+    async fn write_process(&self, params: Value) -> Result<Value, CallError> {
+        let (hands, lineage, stream) = self.followed(&params)?;
+        let write = move || hands.processes.streams().write(&lineage, &stream, &params);
+        let written = tokio::task::spawn_blocking(write).await;
+        written.unwrap_or_else(|error| Err(CallError::new(Code::Failed, error.to_string())))
     }
 
     fn attached(&self) -> Result<&Caller, CallError> {

@@ -29,6 +29,7 @@ mod secret;
 mod show;
 mod sign;
 mod snapshots;
+mod streams;
 mod trust;
 mod why;
 mod work;
