@@ -102,6 +102,7 @@ pub struct FileEntry {
     /// What is there; `None` is deleted.
     pub image: Option<FileImage>,
     /// Every version, oldest first.
+    #[serde(with = "crate::files::columns")]
     pub history: Vec<Version>,
     /// Labels of the data in it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

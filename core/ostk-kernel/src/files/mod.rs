@@ -4,6 +4,7 @@
 //! the intent, place, append the receipt (`place`). A file that is not what the log says is recorded as a foreign change
 //! before anything is decided (`foreign`). What a crash interrupted is finished by `recovery`.
 
+pub(crate) mod columns;
 mod decide;
 mod foreign;
 mod hooks;
