@@ -6,7 +6,7 @@
 //! (`ostk-listing`). What git obeys of a repository says `repository.rs`.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{HashSet, VecDeque},
     ffi::OsStr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -43,7 +43,7 @@ pub(crate) struct Guarded {
 pub(crate) fn find(
     roots: &[PathBuf],
     names: &[PathBuf],
-    without: &BTreeSet<&PathBuf>,
+    without: &HashSet<&OsStr>,
 ) -> Result<Guarded, SandboxError> {
     let mut found = Guarded::default();
     if names.is_empty() {
@@ -69,7 +69,7 @@ pub(crate) fn find(
                 found.protected.push(path);
             } else if *kind == FileType::Directory {
                 let is_entered = looked_into(name) && !(is_repository && name == OBJECTS);
-                pending.extend((is_entered && !without.contains(&path)).then_some(path));
+                pending.extend((is_entered && !without.contains(path.as_os_str())).then_some(path));
             } else if with_git && name == ".git" {
                 // A file that says where the repository of a submodule or of a linked work tree is.
                 found.protected.push(path);
@@ -110,7 +110,8 @@ mod tests {
         }
         std::os::unix::fs::symlink("a", root.join("link")).unwrap();
         let names = [".git/hooks".into(), ".vscode".into()];
-        let found = find(std::slice::from_ref(&root), &names, &[&root.join("left")].into()).unwrap();
+        let found =
+            find(std::slice::from_ref(&root), &names, &[root.join("left").as_os_str()].into()).unwrap();
         assert_eq!(found.protected, [root.join("a/b/.git/hooks"), root.join("c/.vscode")]);
     }
 
@@ -122,7 +123,7 @@ mod tests {
         // Long enough for the listings to be remembered.
         std::thread::sleep(std::time::Duration::from_millis(3_100));
         let look =
-            || find(std::slice::from_ref(&root), &[".vscode".into()], &BTreeSet::new()).unwrap().protected;
+            || find(std::slice::from_ref(&root), &[".vscode".into()], &HashSet::new()).unwrap().protected;
         assert!(look().is_empty() && look().is_empty());
         fs::create_dir(root.join("a/b/.vscode")).unwrap();
         assert_eq!(look(), [root.join("a/b/.vscode")]);

@@ -5,10 +5,14 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::File,
+    io::{self, Read as _, Seek as _},
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::SandboxError;
 
@@ -20,8 +24,50 @@ pub(crate) struct Mounted {
 }
 
 /// Every mount that this process sees, in the order in which they were made.
-pub(crate) fn all() -> Result<Vec<Mounted>, SandboxError> {
-    let table = fs::read("/proc/self/mountinfo").map_err(SandboxError::io("read the table of mounts"))?;
+///
+/// The table is read again only after a change: to read it takes longer than most of what is done for a command's start.
+pub(crate) fn all() -> Result<Arc<[Mounted]>, SandboxError> {
+    static TABLE: Mutex<Option<Table>> = Mutex::new(None);
+    let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mounted = match table.as_mut() {
+        Some(table) => table.mounted(),
+        None => Table::open("/proc/self/mountinfo").map(|opened| Arc::clone(&table.insert(opened).mounted)),
+    };
+    mounted.map_err(SandboxError::io("read the table of mounts"))
+}
+
+/// The table of mounts, and what it said last.
+struct Table {
+    file: File,
+    mounted: Arc<[Mounted]>,
+}
+
+impl Table {
+    fn open(path: &str) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mounted = read(&mut file)?;
+        Ok(Self { file, mounted })
+    }
+
+    fn mounted(&mut self) -> io::Result<Arc<[Mounted]>> {
+        if self.has_changed()? {
+            self.mounted = read(&mut self.file)?;
+        }
+        Ok(Arc::clone(&self.mounted))
+    }
+
+    /// Whether a mount was made, changed or removed since this was asked last, or the table opened
+    /// (proc_pid_mountinfo(5)). A change while the table is read is told the next time.
+    fn has_changed(&self) -> io::Result<bool> {
+        let mut polled = [PollFd::new(&self.file, PollFlags::PRI)];
+        Ok(poll(&mut polled, Some(&Timespec::default()))? > 0)
+    }
+}
+
+fn read(file: &mut File) -> io::Result<Arc<[Mounted]>> {
+    let mut table = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut table)?;
     Ok(table.split(|byte| *byte == b'\n').filter_map(mounted).collect())
 }
 
@@ -68,6 +114,7 @@ pub(crate) fn writable_below(mounted: &[Mounted], path: &Path) -> impl Iterator<
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "a namespace for a thread")]
 mod tests {
     use super::*;
 
@@ -76,6 +123,35 @@ mod tests {
         let line = b"36 35 98:0 /mnt1 /mnt/a\\040b ro,noatime master:1 - ext3 /dev/root rw,errors=continue";
         assert_eq!(mounted(line), Some(Mounted { at: "/mnt/a b".into(), writable: false }));
         assert_eq!(mounted(b""), None);
+    }
+
+    #[test]
+    fn a_mount_that_is_made_changed_or_removed_is_seen() {
+        let place = tempfile::tempdir().unwrap();
+        let at = std::fs::canonicalize(place.path()).unwrap();
+        // In a namespace of this thread alone.
+        let seen = std::thread::spawn(move || {
+            use rustix::{mount::*, thread::*};
+            // SAFETY: the table of descriptors stays shared.
+            if unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }.is_err() {
+                eprintln!("not tried: this user may not mount");
+                return;
+            }
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            let mut table = Table::open("/proc/thread-self/mountinfo").unwrap();
+            let mut look = || {
+                let mounted = table.mounted().unwrap();
+                mounted.iter().find(|mount| mount.at == at).map(|mount| mount.writable)
+            };
+            assert_eq!([look(), look()], [None, None]);
+            mount("none", &at, "tmpfs", MountFlags::empty(), None).unwrap();
+            assert_eq!([look(), look()], [Some(true), Some(true)]);
+            mount_remount(&at, MountFlags::BIND | MountFlags::RDONLY, c"").unwrap();
+            assert_eq!([look(), look()], [Some(false), Some(false)]);
+            unmount(&at, UnmountFlags::empty()).unwrap();
+            assert_eq!([look(), look()], [None, None]);
+        });
+        seen.join().unwrap();
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Trees {
         let hidden = paths::find_hidden(&spec.hidden);
         let scratch = paths::resolve("scratch directory", &spec.scratch)?;
         let roots: Vec<_> = roots.into_iter().map(|root| root.real).filter(|root| *root != scratch).collect();
-        let without = protected.iter().chain(hidden.iter().map(|hidden| &hidden.path)).collect();
+        let without = protected.iter().chain(hidden.iter().map(|hidden| &hidden.path));
+        let without = without.map(|path| path.as_os_str()).collect();
         let guarded = depth::find(&roots, &spec.protected_names, &without)?;
         protected.extend(guarded.protected);
         let roots = [roots, vec![scratch.clone()]].concat();
