@@ -19,7 +19,7 @@ use std::{
 };
 
 use ostk_files::{FileVersion, WatchEvent, Watcher, Workspace, WorkspacePath};
-use ostk_journal::{Journal, Reader, Recovery};
+use ostk_journal::{Journal, Recovery};
 use ostk_kernel::{Config, Kernel, State};
 use ostk_keys::KeyStore;
 use ostk_log::Signer;
@@ -33,6 +33,7 @@ use crate::{
     hands::{Hands, Scans},
     host::{self, Host, HostHandle, MAX_MESSAGES, Message, Progress},
     processes::Processes,
+    replay::replay,
     rpc::{self, Shared},
     settings::Settings,
     signed,
@@ -267,13 +268,9 @@ fn origin(state_dir: &Path) -> String {
 
 /// The state after the last record: a snapshot, and the log from there on.
 fn fold(state_dir: &Path, signer: Arc<dyn Signer>, next_seq: u64) -> Result<(State, Snapshots), AnchorError> {
-    let part = |error: &dyn std::fmt::Display| AnchorError::Part(error.to_string());
     let mut state = snapshot::load(state_dir, &*signer, next_seq);
     let snapshots = Snapshots::new(state_dir, signer, state.next_seq);
-    for entry in Reader::open_at(state_dir, state.next_seq).map_err(|error| part(&error))? {
-        let line = entry.map_err(|error| part(&error))?.line;
-        ostk_kernel::fold_line(&mut state, &line).map_err(|error| part(&error))?;
-    }
+    replay(state_dir, &mut state).map_err(|error| AnchorError::Part(error.to_string()))?;
     debug_assert_eq!(state.next_seq, next_seq, "recovery and replay saw the same records");
     Ok((state, snapshots))
 }

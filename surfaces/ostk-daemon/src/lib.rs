@@ -23,6 +23,7 @@ mod peer;
 mod processes;
 mod projections;
 mod quarantine;
+mod replay;
 mod rpc;
 mod secrets;
 mod settings;
@@ -35,6 +36,7 @@ mod tracked;
 mod ways;
 
 pub use anchor::{AnchorError, Options, anchored, listen};
+pub use replay::{ReplayError, replay};
 pub use secrets::{listed_secrets, secret_store};
 pub use settings::accepted_missing;
 pub use setup::{InitError, Made, init, repository};

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use ostk_journal::{Journal, Options, Reader, verify as verify_log};
-use ostk_kernel::{Seen, State, fold_line};
+use ostk_kernel::{Seen, State};
 use ostk_keys::KeyStore;
 use ostk_log::{Draft, Hash, Header, Record, SignatureBatch};
 use serde_json::json;
@@ -96,9 +96,7 @@ pub(crate) fn replay(dir: &Path) -> Result<Vec<Figure>> {
 
 fn replayed(log: &Path) -> Result<State> {
     let mut state = State::default();
-    for entry in Reader::open(log)? {
-        fold_line(&mut state, &entry?.line)?;
-    }
+    ostk_daemon::replay(log, &mut state)?;
     Ok(state)
 }
 
