@@ -13,7 +13,8 @@ mod next;
 mod state;
 
 pub use agentfile::{
-    Agentfile, AgentfileError, Attest, Isolation, Limits, Restart, ToolGrant, Use, WorkOp, WorkTerm,
+    Agentfile, AgentfileError, Attest, HealthCheck, Isolation, Lifetime, Limits, Restart, RestartRule,
+    ToolGrant, Use, WorkOp, WorkTerm,
 };
 pub use budget::Spent;
 pub use compose::ComposeError;

@@ -196,6 +196,16 @@ impl AgentState {
         Ok(())
     }
 
+    /// Starts a new session of an agent that has ended: a fresh context with its task and this text. What was spent stays
+    /// spent, and its time goes on.
+    pub fn restart(&mut self, session: u64, text_blob: Hash) {
+        let config = AgentConfig { session, ..std::mem::take(&mut self.config) };
+        let task = Entry::User { text_blob: config.task_blob };
+        let entries = vec![task, Entry::User { text_blob }];
+        let (started, spent) = (self.started, self.spent);
+        *self = Self { config, started, spent, entries, ..Self::default() };
+    }
+
     /// The number of the next model call. One that a crash interrupted is made again under its own number.
     pub(crate) fn next_call_no(&self) -> u64 {
         self.calling.unwrap_or(self.calls + 1)

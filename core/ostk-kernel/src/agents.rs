@@ -296,7 +296,8 @@ impl Kernel {
         if self.state.agents.get(lineage).is_some_and(AgentState::is_finished) {
             return;
         }
-        self.step(lineage, AgentEvent::Finished { outcome }, Vec::new());
+        self.step(lineage, AgentEvent::Finished { outcome: outcome.clone() }, Vec::new());
+        self.agent_fell(lineage, &outcome);
         self.agents.remove(lineage);
         self.forget_told(lineage);
         self.answer_waiters(lineage);
@@ -320,7 +321,7 @@ impl Kernel {
                 let error = no_lineage(&lineage);
                 self.finish(job, Err(error), None);
             }
-            Some(LineageState::Exited) => {
+            Some(LineageState::Exited) if self.is_over(&lineage) => {
                 let result = self.ending(&lineage);
                 self.finish(job, Ok(result), Some(self.state.next_seq));
             }
@@ -334,6 +335,9 @@ impl Kernel {
     }
 
     pub(crate) fn answer_waiters(&mut self, lineage: &str) {
+        if !self.is_over(lineage) {
+            return;
+        }
         let waiting = |job: &&Job| matches!(&job.stage, Stage::Agent(name) if name == lineage);
         let ids: Vec<u64> = self.jobs.values().filter(waiting).map(|job| job.id).collect();
         let after = Some(self.state.next_seq);
@@ -348,6 +352,10 @@ impl Kernel {
     fn ending(&self, lineage: &str) -> Value {
         let mut row = json!({ "lineage": lineage, "state": "exited" });
         self.describe_agent(lineage, &mut row);
+        if let (Some(known), Some(row)) = (self.state.supervised.get(lineage), row.as_object_mut()) {
+            row.insert("restarts".to_owned(), json!(known.restarts));
+            row.insert("fell".to_owned(), json!(known.fell));
+        }
         row
     }
 

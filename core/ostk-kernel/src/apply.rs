@@ -97,6 +97,11 @@ impl State {
                 trust::apply(&mut self.trust, seq, event);
                 Ok(())
             }
+            Event::SuperviseBegan { .. }
+            | Event::SuperviseFell { .. }
+            | Event::SuperviseRestarted { .. }
+            | Event::SuperviseChecked { .. }
+            | Event::SessionIdentified { .. } => self.apply_supervision(seq, ts, event),
             _ => self.apply_life(at, event),
         }
     }
@@ -250,6 +255,9 @@ impl State {
             }
             Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, key } => {
                 let generation = self.session(at.seq, &lineage, kind, pin.clone(), client);
+                if kind == LineageKind::Native {
+                    self.supervised.remove(&lineage);
+                }
                 if let Some(known) = self.lineages.get_mut(&lineage) {
                     (known.mode, known.task, known.revival) = (mode, task, revival);
                     known.started = at.ts;
@@ -455,6 +463,7 @@ impl State {
                     // Its last step follows; if a crash comes first, the next daemon ends it.
                     Resolution::Reaped => {
                         known.signals.exiting = Some((at.ts, "reap".to_owned()));
+                        self.let_go(&lineage);
                         LineageState::Exiting
                     }
                 };
@@ -471,7 +480,9 @@ impl State {
         let signal = signals::lookup(&waiting.signal).ok_or("a signal that there is not")?;
         let known = self.lineages.get_mut(lineage).ok_or("a signal to nobody")?;
         let disposition = known.signals.disposition(signal);
-        let next = match (consequence(signal, known.state, disposition), signal.effect) {
+        let fate = consequence(signal, known.state, disposition);
+        let done = fate == Consequence::Done;
+        let next = match (fate, signal.effect) {
             (Consequence::Queued, _) => {
                 known.signals.queued.push_back(waiting);
                 None
@@ -494,6 +505,9 @@ impl State {
         // Whoever keeps such a signal from itself is not believed as before.
         if signal.name == "SIGTRUST" && disposition.is_some() {
             known.labels.insert(DISTRUSTED.to_owned());
+        }
+        if done && matches!(signal.effect, SignalEffect::Exit | SignalEffect::Kill) {
+            self.let_go(lineage);
         }
         next.map_or(Ok(()), |next| self.set_state(lineage, next))
     }
@@ -565,7 +579,7 @@ impl State {
         Ok(())
     }
 
-    fn set_state(&mut self, name: &str, state: LineageState) -> Result<(), String> {
+    pub(crate) fn set_state(&mut self, name: &str, state: LineageState) -> Result<(), String> {
         if let Some(lineage) = self.lineages.get_mut(name) {
             if !lineage.state.may_become(state) {
                 return Err(format!("{name} cannot become {} after {}", state.word(), lineage.state.word()));

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ostk_agent::AgentEvent;
+use ostk_agent::{AgentEvent, HealthCheck, Lifetime, RestartRule};
 use ostk_log::{Hash, KeyId, Timestamp};
 use ostk_policy::{Mode, Request};
 use ostk_work::{AcResult, Change as NeedleChange, Links, NeedleId, Priority};
@@ -734,6 +734,69 @@ pub enum Event {
         /// Idempotency key of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+    },
+    /// A process is supervised from here on.
+    #[serde(rename = "supervise.began")]
+    SuperviseBegan {
+        /// The process.
+        lineage: String,
+        /// With whom it is started again, and how often at most.
+        rule: RestartRule,
+        /// After which ends.
+        lifetime: Lifetime,
+        /// How one tells that it works.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        health: Option<HealthCheck>,
+        /// The command line of a foreign agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command_blob: Option<Hash>,
+        /// The command line that takes up a session of its client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume_blob: Option<Hash>,
+        /// How long its command may run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    /// A supervised process has ended.
+    #[serde(rename = "supervise.fell")]
+    SuperviseFell {
+        /// The process.
+        lineage: String,
+        /// Why.
+        reason: String,
+        /// The exit code of its command.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<i32>,
+        /// When it is started again; absent if it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// The restart counts against its bound.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        counts: bool,
+    },
+    /// A supervised process starts again, in a new session of its lineage.
+    #[serde(rename = "supervise.restarted")]
+    SuperviseRestarted {
+        /// The process.
+        lineage: String,
+        /// What a native agent is told.
+        text_blob: Hash,
+    },
+    /// A process's health check failed, or passed after it had failed.
+    #[serde(rename = "supervise.checked")]
+    SuperviseChecked {
+        /// The process.
+        lineage: String,
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// A supervised process's client told under which name it takes its session up again.
+    #[serde(rename = "session.identified")]
+    SessionIdentified {
+        /// The process.
+        lineage: String,
+        /// The client's name for the session.
+        session: String,
     },
     /// A person stopped everything.
     #[serde(rename = "kernel.panicked")]

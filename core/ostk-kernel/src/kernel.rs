@@ -61,6 +61,8 @@ pub struct Kernel {
     /// Generations that a lineage's digest has told it already, so that it is told once.
     pub(crate) told: BTreeMap<(String, String), u64>,
     pub(crate) agents: BTreeMap<String, crate::agents::Live>,
+    /// Health checks, by lineage.
+    pub(crate) checks: BTreeMap<String, crate::supervise::Check>,
     next_id: u64,
     broken: Option<String>,
 }
@@ -102,6 +104,16 @@ pub(crate) enum ReplyTo {
     Shell(JobId),
     /// An acceptance command, for the call that closes a needle.
     Closing(JobId),
+    /// It asked whether this lineage works, in the run that began with this record.
+    Check {
+        lineage: String,
+        run: u64,
+    },
+    /// It is the command of a supervised lineage.
+    Supervised {
+        lineage: String,
+        run: u64,
+    },
     Nobody,
 }
 
@@ -209,6 +221,7 @@ impl Kernel {
             nudge_texts: BTreeMap::new(),
             told: BTreeMap::new(),
             agents: BTreeMap::new(),
+            checks: BTreeMap::new(),
             next_id: 1,
             broken: None,
         }
@@ -245,6 +258,7 @@ impl Kernel {
         self.redo_open_writes();
         self.load_nudges();
         self.revive_orphans();
+        self.judge_after_boot();
         self.take_acts()
     }
 
@@ -325,6 +339,8 @@ impl Kernel {
         self.expire_claims();
         self.expire_approvals();
         self.end_overdue();
+        self.restart_due();
+        self.check_health();
         self.drive_due();
         (self.take_acts(), self.next_deadline())
     }
@@ -359,6 +375,8 @@ impl Kernel {
         jobs.chain(agents)
             .chain(locks)
             .chain(self.next_release())
+            .chain(self.next_restart())
+            .chain(self.next_check())
             .chain(self.next_lapse())
             .chain(self.next_kill())
             .min()
@@ -651,6 +669,8 @@ impl Kernel {
             }
             ReplyTo::Shell(job) => self.shell_settled(job, &result),
             ReplyTo::Closing(job) => self.acceptance_ended(job, result),
+            ReplyTo::Check { lineage, run } => self.checked(&lineage, run, &result),
+            ReplyTo::Supervised { lineage, run } => self.command_ended(&lineage, run, &result),
             ReplyTo::Nobody => {}
         }
     }

@@ -37,6 +37,7 @@ mod shell;
 mod signals;
 mod spawn;
 mod state;
+mod supervise;
 mod table;
 mod tools;
 mod trust;
@@ -67,6 +68,7 @@ pub use spawn::not_carried_out;
 pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,
 };
+pub use supervise::{Fall, Phase, Supervision};
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
 pub use tools::{TOOLS, Tool, render as render_tool, tool_call};
 pub use trust::{KeyStanding, TrustedKeys, rotation_statement, vouching_statement};

@@ -65,7 +65,9 @@ pub(crate) fn check_size(
         let (len, most) = match kind {
             Some(ArgKind::Path) => (text.len(), MAX_PATH),
             _ if LONG.contains(&name.as_str()) => continue,
-            _ if name == "command" => (Value::from(text).to_string().len(), MAX_COMMAND),
+            _ if matches!(name.as_str(), "command" | "resume") => {
+                (Value::from(text).to_string().len(), MAX_COMMAND)
+            }
             _ => (text.len(), MAX_SHORT),
         };
         if len > most {

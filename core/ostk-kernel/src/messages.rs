@@ -79,6 +79,7 @@ impl Kernel {
         if let Outcome::Observed { blobs, .. } = outcome {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             self.nudge_texts.extend(blobs.into_iter().map(|(hash, bytes)| (hash, text(&bytes))));
+            self.restart_due();
         }
     }
 
@@ -97,13 +98,16 @@ impl Kernel {
         texts
     }
 
-    /// Texts of messages and signals that are not delivered yet.
+    /// Texts of messages and signals that are not delivered yet, and of commands that may have to be started again.
     fn waiting_texts(&self) -> BTreeSet<Hash> {
         let messages = self.state.nudges.values().flatten().map(|(_, blob)| *blob);
         let signals = self.state.lineages.values().flat_map(|known| {
             known.signals.queued.iter().chain(&known.signals.told).filter_map(|waiting| waiting.text_blob)
         });
-        messages.chain(signals).collect()
+        let commands =
+            self.state.supervised.values().filter(|known| known.phase != crate::supervise::Phase::Over);
+        let commands = commands.flat_map(|known| known.command_blob.into_iter().chain(known.resume_blob));
+        messages.chain(signals).chain(commands).collect()
     }
 
     /// Forgets the texts that nobody waits for any more.

@@ -23,7 +23,7 @@ pub(crate) const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 /// Longest deadline a command may ask for: one hour.
 pub(crate) const MAX_TIMEOUT_MS: u64 = 3_600_000;
 /// Longest deadline of a command that is an agent: a day.
-const MAX_AGENT_MS: u64 = 24 * 3_600_000;
+pub(crate) const MAX_AGENT_MS: u64 = 24 * 3_600_000;
 /// Output shown in a reply; the whole kept output is in the blob.
 const MAX_SHOWN: usize = 32 * 1024;
 

@@ -3,7 +3,7 @@
 //! A directive that nobody carries out would be a promise broken in silence, so it is refused, with its line. What
 //! stands in other files (profiles, skills, `file://`) is put together by `ostk run` before it asks.
 
-use ostk_agent::{AgentConfig, AgentEvent, Agentfile, AgentfileError, ToolGrant, Use};
+use ostk_agent::{AgentConfig, AgentEvent, Agentfile, AgentfileError, Lifetime, ToolGrant, Use};
 use ostk_policy::Mode;
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use crate::{
     lineages::Revival,
     shell::blob,
     state::{LineageKind, LineageState},
+    supervise::Charge,
     work::check_name,
 };
 
@@ -31,6 +32,9 @@ const CARRIED_OUT: &[&str] = &[
     "TASK",
     "TOOL",
     "PIN",
+    "RESTART",
+    "LIFETIME",
+    "HEALTHCHECK",
     "ISOLATION nono",
     "LIMIT turns",
     "LIMIT tokens",
@@ -56,11 +60,34 @@ const CARRIED_OUT: &[&str] = &[
     "LIMIT revival_policy ask",
 ];
 
+/// Directives that mean something for a command that is an agent.
+const OF_COMMANDS: &[&str] = &[
+    "FROM auto",
+    "PIN",
+    "RESTART",
+    "LIFETIME",
+    "HEALTHCHECK",
+    "ISOLATION nono",
+    "LIMIT wall_clock",
+    "LIMIT permissions governed",
+    "LIMIT permissions supervised",
+    "LIMIT permissions restricted",
+    "LIMIT revival_policy revive",
+    "LIMIT revival_policy reap",
+];
+
 /// An Agentfile that has been read, with the places of its directives.
 #[derive(Debug)]
 pub(crate) struct Draft {
     file: Agentfile,
     uses: Vec<Use>,
+}
+
+impl Draft {
+    /// The file.
+    pub(crate) const fn file(&self) -> &Agentfile {
+        &self.file
+    }
 }
 
 /// The directives among `uses` that this build does not carry out, each with what to do instead.
@@ -84,7 +111,6 @@ fn remedy(name: &str) -> &'static str {
         "INTERRUPT" => "leave it out; start the agent when it is needed: ostk run FILE",
         "BOOT" => "name the command in TASK, as the first thing to do",
         "ATTEST" => "leave it out; every record of the spawn is signed by the instance's key",
-        "RESTART" => "leave it out; an agent goes on by itself after a restart of the daemon",
         "LIMIT" if name == "LIMIT verb" => "deny-verb lines of a PIN keep commands out",
         "LIMIT" if name.starts_with("LIMIT destructive_ops") => {
             "leave it out; a person consents to each: ostk approvals grant"
@@ -98,6 +124,7 @@ impl Kernel {
     /// Reads the Agentfile and asks the host what it knows of the model.
     pub(crate) fn start_spawn(&mut self, mut job: Job) {
         match draft(&job) {
+            Ok(draft) if job.text("command").is_some() => self.spawn_foreign(job, &draft),
             Ok(draft) => {
                 let model = draft.file.from.clone();
                 job.stage = Stage::Spawn(Box::new(draft));
@@ -166,13 +193,23 @@ impl Kernel {
         limits::check_record(&spawned)?;
         self.end_processes_of_another_pin(name, pin.as_deref());
         self.record(&job.caller, &event);
+        if let Some(rule) = file.restart {
+            let (lifetime, health) = (file.lifetime.unwrap_or(Lifetime::Transient), file.health.clone());
+            let charge =
+                Charge { rule, lifetime, health, command_blob: None, resume_blob: None, timeout_ms: None };
+            self.record(&Caller::Kernel, &charge.event(name));
+        }
         self.step(name, step, vec![(system_blob, system), (task_blob, task)]);
         Ok(json!({ "lineage": name, "generation": generation, "pin": pin, "context_window": window }))
     }
 
     /// The grants of a new agent: those of its Agentfile, with its path limits. Whoever is bound by an Agentfile's tools
     /// itself starts nobody: the child could be granted more.
-    fn bounded_tools(&self, caller: &Caller, file: &Agentfile) -> Result<Option<Vec<ToolGrant>>, CallError> {
+    pub(crate) fn bounded_tools(
+        &self,
+        caller: &Caller,
+        file: &Agentfile,
+    ) -> Result<Option<Vec<ToolGrant>>, CallError> {
         if matches!(caller, Caller::Agent(_) | Caller::World(_))
             && self.agent_tools(caller.lineage()).is_some()
         {
@@ -204,7 +241,7 @@ impl Kernel {
 }
 
 /// What `LIMIT permissions` stands for.
-fn mode_of(file: &Agentfile) -> Option<Mode> {
+pub(crate) fn mode_of(file: &Agentfile) -> Option<Mode> {
     match file.limits.mode("permissions")? {
         "governed" => Some(Mode::Governed),
         "supervised" => Some(Mode::Auto),
@@ -217,8 +254,30 @@ fn draft(job: &Job) -> Result<Draft, CallError> {
     check_name(job.text("name").unwrap_or_default())?;
     let text = job.text("agentfile").unwrap_or_default();
     let (file, uses) = Agentfile::parse_with_uses(text, &|_| None).map_err(|errors| usage(&errors))?;
-    let refused = not_carried_out(&uses);
+    let foreign = job.text("command").is_some();
+    let mut refused = if foreign { not_for_commands(&uses) } else { not_carried_out(&uses) };
+    refused.extend(check_without_a_shell(&file, &uses));
     if refused.is_empty() { Ok(Draft { file, uses }) } else { Err(usage(&refused)) }
+}
+
+fn not_for_commands(uses: &[Use]) -> Vec<AgentfileError> {
+    let remedy = |name: &str| match name {
+        "FROM" => "FROM auto: a command chooses its model itself",
+        "TASK" | "PROMPT" => "the command line says what it shall do",
+        name if name.starts_with("TOOL") => "a PIN bounds a command",
+        _ => "leave it out",
+    };
+    let refused = uses.iter().filter(|used| !OF_COMMANDS.contains(&used.name.as_str()));
+    let message = || "says nothing to a command that is an agent".to_owned();
+    refused.map(|used| mistake(used, message(), Some(remedy(&used.name)))).collect()
+}
+
+/// A check runs as the agent's own command, so an agent without commands has none.
+fn check_without_a_shell(file: &Agentfile, uses: &[Use]) -> Option<AgentfileError> {
+    let shell = file.tools.is_empty() || file.tools.iter().any(|grant| grant.class == "shell");
+    let used = uses.iter().find(|used| used.name == "HEALTHCHECK").filter(|_| !shell)?;
+    let message = "runs as a command of the agent, which its TOOL lines do not grant".to_owned();
+    Some(mistake(used, message, Some("TOOL shell")))
 }
 
 fn usage(errors: &[AgentfileError]) -> CallError {

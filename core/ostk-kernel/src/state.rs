@@ -41,6 +41,9 @@ pub struct State {
     pub lineages: BTreeMap<String, Lineage>,
     /// Native agents.
     pub agents: BTreeMap<String, AgentState>,
+    /// Processes that are started again when they end.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub supervised: BTreeMap<String, crate::supervise::Supervision>,
     /// How the model calls of all of them fare, by model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lanes: BTreeMap<String, crate::lanes::Lane>,

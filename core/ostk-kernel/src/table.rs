@@ -135,7 +135,7 @@ pub const TABLE: &[Syscall] = &[
         name: "agent.spawn",
         class: Class::KernelSpawn,
         effect: Effect::Write,
-        doc: "Start a native agent from the text of an Agentfile.",
+        doc: "Start an agent from the text of an Agentfile: a native one, or a command that is one.",
         args: &[
             need("name", Text, "its lineage"),
             need("agentfile", Text, "text of the Agentfile"),
@@ -145,13 +145,23 @@ pub const TABLE: &[Syscall] = &[
                 Number,
                 "tokens of the model's context window; the Agentfile's LIMIT or the catalog's by default",
             ),
+            may(
+                "command",
+                Text,
+                "a command line for sh -c: it runs in the sandbox as the agent, and no model is called",
+            ),
+            may(
+                "resume",
+                Text,
+                "the command line of a restart, with {session} for the session of the command's own client",
+            ),
             may("revival", Text, "what becomes of it when its daemon is gone: revive (default), reap or ask"),
         ],
         result: &[
             ("lineage", "the agent"),
             ("generation", "its session"),
             ("pin", "the pin that bounds it"),
-            ("context_window", "tokens of its context window"),
+            ("context_window", "tokens of its context window; null of a command"),
         ],
     },
     Syscall {
@@ -678,6 +688,14 @@ pub const TABLE: &[Syscall] = &[
         doc: "End the caller's session.",
         args: &[],
         result: &[("lineage", "whose")],
+    },
+    Syscall {
+        name: "session.resumable",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Say by which name the caller's own client takes this session up again.",
+        args: &[need("session", Text, "the client's name for the session")],
+        result: &[("lineage", "whose"), ("kept", "a restart by its supervision uses it")],
     },
     Syscall {
         name: "session.start",

@@ -37,6 +37,7 @@ impl Kernel {
             "policy.reload" => return self.start_reload(job),
             "session.start" => self.session_start(&job),
             "session.end" => self.session_end(&job),
+            "session.resumable" => self.identify_session(&job),
             "lock" => self.lock(&job),
             "note" => self.note(&job),
             "nudge" => self.nudge(&job),
@@ -197,8 +198,12 @@ impl Kernel {
                     "state": lineage.state, "model": null, "turns": 0, "tokens": 0, "usd": 0.0, "doing": "",
                     "writes": lineage.writes, "refused": lineage.denied, "pin": lineage.pin, "client": lineage.client,
                     "parent": lineage.parent, "revival": lineage.revival, "started": lineage.started,
+                    "restarts": self.state.supervised.get(name).map(|known| known.restarts),
                     "age_s": self.now.millis_since(lineage.started) / 1_000, "context_pct": null, "budget_pct": null });
                 self.describe_agent(name, &mut row);
+                if let (Some(waits), Some(doing)) = (self.waits_for_restart(name), row.get_mut("doing")) {
+                    *doing = json!(waits);
+                }
                 if let (Some(id), Some(doing)) = (self.open_question(name), row.get_mut("doing")) {
                     *doing = json!(format!("asks for consent (question {id})"));
                 }

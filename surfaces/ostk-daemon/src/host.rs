@@ -271,8 +271,7 @@ impl Host {
             self.wake = wake;
             self.carry_out(acts);
             self.projections.look(&self.kernel.state().work, Instant::now());
-            let working = self.kernel.state().agents.values().any(|agent| !agent.is_finished());
-            self.handle.busy.store(working || !self.replies.is_empty(), Ordering::Relaxed);
+            self.handle.busy.store(self.kernel.works() || !self.replies.is_empty(), Ordering::Relaxed);
         }
     }
 

@@ -203,8 +203,8 @@ pub(crate) struct Listen {
 /// Arguments of `ostk run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// An Agentfile.
-    #[arg(value_name = "AGENTFILE", required_unless_present = "command", conflicts_with = "command")]
+    /// An Agentfile; with a command, what supervises it.
+    #[arg(value_name = "AGENTFILE", required_unless_present = "command")]
     pub(crate) agentfile: Option<PathBuf>,
     /// A command to run in the sandbox.
     #[arg(last = true)]
@@ -221,6 +221,9 @@ pub(crate) struct Run {
     /// Start it and return.
     #[arg(long)]
     pub(crate) detach: bool,
+    /// The command line that starts it again, with {session} for its client's own session; known for claude and codex.
+    #[arg(long, value_name = "COMMAND", requires = "agentfile", requires = "command")]
+    pub(crate) resume: Option<String>,
     /// What becomes of it when its daemon is gone; it goes on by default.
     #[arg(long, value_enum)]
     pub(crate) revival: Option<RevivalPolicy>,

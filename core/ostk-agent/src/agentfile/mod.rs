@@ -1,14 +1,17 @@
 //! The Agentfile: what an agent is, one directive a line.
 //!
 //! The types live here, with the rules that combine a file with its profile. `parse` reads a text, `lines` joins and
-//! expands its lines, `print` writes it back. Files that a `PROMPT` or `TASK` names are loaded by the caller. The kernel
+//! expands its lines, `print` writes it back, `supervise` is about restarts and health. Files that a `PROMPT` or `TASK` names are loaded by the caller. The kernel
 //! parses at spawn; `ostk run` parses before, to load files and fill in variables.
 
 mod lines;
 mod parse;
 mod print;
+mod supervise;
 
 use serde::{Deserialize, Serialize};
+
+pub use supervise::{HealthCheck, RestartRule};
 
 /// Marks the text of a `PROMPT` or `TASK` that stands in a file.
 const FILE: &str = "file://";
@@ -44,8 +47,12 @@ pub struct Agentfile {
     pub boot: Vec<String>,
     /// How the file is attested.
     pub attest: Option<Attest>,
-    /// What happens to its siblings when it dies.
-    pub restart: Option<Restart>,
+    /// Whether it is started again when it dies, with whom, and how often.
+    pub restart: Option<RestartRule>,
+    /// After which ends it is started again; [`Lifetime::Transient`] if absent.
+    pub lifetime: Option<Lifetime>,
+    /// How one tells that it still works.
+    pub health: Option<HealthCheck>,
 }
 
 /// A tool class and the paths it is granted for.
@@ -167,6 +174,18 @@ words! {
     }
 }
 
+words! {
+    /// After which ends an agent is started again, in the words of Erlang/OTP.
+    Lifetime {
+        /// After every end that is its own.
+        Permanent = "permanent",
+        /// After a failure.
+        Transient = "transient",
+        /// Never.
+        Temporary = "temporary",
+    }
+}
+
 /// A directive that a file uses, and where.
 ///
 /// The name is what a host tells apart when it refuses what it does not carry out: `FROM`, `FROM auto`, `TOOL`,
@@ -259,6 +278,8 @@ impl Agentfile {
             boot: or(self.boot, profile.boot),
             attest: self.attest.or(profile.attest),
             restart: self.restart.or(profile.restart),
+            lifetime: self.lifetime.or(profile.lifetime),
+            health: self.health.or(profile.health),
         }
     }
 }

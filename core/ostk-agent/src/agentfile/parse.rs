@@ -2,7 +2,8 @@
 //! is one; nothing is passed over, and all mistakes of a file are found in one go.
 
 use super::{
-    Agentfile, AgentfileError, Attest, FILE, Isolation, Limits, Restart, ToolGrant, Use, WorkOp, WorkTerm,
+    Agentfile, AgentfileError, Attest, FILE, HealthCheck, Isolation, Lifetime, Limits, RestartRule,
+    ToolGrant, Use, WorkOp, WorkTerm,
     lines::{self, Line, clip, nearest},
 };
 
@@ -15,7 +16,18 @@ const MAX_ERRORS: usize = 100;
 /// Tool classes, as the gate knows them.
 const TOOLS: &[&str] = &["shell", "file:read", "file:edit", "file:write", "kernel:spawn", "kernel:secret"];
 /// Directives that stand at most once.
-const ONCE: &[&str] = &["FROM", "FROM-PROFILE", "TASK", "WORK", "PIN", "ISOLATION", "ATTEST", "RESTART"];
+const ONCE: &[&str] = &[
+    "FROM",
+    "FROM-PROFILE",
+    "TASK",
+    "WORK",
+    "PIN",
+    "ISOLATION",
+    "ATTEST",
+    "RESTART",
+    "LIFETIME",
+    "HEALTHCHECK",
+];
 /// The others.
 const MANY: &[&str] = &["PROMPT", "TOOL", "SKILL", "LIMIT", "INTERRUPT", "BETA", "BOOT"];
 /// Directives of the reference that mean nothing to a single agent.
@@ -23,8 +35,6 @@ const FOREIGN: &[(&str, &str)] = &[
     ("IDENTITY", "belongs to bench pools"),
     ("GOAL", "belongs to bench pools"),
     ("COORDINATE", "belongs to bench pools"),
-    ("LIFETIME", "belongs to supervision trees, which are not supported"),
-    ("HEALTHCHECK", "belongs to supervision trees, which are not supported"),
 ];
 /// Limits that stand at most once: numbers and modes.
 const LIMITS_ONCE: &[&str] = &[
@@ -49,7 +59,7 @@ const LIMITS_MANY: &[&str] =
 const ARGUMENT: &str = "arg.";
 
 /// What a directive's argument lacks: message and hint.
-type Mistake = (String, Option<String>);
+pub(super) type Mistake = (String, Option<String>);
 
 impl Agentfile {
     /// Parses a text. `lookup` gives the values of variables.
@@ -89,6 +99,7 @@ impl Agentfile {
             missing.hint = Some("FROM claude-sonnet-4-6".to_owned());
             errors.push(missing);
         }
+        errors.extend(file.check_supervision(&uses));
         errors.sort_by_key(|error| (error.line == 0, error.line));
         errors.truncate(MAX_ERRORS);
         if errors.is_empty() { Ok((file, uses)) } else { Err(errors) }
@@ -142,7 +153,9 @@ impl Agentfile {
             "ISOLATION" => self.isolation = Some(one_of(&text, Isolation::ALL)?),
             "BOOT" => self.boot.push(text),
             "ATTEST" => self.attest = Some(one_of(&text, Attest::ALL)?),
-            "RESTART" => self.restart = Some(one_of(&text, Restart::ALL)?),
+            "RESTART" => self.restart = Some(RestartRule::read(&text)?),
+            "LIFETIME" => self.lifetime = Some(one_of(&text, Lifetime::ALL)?),
+            "HEALTHCHECK" => self.health = Some(HealthCheck::read(&text)?),
             other => return Err(unknown_directive(other)),
         }
         Ok(())
@@ -208,7 +221,7 @@ fn use_name(directive: &str, text: &str) -> String {
     }
 }
 
-fn plain(message: impl Into<String>) -> Mistake {
+pub(super) fn plain(message: impl Into<String>) -> Mistake {
     (message.into(), None)
 }
 
@@ -232,7 +245,7 @@ fn word(text: String) -> Result<String, Mistake> {
     if text.contains(char::is_whitespace) { Err(plain("takes one word")) } else { Ok(text) }
 }
 
-fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Mistake> {
+pub(super) fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Mistake> {
     let found = known.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
     found.ok_or_else(|| (format!("{:?} is not known", clip(text)), Some(suggest(text, &words))))

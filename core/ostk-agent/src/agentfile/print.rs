@@ -39,7 +39,9 @@ impl Agentfile {
         push("ISOLATION", self.isolation.iter().map(|word| word.as_str().to_owned()).collect());
         push("BOOT", self.boot.clone());
         push("ATTEST", self.attest.iter().map(|word| word.as_str().to_owned()).collect());
-        push("RESTART", self.restart.iter().map(|word| word.as_str().to_owned()).collect());
+        push("RESTART", self.restart.iter().map(ToString::to_string).collect());
+        push("LIFETIME", self.lifetime.iter().map(|word| word.as_str().to_owned()).collect());
+        push("HEALTHCHECK", self.health.iter().map(ToString::to_string).collect());
         all
     }
 }

@@ -1,6 +1,6 @@
 //! The Agentfile: what a person writes, what is understood, and what a mistake is answered with.
 
-use ostk_agent::{Agentfile, Isolation, Limits, Restart, WorkOp};
+use ostk_agent::{Agentfile, HealthCheck, Isolation, Lifetime, Limits, Restart, RestartRule, WorkOp};
 use proptest::prelude::*;
 
 const FIXER: &str = "\
@@ -67,7 +67,8 @@ fn every_directive_becomes_a_typed_value() {
     assert_eq!(file.limits, limits);
     assert_eq!((file.work[0].op, file.work[1].op), (WorkOp::AtLeast, WorkOp::Is));
     assert_eq!(file.work[1].values, ["parser", "lexer"]);
-    assert_eq!((file.isolation, file.restart), (Some(Isolation::Nono), Some(Restart::OneForOne)));
+    let rule = RestartRule { strategy: Restart::OneForOne, times: 3, within_s: 300 };
+    assert_eq!((file.isolation, file.restart), (Some(Isolation::Nono), Some(rule)));
 }
 
 #[test]
@@ -213,6 +214,44 @@ fn a_file_tells_which_directives_it_uses() {
     assert_eq!(uses, [&wanted[..], &[(8, "ISOLATION docker"), (9, "PROMPT file://")]].concat());
 }
 
+#[test]
+fn supervision_is_a_strategy_with_a_bound_a_lifetime_and_a_check() {
+    let file = parse(
+        "FROM m\nRESTART rest_for_one 5/60\nLIFETIME permanent\nHEALTHCHECK --interval=2m --retries=2 CMD test -s ok",
+    );
+    let rule = RestartRule { strategy: Restart::RestForOne, times: 5, within_s: 60 };
+    assert_eq!((file.restart, file.lifetime), (Some(rule), Some(Lifetime::Permanent)));
+    let command = "test -s ok".to_owned();
+    assert_eq!(file.health, Some(HealthCheck { command, interval_s: 120, timeout_s: 30, failures: 2 }));
+    let short = parse("FROM m\nRESTART one_for_one\nHEALTHCHECK make check").health.unwrap();
+    assert_eq!((short.command.as_str(), short.interval_s, short.failures), ("make check", 30, 3));
+}
+
+#[test]
+fn supervision_that_says_nothing_or_nonsense_is_refused() {
+    refused("LIFETIME transient", &["line 2: LIFETIME: says nothing without RESTART"]);
+    let alone = "line 2: HEALTHCHECK: says nothing without RESTART (add RESTART one_for_one: an agent that hangs is \
+                 ended and started again)";
+    refused("HEALTHCHECK true", &[alone]);
+    let never = "line 3: LIFETIME: is never started again, and RESTART says nothing then (leave both out, or \
+                 LIFETIME transient)";
+    refused("RESTART one_for_one\nLIFETIME temporary", &[never]);
+    parse("FROM m\nRESTART one_for_all\nLIFETIME temporary");
+    parse("FROM m\nFROM-PROFILE house\nLIFETIME permanent");
+    for (line, part) in [
+        ("RESTART one_for_one 0/5", "\"0/5\" is no bound"),
+        ("RESTART one_for_one 5", "\"5\" is no bound"),
+        ("RESTART on-failure", "\"on-failure\" is not known"),
+        ("LIFETIME always", "\"always\" is not known"),
+        ("HEALTHCHECK --interval=0s CMD true", "--interval=0s is not understood"),
+        ("HEALTHCHECK --start-period=5s CMD true", "--start-period=5s is not understood"),
+        ("HEALTHCHECK --retries=3", "names no command"),
+    ] {
+        let errors = Agentfile::parse(&format!("FROM m\n{line}"), &variables).expect_err(line);
+        assert!(errors[0].to_string().contains(part), "{line}: {errors:?}");
+    }
+}
+
 /// Lines that are often right and often nearly so.
 fn line() -> impl Strategy<Value = String> {
     let head = prop::sample::select(vec![
@@ -231,6 +270,8 @@ fn line() -> impl Strategy<Value = String> {
         "BOOT",
         "ATTEST",
         "RESTART",
+        "LIFETIME",
+        "HEALTHCHECK",
         "",
         "#",
         " ",
@@ -250,6 +291,9 @@ fn line() -> impl Strategy<Value = String> {
             "none",
             "gpg",
             "one_for_one",
+            "one_for_all 5/60",
+            "permanent",
+            "--interval=5s CMD test -e a",
             "${V}",
             "$${V}",
             "${V:-d}",

@@ -69,8 +69,12 @@ impl Kernel {
                 .hint("send a message: ostk nudge"));
         }
         let fate = consequence(signal, known.state, known.signals.disposition(signal));
-        let state = known.state;
+        let (state, queued) = (known.state, known.signals.queued.len());
         match fate {
+            Consequence::Gone if ends(signal) && self.call_off(from, target, signal.name) => {
+                return Ok(json!({ "lineage": target, "signal": signal.name, "fate": "done", "state": state,
+                    "seq": self.state.next_seq.saturating_sub(1) }));
+            }
             Consequence::Gone => {
                 let how = if state == LineageState::Exited { "has ended" } else { "is ending" };
                 return Err(CallError::new(Code::NotFound, format!("{target} {how}")).hint("ostk ps"));
@@ -79,7 +83,7 @@ impl Kernel {
                 let message = format!("{} means nothing to {target}, which is {}", signal.name, state.word());
                 return Err(CallError::new(Code::Usage, message).hint("SIGCONT lets a stopped process go on"));
             }
-            Consequence::Queued if known.signals.queued.len() >= MAX_QUEUED => {
+            Consequence::Queued if queued >= MAX_QUEUED => {
                 let message = format!("{MAX_QUEUED} signals wait for {target} already");
                 return Err(CallError::new(Code::Busy, message).hint(format!("ostk kill -SIGCONT {target}")));
             }
@@ -348,19 +352,26 @@ impl Kernel {
 
     /// Ends a lineage and everything of it, now.
     pub(crate) fn terminate(&mut self, lineage: &str, signal: &str) {
+        if !self.put_down(lineage, signal, Ending::Cancelled { reason: signal.to_owned() }) {
+            self.record(&Caller::Kernel, &Event::SessionEnded { lineage: lineage.to_owned() });
+            self.answer_waiters(lineage);
+        }
+    }
+
+    /// Ends what a lineage runs, and the lineage itself if it is a native agent; returns whether it is.
+    pub(crate) fn put_down(&mut self, lineage: &str, by: &str, ending: Ending) -> bool {
         self.abandon_model_call(lineage);
         // A killed command still reports its end, which settles its files and its receipt.
         let commands = self.commands_of(lineage);
         self.acts.extend(commands.into_iter().map(|id| Act::Abort { id }));
-        if self.state.agents.get(lineage).is_some_and(|agent| !agent.is_finished()) {
-            self.end_agent(lineage, Ending::Cancelled { reason: signal.to_owned() });
-        } else {
-            self.record(&Caller::Kernel, &Event::SessionEnded { lineage: lineage.to_owned() });
-            self.answer_waiters(lineage);
+        let lives = self.state.agents.get(lineage).is_some_and(|agent| !agent.is_finished());
+        if lives {
+            self.end_agent(lineage, ending);
         }
         self.forget_told(lineage);
         self.kill_processes(lineage);
-        self.cancel_waiting(lineage, signal);
+        self.cancel_waiting(lineage, by);
+        lives
     }
 
     fn abandon_model_call(&mut self, lineage: &str) {
@@ -414,6 +425,11 @@ impl Kernel {
             "limits": agent.map(AgentState::limits),
         })
     }
+}
+
+/// Whether a signal is sent so that its target ends.
+const fn ends(signal: &Signal) -> bool {
+    matches!(signal.effect, SignalEffect::Exit | SignalEffect::Kill)
 }
 
 fn maskable(name: &str) -> Result<&'static Signal, CallError> {

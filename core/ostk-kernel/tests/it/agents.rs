@@ -204,7 +204,6 @@ fn a_directive_that_is_not_carried_out_is_refused_with_its_line_and_a_remedy() {
         ("ISOLATION docker", "ISOLATION nono"),
         ("BOOT ostk boot", "TASK"),
         ("ATTEST gpg", "leave it out"),
-        ("RESTART one_for_one", "leave it out"),
     ] {
         let refused = refusal(&format!("FROM scripted\nTASK x\n{line}\n"));
         assert!(refused.starts_with("line 3: ") && refused.contains(remedy), "{line}: {refused}");

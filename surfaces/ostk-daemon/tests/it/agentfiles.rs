@@ -46,7 +46,7 @@ fn what_an_agentfile_may_not_name_or_ask_for_is_refused_by_its_own_line() {
         ("SKILL ../review", "there is no skills/../review/SKILL.md"),
         ("FROM-PROFILE one", "a circle of them"),
         ("FROM-PROFILE ../../x", "there is no .ostk/profiles/"),
-        ("RESTART one_for_one", "agents/x.af: line 2: RESTART: is not carried out"),
+        ("INTERRUPT x", "agents/x.af: line 2: INTERRUPT: is not carried out"),
         ("LIMIT verb git", "lines of a PIN"),
     ] {
         let said = refusal(&fixture, &format!("FROM claude-sonnet-4-6\n{line}\nTASK x\n"));

@@ -23,4 +23,5 @@ mod http;
 mod mcp;
 mod real;
 mod secrets;
+mod supervise;
 mod wire;

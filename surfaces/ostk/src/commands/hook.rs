@@ -83,7 +83,10 @@ fn answer(event: Event, input: &Input, project: Option<Project>) -> Option<Value
     match event {
         Event::SessionStart => {
             if let Ok(mut client) = start(&project) {
-                let _ = take_place(&mut client, &place(input, false));
+                let placed = take_place(&mut client, &place(input, false));
+                // Whoever supervises the client starts it again in this session.
+                let session = json!({ "session": input.session_id });
+                let _ = placed.map(|_| client.call("session.resumable", &session, &options()));
             }
             None
         }

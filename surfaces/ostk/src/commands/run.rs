@@ -1,7 +1,9 @@
-//! `ostk run`: an agent from an Agentfile (`compose` puts it together), or any command in the sandbox.
+//! `ostk run`: an agent from an Agentfile (`compose` puts it together), any command in the sandbox, or a command that an
+//! Agentfile supervises (`resume` knows how clients take up their sessions).
 
 mod compose;
 mod follow;
+mod resume;
 
 pub(crate) use compose::refused;
 
@@ -10,6 +12,7 @@ use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 use libostk::{CallOptions, Client};
 use serde_json::{Value, json};
 
+use compose::Kind;
 use follow::Following;
 
 use super::{Done, consent::Notice, inspect::cwd};
@@ -27,20 +30,18 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) fn run(args: &Run, output: &Output) -> Done {
     match &args.agentfile {
-        Some(path) => agent(args, path, output),
+        Some(path) if args.command.is_empty() => agent(args, path, output),
+        Some(path) => supervised(args, path, output),
         None => command(args, output),
     }
 }
 
 fn agent(args: &Run, path: &Path, output: &Output) -> Done {
     let project = connect::project()?;
-    let text = compose::compose(path, project.root(), args.pin.as_deref())?.to_text();
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("agent");
-    let name = args.name.clone().unwrap_or_else(|| stem.to_owned());
+    let text = compose::compose(path, project.root(), args.pin.as_deref(), Kind::Native)?.to_text();
+    let name = name(args, path);
     if args.dry_run {
-        let shown = json!({ "ok": true, "name": name, "agentfile": text });
-        output.show(&shown, |_| format!("{} is good; it comes to:\n{text}", path.display()));
-        return Ok(ExitCode::SUCCESS);
+        return dry_run(path, &name, &text, output);
     }
     let mut call = json!({ "name": name, "agentfile": text });
     if let Some(task) = &args.task {
@@ -65,6 +66,55 @@ fn agent(args: &Run, path: &Path, output: &Output) -> Done {
         )
     });
     Ok(if ending["outcome"]["kind"] == "done" { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Starts a command that the daemon keeps up by itself, and waits for its end.
+fn supervised(args: &Run, path: &Path, output: &Output) -> Done {
+    if args.task.is_some() {
+        let refused = Failure::usage("--task says nothing to a command");
+        return Err(refused.hint("put the task into the command line"));
+    }
+    let project = connect::project()?;
+    let text = compose::compose(path, project.root(), args.pin.as_deref(), Kind::Command)?.to_text();
+    let name = name(args, path);
+    if args.dry_run {
+        return dry_run(path, &name, &text, output);
+    }
+    let mut call = json!({ "name": name, "agentfile": text, "command": command_line(&args.command) });
+    let known = || resume::resume(&args.command).map(|words| command_line(&words));
+    if let Some(resume) = args.resume.clone().or_else(known) {
+        call["resume"] = json!(resume);
+    }
+    if let Some(revival) = args.revival {
+        call["revival"] = json!(revival.word());
+    }
+    let mut client = connect::operator(&project)?;
+    let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
+    if args.detach {
+        output.show(&spawned, |_| format!("{name} started; how it does: ostk ps"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ending = wait(&mut client, &name)?;
+    let exit = ending["fell"]["exit"].as_i64();
+    output.show(&ending, |output| {
+        let mark =
+            if exit == Some(0) { output.paint(Paint::Green, "✓") } else { output.paint(Paint::Red, "✗") };
+        let reason = ending["fell"]["reason"].as_str().unwrap_or("ended by a signal");
+        format!("{mark} {name}: {reason}  (started again {} times)", ending["restarts"])
+    });
+    Ok(ExitCode::from(exit.and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1)))
+}
+
+/// The lineage that the arguments name, or the file does.
+fn name(args: &Run, path: &Path) -> String {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("agent");
+    args.name.clone().unwrap_or_else(|| stem.to_owned())
+}
+
+fn dry_run(path: &Path, name: &str, text: &str, output: &Output) -> Done {
+    let shown = json!({ "ok": true, "name": name, "agentfile": text });
+    output.show(&shown, |_| format!("{} is good; it comes to:\n{text}", path.display()));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn wait(client: &mut Client, name: &str) -> Result<Value, Failure> {

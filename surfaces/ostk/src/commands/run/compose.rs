@@ -18,8 +18,17 @@ const MAX_PROFILES: usize = 8;
 /// What is loaded or settled here, so that the kernel never sees it.
 const SETTLED_HERE: [&str; 5] = ["FROM auto", "FROM-PROFILE", "SKILL", "PROMPT file://", "TASK file://"];
 
+/// What an Agentfile is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An agent inside the daemon.
+    Native,
+    /// A command that is an agent, and chooses its model itself.
+    Command,
+}
+
 /// The Agentfile at `path`, complete. `root` is the repository's.
-pub(super) fn compose(path: &Path, root: &Path, pin: Option<&str>) -> Result<Agentfile, Failure> {
+pub(super) fn compose(path: &Path, root: &Path, pin: Option<&str>, kind: Kind) -> Result<Agentfile, Failure> {
     let root = root.canonicalize()?;
     let mut file = read(path, &root)?;
     let mut profiles: Vec<String> = Vec::new();
@@ -34,7 +43,7 @@ pub(super) fn compose(path: &Path, root: &Path, pin: Option<&str>) -> Result<Age
         file = Agentfile { profile: next, ..file.over(profile) };
         profiles.push(name);
     }
-    if file.from == "auto" {
+    if file.from == "auto" && kind == Kind::Native {
         file.from = auto(&root)?;
     }
     if let Some(pin) = pin {
