@@ -137,6 +137,11 @@ pub enum AgentEvent {
         /// The message.
         text_blob: Hash,
     },
+    /// A budget that it shares with others is used up: its next reply is its last.
+    Closing {
+        /// The limit.
+        which: String,
+    },
     /// The context is full: a successor starts with the task, the last words, and this text.
     HandedOff {
         /// What the successor is told.

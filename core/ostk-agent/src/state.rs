@@ -125,6 +125,9 @@ pub struct AgentState {
     /// The limit that ends with its next reply, of which it was told.
     #[serde(default)]
     pub(crate) last_call: Option<String>,
+    /// The limit that makes its next call the last, of which it is yet to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) closing: Option<String>,
     /// The tool call that ended last.
     #[serde(default)]
     pub(crate) repeat: Repeat,
@@ -183,6 +186,7 @@ impl AgentState {
                 self.repeat.heard(*call, *result_blob);
             }
             AgentEvent::Nudged { text_blob } => self.nudged(*text_blob),
+            AgentEvent::Closing { which } => self.close(which),
             AgentEvent::HandedOff { summary_blob } => {
                 if self.turn.is_some() || self.calling.is_some() {
                     return out_of_place("a handoff inside a turn");
@@ -324,6 +328,7 @@ impl AgentState {
             return;
         }
         self.remind(now);
+        self.hear_last_call();
         match self.lifecycle {
             Lifecycle::Healthy => {}
             Lifecycle::Aging => self.note_once(Note::PrepareHandoff),
@@ -344,6 +349,21 @@ impl AgentState {
         } else if !self.warned && budget::nearly_exhausted(limits, self.spent, elapsed_ms) {
             self.warned = true;
             self.entries.push(Entry::Note { note: Note::WrapUp });
+        }
+    }
+
+    /// Its next call is the last. It hears so when what it does now is done.
+    fn close(&mut self, which: &str) {
+        self.closing = Some(which.to_owned());
+        if self.turn.is_none() && self.calling.is_none() {
+            self.hear_last_call();
+        }
+    }
+
+    fn hear_last_call(&mut self) {
+        if let Some(which) = self.closing.take().filter(|_| self.last_call.is_none()) {
+            self.last_call = Some(which);
+            self.entries.push(Entry::Note { note: Note::LastCall });
         }
     }
 
@@ -368,6 +388,11 @@ impl AgentState {
         self.warned = false;
         self.last_call = None;
         self.remind(now);
+    }
+
+    /// Whether it was told that its next call is its last.
+    pub const fn is_on_its_last_call(&self) -> bool {
+        self.last_call.is_some() || self.closing.is_some()
     }
 
     /// Whether it has ended.

@@ -205,6 +205,8 @@ pub enum Op {
         /// Its name there.
         item: String,
     },
+    /// Start or end a stack.
+    Stack(crate::stacks::StackOp),
     /// Load the policy documents from disk again, and what may be spent in a day.
     LoadDocuments,
 }

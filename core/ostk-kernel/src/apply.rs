@@ -93,6 +93,14 @@ impl State {
             | Event::NeedleChecked { .. }
             | Event::NeedleClosed { .. }
             | Event::DecisionMade { .. } => self.apply_needles(at, event),
+            Event::StackSpawned { .. }
+            | Event::StackActive { .. }
+            | Event::StackSealed { .. }
+            | Event::StackFailed { .. }
+            | Event::StackEntered { .. } => {
+                self.apply_stack(seq, ts, actor, event);
+                Ok(())
+            }
             Event::TrustSigned { .. } | Event::TrustRotated { .. } | Event::TrustRevoked { .. } => {
                 trust::apply(&mut self.trust, seq, event);
                 Ok(())
@@ -332,7 +340,7 @@ impl State {
     fn apply_labels(&mut self, at: At<'_>, event: Event) {
         match event {
             Event::RelayIntent { model, reserved_tokens, reserved_micro_usd, .. } => {
-                let charge = Charge { tokens: reserved_tokens, micro_usd: reserved_micro_usd };
+                let charge = Charge::call(reserved_tokens, reserved_micro_usd);
                 self.spending.reserve(at.ts, relay_key(at.seq), &model, charge);
             }
             Event::RelayReceipt {

@@ -1,9 +1,10 @@
-//! What the whole fleet may spend in a day: `[budget]` of `ostk.toml`, which the host gives and the log records.
+//! What the whole fleet may spend: in a day, `[budget]` of `ostk.toml`, and in all, where the log is a stack's (`stacks`).
 //!
 //! A model call is charged in two steps: what it is expected to take is reserved by the record of its intent, and what it
 //! took is settled by its receipt. Of a call whose end is not known, the reservation stays charged. All of it is folded per
 //! UTC day, so a crash forgets nothing and midnight opens the budget again. Calls of native agents wait in their lanes
-//! (`lanes`), requests of foreign agents are refused (`network`). Budgets of one agent are its own fold's (`ostk-agent`).
+//! (`lanes`), requests of foreign agents are refused (`network`). A budget in all closes: what is left of it is for the last
+//! turn of each agent. Budgets of one agent are its own fold's (`ostk-agent`).
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ const WARNED_AT: u64 = 85;
 /// An agent that waits for the budget looks again so often, so that it notices in the meantime that its own time is over.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
-/// What may be spent in a day; `None` is no limit.
+/// What may be spent; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allowance {
     /// Prompt and reply tokens.
@@ -33,6 +34,22 @@ pub struct Allowance {
     /// Millionths of a dollar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_usd_per_day: Option<u64>,
+    /// Prompt and reply tokens in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Millionths of a dollar in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_usd: Option<u64>,
+    /// Model calls in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u64>,
+}
+
+impl Allowance {
+    /// Whether money is bounded, so that every price must be known.
+    pub(crate) const fn bounds_money(&self) -> bool {
+        self.micro_usd_per_day.is_some() || self.micro_usd.is_some()
+    }
 }
 
 /// What model calls took, or are expected to take.
@@ -42,18 +59,27 @@ pub struct Charge {
     pub tokens: u64,
     /// Millionths of a dollar, where the price is known.
     pub micro_usd: u64,
+    /// Model calls.
+    pub turns: u64,
 }
 
 impl Charge {
+    /// One call.
+    pub(crate) const fn call(tokens: u64, micro_usd: u64) -> Self {
+        Self { tokens, micro_usd, turns: 1 }
+    }
+
     const fn plus(self, more: Self) -> Self {
         Self {
             tokens: self.tokens.saturating_add(more.tokens),
             micro_usd: self.micro_usd.saturating_add(more.micro_usd),
+            turns: self.turns.saturating_add(more.turns),
         }
     }
 
     fn at_least(self, other: Self) -> Self {
-        Self { tokens: self.tokens.max(other.tokens), micro_usd: self.micro_usd.max(other.micro_usd) }
+        let (tokens, micro_usd) = (self.tokens.max(other.tokens), self.micro_usd.max(other.micro_usd));
+        Self { tokens, micro_usd, turns: self.turns.max(other.turns) }
     }
 }
 
@@ -72,10 +98,17 @@ struct Typical {
     micro_usd: Option<u64>,
 }
 
+/// What of a charge a limit bounds.
+type Part = fn(&Charge) -> u64;
+
 /// A limit and how it stands.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
     which: &'static str,
+    /// What of a charge it bounds.
+    part: Part,
+    /// It holds for a day, and not in all.
+    daily: bool,
     limit: u64,
     spent: u64,
     reserved: u64,
@@ -106,8 +139,14 @@ pub struct Spending {
     /// Calls under way: `agent:NAME`, or `relay:SEQ` by the record of the intent.
     open: BTreeMap<String, Reserved>,
     typical: BTreeMap<String, Typical>,
-    /// Percent of a limit that the operator was told of today.
+    /// Percent of a limit that the operator was told of, of those of a day today.
     told: BTreeMap<String, u64>,
+    /// Settled since the first record.
+    all: Charge,
+    /// What stacks may spend of this budget, by their names.
+    lent: BTreeMap<String, Charge>,
+    /// The budget in all is used up but for the last turns.
+    closed: bool,
 }
 
 impl Spending {
@@ -125,17 +164,43 @@ impl Spending {
         if day_of(now) == self.day { self.today } else { Charge::default() }
     }
 
-    /// What is reserved for calls under way.
+    /// What was settled since the first record.
+    pub const fn in_all(&self) -> Charge {
+        self.all
+    }
+
+    /// What is reserved for calls under way, and for stacks.
     pub fn reserved(&self) -> Charge {
-        self.open.values().fold(Charge::default(), |sum, open| sum.plus(open.charge))
+        let calls = self.open.values().map(|open| open.charge);
+        calls.chain(self.lent.values().copied()).fold(Charge::default(), Charge::plus)
+    }
+
+    /// A stack may spend so much of this budget.
+    pub(crate) fn lend(&mut self, ts: Timestamp, stack: &str, budget: &Allowance) {
+        self.roll(ts);
+        let (tokens, micro_usd) = (budget.tokens.unwrap_or(0), budget.micro_usd.unwrap_or(0));
+        self.lent.insert(stack.to_owned(), Charge { tokens, micro_usd, turns: 0 });
+    }
+
+    /// A stack has ended and spent this; if nobody knows, all that it might.
+    pub(crate) fn give_back(&mut self, ts: Timestamp, stack: &str, spent: Option<Charge>) {
+        self.roll(ts);
+        let lent = self.lent.remove(stack).unwrap_or_default();
+        self.spend(spent.unwrap_or(lent));
+    }
+
+    const fn spend(&mut self, charge: Charge) {
+        self.today = self.today.plus(charge);
+        self.all = self.all.plus(charge);
     }
 
     /// What to know about the limits of the day, one sentence each: those of which most is spent.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
         let near = self.standings(now).filter(|standing| standing.pct() >= WARNED_AT);
-        let words = |Standing { which, limit, spent, .. }: Standing| {
+        let words = |Standing { which, limit, spent, daily, .. }: Standing| {
             let (spent, limit) = (figure(which, spent), figure(which, limit));
-            format!("{which}: {spent} of {limit} is spent; the day ends at {}", midnight(now))
+            let until = if daily { format!("; the day ends at {}", midnight(now)) } else { String::new() };
+            format!("{which}: {spent} of {limit} is spent{until}")
         };
         near.map(words).collect()
     }
@@ -147,8 +212,12 @@ impl Spending {
             Event::BudgetSet { allowance } => {
                 self.allowance = allowance;
                 self.told.clear();
+                self.closed = false;
             }
-            Event::BudgetReached { limit, percent, .. } => drop(self.told.insert(limit, percent)),
+            Event::BudgetReached { limit, percent, .. } => {
+                self.closed |= percent == 100 && !limit.ends_with("_per_day");
+                self.told.insert(limit, percent);
+            }
             _ => {}
         }
     }
@@ -163,7 +232,7 @@ impl Spending {
     fn settle(&mut self, ts: Timestamp, call: &str, charge: Charge) {
         self.roll(ts);
         self.open.remove(call);
-        self.today = self.today.plus(charge);
+        self.spend(charge);
     }
 
     /// Nobody knows how a call ended: what was reserved for it is taken as spent.
@@ -186,9 +255,11 @@ impl Spending {
         let micro_usd = end.micro_usd.unwrap_or(reserved.micro_usd);
         match end {
             RelayEnd { is_settled: true, tokens: 0, .. } => self.settle(ts, &call, Charge::default()),
-            RelayEnd { is_settled: true, tokens, .. } => self.settle(ts, &call, Charge { tokens, micro_usd }),
+            RelayEnd { is_settled: true, tokens, .. } => {
+                self.settle(ts, &call, Charge::call(tokens, micro_usd));
+            }
             RelayEnd { tokens, .. } => {
-                self.settle(ts, &call, reserved.at_least(Charge { tokens, micro_usd }))
+                self.settle(ts, &call, reserved.at_least(Charge::call(tokens, micro_usd)))
             }
         }
     }
@@ -202,7 +273,7 @@ impl Spending {
             }
             AgentEvent::ModelReceipt { usage, cost_micro_usd, .. } => {
                 let (tokens, micro_usd) = (usage.total_tokens(), *cost_micro_usd);
-                self.settle(ts, &call, Charge { tokens, micro_usd: micro_usd.unwrap_or(0) });
+                self.settle(ts, &call, Charge::call(tokens, micro_usd.unwrap_or(0)));
                 self.typical.insert(agent.model().to_owned(), Typical { tokens, micro_usd });
             }
             AgentEvent::ModelFailed { unsettled: false, .. } => self.settle(ts, &call, Charge::default()),
@@ -215,14 +286,12 @@ impl Spending {
     fn expected(&self, agent: &AgentState) -> Charge {
         let (tokens, micro_usd) = agent.expected_call();
         if tokens > 0 {
-            return Charge { tokens, micro_usd };
+            return Charge::call(tokens, micro_usd);
         }
         match self.typical.get(agent.model()) {
-            Some(typical) => {
-                Charge { tokens: typical.tokens, micro_usd: typical.micro_usd.unwrap_or_default() }
-            }
+            Some(typical) => Charge::call(typical.tokens, typical.micro_usd.unwrap_or_default()),
             // It is tried alone, see below.
-            None => Charge { tokens: 1, micro_usd: 1 },
+            None => Charge::call(1, 1),
         }
     }
 
@@ -236,25 +305,31 @@ impl Spending {
         if day > self.day {
             self.day = day;
             self.today = Charge::default();
-            self.told.clear();
+            self.told.retain(|limit, _| !limit.ends_with("_per_day"));
         }
     }
 
     fn standings(&self, now: Timestamp) -> impl Iterator<Item = Standing> {
-        let (spent, reserved) = (self.today(now), self.reserved());
-        let Allowance { tokens_per_day, micro_usd_per_day } = self.allowance;
-        let usd = ("usd_per_day", micro_usd_per_day, spent.micro_usd, reserved.micro_usd);
-        let tokens = ("tokens_per_day", tokens_per_day, spent.tokens, reserved.tokens);
-        let given = |(which, limit, spent, reserved): (_, Option<u64>, _, _)| {
-            Some(Standing { which, limit: limit?, spent, reserved })
-        };
-        [usd, tokens].into_iter().filter_map(given)
+        let (today, all, reserved) = (self.today(now), self.all, self.reserved());
+        let Allowance { tokens_per_day, micro_usd_per_day, tokens, micro_usd, turns } = self.allowance;
+        let money = |charge: &Charge| charge.micro_usd;
+        let limits: [(&str, Option<u64>, bool, Part); 5] = [
+            ("usd_per_day", micro_usd_per_day, true, money),
+            ("tokens_per_day", tokens_per_day, true, |charge| charge.tokens),
+            ("budget_usd", micro_usd, false, money),
+            ("tokens", tokens, false, |charge| charge.tokens),
+            ("turns", turns, false, |charge| charge.turns),
+        ];
+        limits.into_iter().filter_map(move |(which, limit, daily, part)| {
+            let spent = part(if daily { &today } else { &all });
+            Some(Standing { which, part, daily, limit: limit?, spent, reserved: part(&reserved) })
+        })
     }
 
     /// The limit that one more call would pass; of several, one that it would pass also if nothing else were under way.
     fn lacking(&self, now: Timestamp, next: Charge) -> Option<Lack> {
         let lack = |standing: Standing| {
-            let next = if standing.which == "usd_per_day" { next.micro_usd } else { next.tokens };
+            let next = (standing.part)(&next);
             let passes = |taken: u64| taken.saturating_add(next) > standing.limit || taken >= standing.limit;
             let lasts = passes(standing.spent);
             passes(standing.spent.saturating_add(standing.reserved)).then_some(Lack { standing, lasts })
@@ -287,7 +362,7 @@ const fn midnight(now: Timestamp) -> Timestamp {
 }
 
 fn figure(which: &str, value: u64) -> String {
-    if which == "usd_per_day" { format!("${:.2}", value as f64 / 1e6) } else { value.to_string() }
+    if which.contains("usd") { format!("${:.2}", value as f64 / 1e6) } else { value.to_string() }
 }
 
 impl Kernel {
@@ -310,6 +385,10 @@ impl Kernel {
         let agent = self.state.agents.get(lineage)?;
         let soon = self.now.plus_millis(LOOK_AGAIN_MS).min(midnight(self.now));
         if let Some(lack) = spending.lacking(self.now, spending.expected(agent)) {
+            // What was kept for the last turns is not there for others.
+            if !lack.standing.daily && agent.is_on_its_last_call() {
+                return None;
+            }
             self.tell_lack(lack);
             return Some(soon);
         }
@@ -320,7 +399,7 @@ impl Kernel {
     pub(crate) fn uncountable(&self, agent: &AgentState) -> Option<String> {
         let spending = &self.state.spending;
         let unpriced = spending.typical.get(agent.model()).is_some_and(|typical| typical.micro_usd.is_none());
-        (unpriced && spending.allowance.micro_usd_per_day.is_some()).then(|| unpriced_text(agent.model()))
+        (unpriced && spending.allowance.bounds_money()).then(|| unpriced_text(agent.model()))
     }
 
     /// Whether a foreign agent's request may be sent now.
@@ -330,13 +409,14 @@ impl Kernel {
         next: Charge,
         is_priced: bool,
     ) -> Result<(), CallError> {
-        if self.state.spending.allowance().micro_usd_per_day.is_some() && !is_priced {
+        if self.state.spending.allowance().bounds_money() && !is_priced {
             return Err(CallError::new(Code::Denied, unpriced_text(model)).hint(UNPRICED_HINT));
         }
         // What takes nothing, such as a list of models, is no matter of the budget.
-        if next == Charge::default() {
+        if next.tokens == 0 && next.micro_usd == 0 {
             return Ok(());
         }
+        self.check_open()?;
         let Some(lack) = self.state.spending.lacking(self.now, next) else { return Ok(()) };
         self.tell_lack(lack);
         Err(CallError::new(Code::Denied, self.lack_in_words(lack)).hint(
@@ -353,7 +433,61 @@ impl Kernel {
         for standing in near.collect::<Vec<_>>() {
             self.tell_reached(standing, WARNED_AT);
         }
+        self.close_if_spent();
         self.open_every_lane();
+    }
+
+    /// Tells every agent that its next turn is the last, when what is left in all is enough for no more.
+    fn close_if_spent(&mut self) {
+        let spending = &self.state.spending;
+        if spending.closed || spending.standings(self.now).all(|standing| standing.daily) {
+            return;
+        }
+        let working = self.state.agents.iter().filter(|(_, agent)| !agent.is_finished());
+        let last =
+            working.clone().fold(Charge::default(), |sum, (_, agent)| sum.plus(spending.expected(agent)));
+        let beyond =
+            working.clone().map(|(_, agent)| spending.expected(agent)).max_by_key(|next| next.tokens);
+        let lack = spending.lacking(self.now, last.plus(beyond.unwrap_or_default()));
+        let Some(lack) = lack.filter(|lack| !lack.standing.daily) else { return };
+        let names: Vec<String> = working.map(|(name, _)| name.clone()).collect();
+        self.tell_reached(lack.standing, 100);
+        for name in names {
+            let which = format!("{} of the stack", lack.standing.which);
+            self.step(&name, AgentEvent::Closing { which }, Vec::new());
+            self.drive(&name);
+        }
+    }
+
+    /// Why nobody may begin any more: the budget in all is used up.
+    pub(crate) fn check_open(&self) -> Result<(), CallError> {
+        if !self.state.spending.closed {
+            return Ok(());
+        }
+        Err(CallError::new(Code::Denied, "the budget of this stack is used up")
+            .hint("it is sealed in a moment; spawn another one"))
+    }
+
+    /// Whether what a stack may spend is there.
+    pub(crate) fn check_budget(&self, budget: &Allowance) -> Result<(), CallError> {
+        let spending = &self.state.spending;
+        let parts = [("tokens", budget.tokens), ("budget_usd", budget.micro_usd)];
+        for standing in spending.standings(self.now) {
+            let named =
+                parts.iter().find(|(name, _)| standing.which.starts_with("usd") == (*name == "budget_usd"));
+            if let Some((name, None)) = named {
+                let message =
+                    format!("{} bounds what a day may cost, and this stack has no {name}", standing.which);
+                return Err(
+                    CallError::new(Code::Usage, message).hint("give it a budget: --budget-usd, --tokens")
+                );
+            }
+        }
+        let (tokens, micro_usd) = (budget.tokens.unwrap_or(0), budget.micro_usd.unwrap_or(0));
+        match spending.lacking(self.now, Charge { tokens, micro_usd, turns: 0 }) {
+            Some(lack) => Err(CallError::new(Code::Denied, self.lack_in_words(lack)).hint("give it less")),
+            None => Ok(()),
+        }
     }
 
     fn tell_lack(&mut self, lack: Lack) {
@@ -366,23 +500,28 @@ impl Kernel {
     fn tell_reached(&mut self, standing: Standing, percent: u64) {
         let spending = &self.state.spending;
         let is_today = day_of(self.now) == spending.day;
-        if is_today && spending.told.get(standing.which).is_some_and(|told| *told >= percent) {
+        if (is_today || !standing.daily)
+            && spending.told.get(standing.which).is_some_and(|told| *told >= percent)
+        {
             return;
         }
-        let Standing { which, limit, spent, reserved } = standing;
+        let Standing { which, limit, spent, reserved, .. } = standing;
         let event = Event::BudgetReached { limit: which.to_owned(), percent, of: limit, spent, reserved };
         self.record(&Caller::Kernel, &event);
     }
 
     fn lack_in_words(&self, Lack { standing, lasts }: Lack) -> String {
-        let Standing { which, limit, spent, reserved } = standing;
+        let Standing { which, limit, spent, reserved, .. } = standing;
         let of = |value| figure(which, value);
         let (limit, spent, reserved) = (of(limit), of(spent), of(reserved));
+        let opens = if standing.daily {
+            format!("; it opens again at {}", midnight(self.now))
+        } else {
+            String::new()
+        };
         let sooner = if lasts { "" } else { ", or sooner if the calls under way take less than is expected" };
         format!(
-            "the day's budget has no room for this call: {which} {limit}, {spent} spent and {reserved} under way; it opens \
-             again at {}{sooner}",
-            midnight(self.now)
+            "the budget has no room for this: {which} {limit}, {spent} spent and {reserved} under way{opens}{sooner}"
         )
     }
 
@@ -390,7 +529,9 @@ impl Kernel {
     pub(crate) fn budget_in_words(&self, agent: &AgentState) -> Option<String> {
         let spending = &self.state.spending;
         let lack = spending.lacking(self.now, spending.expected(agent)).filter(|lack| lack.lasts)?;
-        Some(format!("{} is used up until {}", lack.standing.which, midnight(self.now)))
+        let until =
+            if lack.standing.daily { format!(" until {}", midnight(self.now)) } else { String::new() };
+        Some(format!("{} is used up{until}", lack.standing.which))
     }
 
     /// How the day's budget stands, for `ps` and `status`; null without one.
@@ -404,13 +545,13 @@ impl Kernel {
                 "reserved": standing.reserved, "pct": standing.pct() })
         };
         let limits: Vec<Value> = spending.standings(self.now).map(row).collect();
-        json!({ "limits": limits, "warnings": spending.warnings(self.now), "opens": midnight(self.now) })
+        json!({ "limits": limits, "closed": spending.closed, "warnings": spending.warnings(self.now), "opens": midnight(self.now) })
     }
 }
 
 /// What to do where a price is not known.
-pub(crate) const UNPRICED_HINT: &str = "tokens_per_day bounds any model";
+pub(crate) const UNPRICED_HINT: &str = "a budget in tokens bounds any model: tokens_per_day";
 
 pub(crate) fn unpriced_text(model: &str) -> String {
-    format!("the price of {model} is not known, so usd_per_day of .ostk/ostk.toml cannot be kept")
+    format!("the price of {model} is not known, so a budget in dollars cannot be kept")
 }

@@ -20,6 +20,8 @@ pub enum Caller {
     Agent(String),
     /// A deterministic process of cells.
     World(String),
+    /// A sub-stack, as the author of changes.
+    Stack(String),
     /// The kernel on its own behalf.
     Kernel,
 }
@@ -31,6 +33,7 @@ impl Caller {
             Self::Human(name) => format!("human:{name}"),
             Self::Agent(name) => format!("agent:{name}"),
             Self::World(name) => format!("world:{name}"),
+            Self::Stack(name) => format!("stack:{name}"),
             Self::Kernel => "kernel".to_owned(),
         }
     }
@@ -38,7 +41,7 @@ impl Caller {
     /// The name under which reads and writes are remembered.
     pub fn lineage(&self) -> &str {
         match self {
-            Self::Human(name) | Self::Agent(name) | Self::World(name) => name,
+            Self::Human(name) | Self::Agent(name) | Self::World(name) | Self::Stack(name) => name,
             Self::Kernel => "kernel",
         }
     }

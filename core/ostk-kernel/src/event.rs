@@ -14,9 +14,10 @@ use serde_json::Value;
 
 use crate::{
     approvals::Scope,
-    budget::Allowance,
+    budget::{Allowance, Charge},
     lineages::{Resolution, Revival},
     signals::Disposition,
+    stacks::{Attestation, Within},
     state::LineageKind,
 };
 
@@ -62,6 +63,8 @@ pub enum Via {
     Shell(u64),
     /// A client's own tool, reported by its hook.
     Hook,
+    /// What a stack had changed when it was sealed.
+    Stack,
 }
 
 /// Every event of the log.
@@ -834,6 +837,65 @@ pub enum Event {
         spent: u64,
         /// What of it was reserved for calls under way.
         reserved: u64,
+    },
+    /// A part of the repository is delegated to a stack.
+    #[serde(rename = "stack.spawned")]
+    StackSpawned {
+        /// Its name.
+        name: String,
+        /// The directory.
+        scope: String,
+        /// The pin that bounds everybody in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pin: Option<String>,
+        /// What they may do without asking at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<Mode>,
+        /// What it may spend in all.
+        budget: Allowance,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// The daemon of a stack was started and answers.
+    #[serde(rename = "stack.active")]
+    StackActive {
+        /// The stack.
+        name: String,
+    },
+    /// A stack has ended: what this log vouches for of its own.
+    #[serde(rename = "stack.sealed")]
+    StackSealed {
+        /// The stack.
+        name: String,
+        /// Why.
+        reason: String,
+        /// The end of its log.
+        attestation: Attestation,
+        /// Files that it changed.
+        changed: Vec<String>,
+        /// Changed files that did not fit into the list; each has a record of its own.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        changed_more: u64,
+        /// What its model calls took.
+        spent: Charge,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A stack cannot go on.
+    #[serde(rename = "stack.failed")]
+    StackFailed {
+        /// The stack.
+        name: String,
+        /// Why.
+        problem: String,
+    },
+    /// This log is a stack's, and this is what holds in it from here on.
+    #[serde(rename = "stack.entered")]
+    StackEntered {
+        /// What it keeps to.
+        within: Within,
     },
     /// A call that leaves nothing to redo: a listing, a history, words to a background process.
     #[serde(rename = "call.receipt")]

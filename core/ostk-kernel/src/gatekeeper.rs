@@ -49,6 +49,7 @@ impl Kernel {
             Caller::Human(_) => ActorKind::Human,
             Caller::Agent(_) => ActorKind::Agent,
             Caller::World(_) => ActorKind::World,
+            Caller::Stack(_) => ActorKind::Agent,
             Caller::Kernel => ActorKind::Kernel,
         };
         let known = self.state.lineages.get(lineage);
@@ -61,7 +62,8 @@ impl Kernel {
         };
         let labels = self.labels(lineage, &resource);
         let task = known.and_then(|known| known.task.clone());
-        Request { labels, task, ..Request::new(actor, verb, class, resource) }
+        let stack = self.state.within.as_ref().map(|within| within.stack.clone());
+        Request { labels, task, stack, ..Request::new(actor, verb, class, resource) }
     }
 
     /// Asks the gate about a part of a call. A refusal is recorded; where consent is needed, it is asked for.
@@ -86,6 +88,10 @@ impl Kernel {
         args: BTreeMap<String, Argument>,
     ) -> Result<Request, Turned> {
         let request = Request { args, ..self.request(&job.caller, verb, class, resource) };
+        if let Some((rule, remedy)) = self.beyond_scope(&request) {
+            let (error, after) = self.refuse_by(&job.caller, verb, class, request.resource, &rule);
+            return Err(Turned::Away(Box::new(error.hint(remedy)), after));
+        }
         let verdict = self.gate.decide(&request);
         match verdict.effect {
             Effect::Allow => Ok(request),

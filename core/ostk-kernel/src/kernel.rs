@@ -40,6 +40,8 @@ pub struct Config {
     pub model_slots: usize,
     /// What the fleet may spend in a day.
     pub allowance: crate::budget::Allowance,
+    /// The stack that this daemon is of, if it is.
+    pub within: Option<crate::stacks::Within>,
 }
 
 /// The kernel: its folded state and what is in flight.
@@ -81,6 +83,10 @@ pub(crate) enum Target {
     Scan,
     /// Texts of messages are loaded.
     Nudges,
+    /// The daemon of this stack is started again.
+    Stack(String),
+    /// A stack that has spent its budget is sealed.
+    StackSeal(String),
     /// Nobody asks how it ended.
     Unwatched,
     /// Documents are read again because of a signal.
@@ -148,6 +154,8 @@ pub(crate) enum Stage {
     Agent(String),
     /// Looks up where the path of a question leads.
     Why,
+    /// The daemon of this stack is started or ended.
+    Stack(String),
     /// Waits for documents from disk.
     Documents,
     /// Waits for the answer to this question.
@@ -252,11 +260,13 @@ impl Kernel {
         };
         self.record(&Caller::Kernel, &event);
         self.record_policy(documents);
+        self.enter_stack(self.config.within.clone());
         self.set_allowance(self.config.allowance);
         self.end_lost_processes();
         self.report_lost_shells();
         self.redo_open_writes();
         self.load_nudges();
+        self.start_stacks();
         self.revive_orphans();
         self.judge_after_boot();
         self.take_acts()
@@ -298,6 +308,8 @@ impl Kernel {
                 // What is wrong with them is in the log.
                 let _ = self.reload(outcome);
             }
+            Some(Target::Stack(name)) => self.stack_restarted(&name, outcome),
+            Some(Target::StackSeal(name)) => self.stack_force_sealed(&name, outcome),
             Some(Target::Unwatched) => {}
             Some(Target::Killed { alias }) => {
                 self.record(&Caller::Kernel, &Event::ProcessEnded { alias, outcome: "killed".to_owned() });
@@ -543,6 +555,7 @@ impl Kernel {
                 self.start_network(job);
             }
             name if crate::needles::is_call(name) => self.start_needles(job),
+            "stack.spawn" | "stack.seal" | "stack.list" => self.start_stack(job),
             "quarantine.took" => self.quarantined(job),
             "secret.refused" => self.refuse_secret_call(job),
             _ => self.start_work(job),
@@ -555,6 +568,10 @@ impl Kernel {
             Stage::Shell(_) => self.resume_shell(job, outcome),
             Stage::Why => self.resume_why(job, outcome),
             Stage::Documents => self.resume_documents(job, outcome),
+            Stage::Stack(name) => {
+                let name = name.clone();
+                self.resume_stack(job, name, outcome);
+            }
             Stage::Spawn(_) => self.resume_spawn(job, outcome),
             Stage::Repeat(key) => {
                 let result = match outcome {
@@ -690,7 +707,7 @@ impl Job {
             Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) | Stage::Signal => true,
             Stage::File(stage) => stage.may_expire(),
             Stage::Repeat(_) | Stage::Why => true,
-            Stage::Json | Stage::Shell(_) | Stage::Documents | Stage::Closing(_) => false,
+            Stage::Json | Stage::Shell(_) | Stage::Documents | Stage::Closing(_) | Stage::Stack(_) => false,
         }
     }
 }

@@ -121,12 +121,14 @@ impl Kernel {
     /// The mode of a session that `caller` starts: an agent can only tighten what holds for itself and for the lineage.
     pub(crate) fn mode_for(&self, caller: &Caller, wanted: Option<Mode>, lineage: &str) -> Option<Mode> {
         let kept = |name: &str| self.state.lineages.get(name).and_then(|known| known.mode);
-        match caller {
-            Caller::Human(_) | Caller::Kernel => wanted.or(kept(lineage)),
+        let cap = self.state.within.as_ref().and_then(|within| within.mode);
+        let own = match caller {
+            Caller::Human(_) | Caller::Kernel | Caller::Stack(_) => wanted.or(kept(lineage)),
             Caller::Agent(me) | Caller::World(me) => {
                 [wanted, kept(me), kept(lineage)].into_iter().flatten().min()
             }
-        }
+        };
+        [own, cap].into_iter().flatten().min()
     }
 
     pub(crate) fn task_of(&self, lineage: &str) -> Option<String> {

@@ -36,6 +36,7 @@ mod secrets;
 mod shell;
 mod signals;
 mod spawn;
+mod stacks;
 mod state;
 mod supervise;
 mod table;
@@ -65,6 +66,7 @@ pub use signals::{
     describe as describe_signals, lookup as lookup_signal,
 };
 pub use spawn::not_carried_out;
+pub use stacks::{Attestation, Ended, FirstAgent, Stack, StackOp, StackState, Within};
 pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,
 };

@@ -62,7 +62,7 @@ impl Kernel {
             Err(error) => return (Err(CallError::new(Code::Usage, format!("body: {error}"))), None),
         };
         let number = |name: &str| job.number(name).unwrap_or_default();
-        let next = Charge { tokens: number("reserve_tokens"), micro_usd: number("reserve_micro_usd") };
+        let next = Charge::call(number("reserve_tokens"), number("reserve_micro_usd"));
         if let Err(error) = self.afford_relay(&text("model"), next, !job.flag("unpriced")) {
             return (Err(error), Some(self.state.next_seq));
         }

@@ -113,7 +113,7 @@ impl Kernel {
         let timeout_ms = job.number("timeout_ms").unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
         match job.syscall.name {
             "process.start" => {
-                let bounds = job.requests.first().map(|request| self.gate.bounds(&request.actor));
+                let bounds = job.requests.first().map(|request| self.bounds_of(&request.actor));
                 let bounds = Box::new(bounds.unwrap_or_default());
                 let wait_for = job.text("wait_for").map(str::to_owned);
                 let (alias, command) = (text("alias"), text("command"));

@@ -24,6 +24,15 @@ impl Kernel {
         lineage: &str,
         by_name: Option<&str>,
     ) -> Result<Option<String>, CallError> {
+        // In a stack everybody has the pin of whoever spawned it.
+        if let Some(cap) = self.state.within.as_ref().and_then(|within| within.pin.as_deref()) {
+            return match wanted {
+                Some(wanted) if wanted != cap => denied(format!(
+                    "everybody in this stack is bound by the pin {cap}, and nobody by {wanted}"
+                )),
+                _ => Ok(Some(cap.to_owned())),
+            };
+        }
         let known = self.state.lineages.get(lineage);
         let kept = known.and_then(|known| known.pin.as_deref()).or(by_name);
         match (caller, wanted, kept) {
@@ -56,6 +65,9 @@ impl Kernel {
 
     /// The last pin of those that come from the same name as `lineage`: of `w`, `w-1`, `w-2` and so on.
     pub(crate) fn pin_of_name(&self, lineage: &str) -> Option<String> {
+        if let Some(cap) = self.state.within.as_ref().and_then(|within| within.pin.clone()) {
+            return Some(cap);
+        }
         let root = self.root_of(lineage);
         let numbered = format!("{root}-");
         let exact = self.state.lineages.get_key_value(root);

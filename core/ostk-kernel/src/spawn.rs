@@ -157,8 +157,9 @@ impl Kernel {
             return Err(CallError::new(Code::Conflict, format!("{name} is running already"))
                 .hint(format!("ostk attach {name}, or choose another name")));
         }
+        self.check_open()?;
         let facts = usable(&file, &uses, facts)?;
-        if self.state.spending.allowance().micro_usd_per_day.is_some() && !facts.has_price {
+        if self.state.spending.allowance().bounds_money() && !facts.has_price {
             return Err(CallError::new(Code::Usage, unpriced_text(&file.from)).hint(UNPRICED_HINT));
         }
         let pin = self.pin_for(&job.caller, file.pin.as_deref(), name, None)?;
@@ -250,7 +251,7 @@ pub(crate) fn mode_of(file: &Agentfile) -> Option<Mode> {
 }
 
 /// Reads a spawn's name and Agentfile; refuses what is not understood or not carried out.
-fn draft(job: &Job) -> Result<Draft, CallError> {
+pub(crate) fn draft(job: &Job) -> Result<Draft, CallError> {
     check_name(job.text("name").unwrap_or_default())?;
     let text = job.text("agentfile").unwrap_or_default();
     let (file, uses) = Agentfile::parse_with_uses(text, &|_| None).map_err(|errors| usage(&errors))?;

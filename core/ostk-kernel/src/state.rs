@@ -50,6 +50,12 @@ pub struct State {
     /// What was spent today, and may be.
     #[serde(default, skip_serializing_if = "crate::budget::Spending::is_plain")]
     pub spending: crate::budget::Spending,
+    /// Sub-stacks that ever were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stacks: BTreeMap<String, crate::stacks::Stack>,
+    /// The stack that this log is of, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<crate::stacks::Within>,
     /// Writes whose receipt is missing, by the intent's sequence number.
     pub open_writes: BTreeMap<u64, OpenWrite>,
     /// Commands whose receipt is missing, by the intent's sequence number.

@@ -78,6 +78,27 @@ pub const TOOLS: &[Tool] = &[
         ],
     },
     Tool {
+        name: "spawn_stack",
+        doc: "Delegate a directory to a sub-stack with agents, log and budget of its own. Until it is sealed you read there and \
+              do not write.",
+        call: "stack.spawn",
+        args: &[
+            ("name", "name", true),
+            ("scope", "scope", true),
+            ("agentfile", "agentfile", true),
+            ("task", "task", false),
+            ("budget_micro_usd", "budget_micro_usd", false),
+            ("tokens", "tokens", false),
+            ("turns", "turns", false),
+        ],
+    },
+    Tool {
+        name: "seal_stack",
+        doc: "End a sub-stack that you spawned and take its directory back.",
+        call: "stack.seal",
+        args: &[("name", "name", true), ("reason", "reason", false)],
+    },
+    Tool {
         name: "spawn",
         doc: "Start a background process under an alias, optionally waiting for a text in its output.",
         call: "process.start",

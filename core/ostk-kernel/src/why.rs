@@ -78,6 +78,9 @@ impl Kernel {
         if let Some(pin) = job.text("pin") {
             request.actor.pin = Some(pin.to_owned());
         }
+        if let Some((rule, remedy)) = self.beyond_scope(&request) {
+            return json!({ "effect": "deny", "rules": [rule], "reason": rule, "remedy": remedy });
+        }
         let verdict = self.gate.decide(&request);
         let rules: Vec<String> = verdict.rules.iter().map(ToString::to_string).collect();
         json!({ "effect": verdict.effect, "rules": rules, "reason": verdict.reason, "remedy": verdict.remedy })

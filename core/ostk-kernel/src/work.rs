@@ -218,6 +218,7 @@ impl Kernel {
             "files": self.state.files.len(), "lineages": self.state.lineages.len(),
             "running": self.state.lineages.values().filter(|lineage| lineage.state == LineageState::Running).count(),
             "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len(), "panic": self.state.panic,
+            "working": self.state.agents.values().filter(|agent| !agent.is_finished()).count(),
             "budget": self.budget_row() })
     }
 }

@@ -22,7 +22,7 @@ pub struct Draft {
     pub ts: Timestamp,
     /// The anchor's epoch; never less than that of the record before.
     pub epoch: u64,
-    /// `human:<name>`, `agent:<lineage>`, `world:<name>` or `kernel`: 1 to [`MAX_ACTOR`] bytes without quotes,
+    /// `human:<name>`, `agent:<lineage>`, `world:<name>`, `stack:<name>` or `kernel`: 1 to [`MAX_ACTOR`] bytes without quotes,
     /// backslashes and control characters.
     pub actor: String,
     /// Dotted name of what happened: 1 to [`MAX_EVENT`] of `a-z`, `0-9`, `.`, `_`, `-`.

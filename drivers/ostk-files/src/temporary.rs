@@ -128,12 +128,26 @@ impl Workspace {
         &self,
         keep: &mut dyn FnMut(&WorkspacePath, &FileVersion) -> std::io::Result<()>,
     ) -> Result<usize, FilesError> {
+        self.sweep_temporaries_but(&|_| false, keep)
+    }
+
+    /// The same, except in directories that `skip` names and below: there another process may be writing.
+    ///
+    /// # Errors
+    /// As [`Workspace::sweep_temporaries`].
+    pub fn sweep_temporaries_but(
+        &self,
+        skip: &dyn Fn(&WorkspacePath) -> bool,
+        keep: &mut dyn FnMut(&WorkspacePath, &FileVersion) -> std::io::Result<()>,
+    ) -> Result<usize, FilesError> {
         let _turns = turn::of_all();
         let mut pending = vec![WorkspacePath::root()];
         let mut swept = 0;
         for _ in 0..MAX_SWEPT_DIRECTORIES {
             let Some(directory) = pending.pop() else { return Ok(swept) };
-            swept += self.sweep_directory(&directory, &mut pending, keep)?;
+            if !skip(&directory) {
+                swept += self.sweep_directory(&directory, &mut pending, keep)?;
+            }
         }
         Err(FilesError::TooManyFiles { limit: MAX_SWEPT_DIRECTORIES })
     }

@@ -9,6 +9,7 @@ const MAX_PARENTS: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     root: PathBuf,
+    stack: Option<String>,
 }
 
 /// Why no project was found.
@@ -19,7 +20,7 @@ pub struct ProjectError(PathBuf);
 impl Project {
     /// A project at this root, whether it exists or not.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), stack: None }
     }
 
     /// The nearest project at or above `start`.
@@ -31,14 +32,32 @@ impl Project {
         found.map(Self::at).ok_or_else(|| ProjectError(start.to_owned()))
     }
 
+    /// The sub-stack of this name in the project, whether it exists or not: its log, its socket.
+    #[must_use]
+    pub fn stack(&self, name: &str) -> Self {
+        Self { root: self.root.clone(), stack: Some(name.to_owned()) }
+    }
+
+    /// The name of the sub-stack, if it is one.
+    pub fn stack_name(&self) -> Option<&str> {
+        self.stack.as_deref()
+    }
+
+    /// The project itself, without a sub-stack.
+    #[must_use]
+    pub fn parent(&self) -> Self {
+        Self::at(&self.root)
+    }
+
     /// The repository's root.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// `.ostk/`.
+    /// `.ostk/`, or of a sub-stack its place below.
     pub fn state_dir(&self) -> PathBuf {
-        self.root.join(".ostk")
+        let own = self.root.join(".ostk");
+        self.stack.as_ref().map_or_else(|| own.clone(), |name| own.join("stacks").join(name))
     }
 
     /// The daemon's socket.

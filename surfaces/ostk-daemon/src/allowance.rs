@@ -39,7 +39,8 @@ fn parse(settings: &str) -> Result<Allowance, String> {
         let number = value.as_float().or_else(|| value.as_integer().map(|dollars| dollars as f64));
         number.and_then(micro_usd).ok_or("budget.usd_per_day must be a number of dollars above 0")
     });
-    Ok(Allowance { tokens_per_day: tokens.transpose()?, micro_usd_per_day: usd.transpose()? })
+    let (tokens_per_day, micro_usd_per_day) = (tokens.transpose()?, usd.transpose()?);
+    Ok(Allowance { tokens_per_day, micro_usd_per_day, ..Allowance::default() })
 }
 
 /// Dollars as millionths; nothing for what is no amount.
@@ -63,7 +64,11 @@ mod tests {
     #[test]
     fn limits_are_taken_and_anything_else_is_named() {
         assert_eq!(parse(""), Ok(Allowance::default()));
-        let both = Allowance { tokens_per_day: Some(2_000_000), micro_usd_per_day: Some(7_500_000) };
+        let both = Allowance {
+            tokens_per_day: Some(2_000_000),
+            micro_usd_per_day: Some(7_500_000),
+            ..Allowance::default()
+        };
         assert_eq!(parse("[budget]\ntokens_per_day = 2_000_000\nusd_per_day = 7.5"), Ok(both));
         assert_eq!(parse("[budget]\nusd_per_day = 5").unwrap().micro_usd_per_day, Some(5_000_000));
         let wrong = ["usd_per_day = -1", "usd_per_day = \"5\"", "tokens_per_day = 0", "usd_per_week = 5"];

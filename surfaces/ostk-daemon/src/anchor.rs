@@ -20,7 +20,7 @@ use std::{
 
 use ostk_files::{FileVersion, WatchEvent, Watcher, Workspace, WorkspacePath};
 use ostk_journal::{Journal, Recovery};
-use ostk_kernel::{Config, Kernel, State};
+use ostk_kernel::{Allowance, Config, Kernel, State, Within};
 use ostk_keys::KeyStore;
 use ostk_log::Signer;
 use ostk_policy::{Documents, Gate};
@@ -38,6 +38,7 @@ use crate::{
     settings::Settings,
     signed,
     snapshot::{self, Snapshots},
+    stacks::{self, Stacks},
     ways::Ways,
 };
 
@@ -47,10 +48,51 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 2_048;
 
 /// How to run the daemon.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Leave after this long without a client or a running agent.
     pub idle_exit: Option<Duration>,
+    /// It is the daemon of this sub-stack.
+    pub stack: Option<String>,
+}
+
+/// Where a daemon finds what it needs.
+struct Place {
+    root: PathBuf,
+    /// The project's `.ostk/`: the documents that govern, and the settings.
+    project: PathBuf,
+    /// Journal, packs, snapshots, sockets: the same, or that of a stack.
+    state_dir: PathBuf,
+    /// What the stack keeps to, if it is one.
+    within: Option<Within>,
+}
+
+impl Place {
+    fn new(root: &Path, stack: Option<&str>) -> Result<Self, AnchorError> {
+        let (root, project) = (root.to_owned(), root.join(".ostk"));
+        let Some(name) = stack else {
+            return Ok(Self { root, state_dir: project.clone(), project, within: None });
+        };
+        let state_dir = project.join(stacks::DIRECTORY).join(name);
+        let within = stacks::within(&state_dir).map_err(AnchorError::Part)?;
+        Ok(Self { root, project, state_dir, within: Some(within) })
+    }
+
+    /// What may be spent: a stack's budget is its own, others have the project's settings.
+    fn allowance(&self) -> Result<Allowance, AnchorError> {
+        match &self.within {
+            Some(within) => Ok(within.budget),
+            None => crate::allowance::allowance(&self.project).map_err(AnchorError::Part),
+        }
+    }
+
+    /// The log's name in its checkpoints: the repository's directory name, and that of the stack.
+    fn origin(&self) -> String {
+        let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+        let stack = self.within.as_ref().map(|within| format!("/{}", within.stack)).unwrap_or_default();
+        format!("ostk/{}{stack}", name.unwrap_or_default().chars().map(plain).collect::<String>())
+    }
 }
 
 /// Why the daemon does not run.
@@ -107,8 +149,8 @@ pub fn anchored(state_dir: &Path) -> bool {
 /// # Errors
 /// When another daemon runs, or a part of this one cannot start.
 pub fn listen(root: &Path, options: Options) -> Result<(), AnchorError> {
-    let state_dir = root.join(".ostk");
-    let run = state_dir.join("run");
+    let place = Place::new(root, options.stack.as_deref())?;
+    let run = place.state_dir.join("run");
     fs::create_dir_all(&run).map_err(AnchorError::io(&run))?;
     let _lock = take_lock(&run)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -118,7 +160,7 @@ pub fn listen(root: &Path, options: Options) -> Result<(), AnchorError> {
         .build()
         .map_err(AnchorError::io(&run))?;
     let _caught = catch_file_size_limit(&runtime, &run)?;
-    let result = start(root, &state_dir, options, &runtime);
+    let result = start(&place, &options, &runtime);
     runtime.shutdown_timeout(Duration::from_secs(2));
     let _ = fs::remove_file(run.join("ostk.sock"));
     let _ = fs::remove_file(run.join("anchor.pid"));
@@ -168,21 +210,17 @@ fn lives(pid: u32) -> bool {
     state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
 }
 
-fn start(
-    root: &Path,
-    state_dir: &Path,
-    options: Options,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<(), AnchorError> {
+fn start(place: &Place, options: &Options, runtime: &tokio::runtime::Runtime) -> Result<(), AnchorError> {
+    let Place { root, project, state_dir, .. } = place;
     let (sender, inbox) = mpsc::sync_channel(MAX_MESSAGES);
     let signer = signer()?;
     let progress: Arc<Progress> = Arc::default();
-    let (journal, recovery) = open_journal(state_dir, Arc::clone(&signer), &progress, sender.clone())?;
+    let (journal, recovery) = open_journal(place, Arc::clone(&signer), &progress, sender.clone())?;
     let (state, snapshots) = fold(state_dir, signer, recovery.next_seq)?;
     host::begin_clock(state.last_ts);
-    trusted(state_dir, &state)?;
-    let documents = signed::read_accepted(state_dir, &state.trust);
-    let broker = broker(state_dir, &state, &documents)?;
+    trusted(project, &state)?;
+    let documents = signed::read_accepted(project, &state.trust);
+    let broker = broker(project, &state, &documents)?;
     let documents = broker.documents(documents);
     let gate = Gate::new(&documents).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -194,13 +232,14 @@ fn start(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch,
         recovered: recovered(&recovery),
-        model_slots: crate::slots::model_slots(state_dir).map_err(AnchorError::Part)?,
-        allowance: crate::allowance::allowance(state_dir).map_err(AnchorError::Part)?,
+        model_slots: crate::slots::model_slots(project).map_err(AnchorError::Part)?,
+        allowance: place.allowance()?,
+        within: place.within.clone(),
     };
     let handle = HostHandle::new(sender, epoch, broker);
-    let hands = Arc::new(hands(root, state_dir, &journal, &state, runtime, &handle)?);
+    let hands = Arc::new(hands(place, &journal, &state, runtime, &handle)?);
     if state.next_seq > 0 && !state.stopped {
-        sweep(&hands)?;
+        sweep(&hands, &state)?;
     }
     let workspace = hands.workspace.clone();
     let kernel = Kernel::new(config, state, gate);
@@ -235,7 +274,7 @@ fn signer() -> Result<Arc<dyn Signer>, AnchorError> {
 }
 
 fn open_journal(
-    state_dir: &Path,
+    place: &Place,
     signer: Arc<dyn Signer>,
     progress: &Arc<Progress>,
     sender: mpsc::SyncSender<Message>,
@@ -246,24 +285,17 @@ fn open_journal(
         told.durable(news.map_err(|error| error.to_string()));
         let _ = teller.try_send(Message::Progress);
     });
-    let mut options = ostk_journal::Options::new(signer, origin(state_dir), on_durable);
+    let mut options = ostk_journal::Options::new(signer, place.origin(), on_durable);
     let told = Arc::clone(progress);
     options.on_written = Some(Box::new(move |count| {
         told.written(count);
         let _ = sender.try_send(Message::Progress);
     }));
-    Journal::open(state_dir, options).map_err(|error| AnchorError::Part(error.to_string()))
+    Journal::open(&place.state_dir, options).map_err(|error| AnchorError::Part(error.to_string()))
 }
 
 fn keys_dir() -> Result<PathBuf, AnchorError> {
     KeyStore::default_dir(|name| std::env::var_os(name)).map_err(|error| AnchorError::Part(error.to_string()))
-}
-
-/// The log's name in its checkpoints: the repository's directory name.
-fn origin(state_dir: &Path) -> String {
-    let name = state_dir.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    format!("ostk/{}", name.unwrap_or_default().chars().map(plain).collect::<String>())
 }
 
 /// The state after the last record: a snapshot, and the log from there on.
@@ -277,7 +309,7 @@ fn fold(state_dir: &Path, signer: Arc<dyn Signer>, next_seq: u64) -> Result<(Sta
 
 /// Clears away what a crash left between two renames. A temporary file can hold the only copy of an outside edit: what
 /// the packs do not know is put aside under `recovered/`.
-fn sweep(hands: &Hands) -> Result<(), AnchorError> {
+fn sweep(hands: &Hands, state: &State) -> Result<(), AnchorError> {
     let aside = hands.state_dir.join("recovered");
     let mut keep = |_: &WorkspacePath, version: &FileVersion| {
         // An empty one is a draft that was never written to.
@@ -289,7 +321,9 @@ fn sweep(hands: &Hands) -> Result<(), AnchorError> {
         let _ = writeln!(io::stderr(), "an outside edit was saved from a crash: {}", file.display());
         fs::write(file, &version.bytes)
     };
-    let swept = hands.workspace.sweep_temporaries(&mut keep);
+    // Where another daemon writes, a temporary file may be one that it is about to place.
+    let skip = |directory: &WorkspacePath| !state.is_ours(directory.as_str());
+    let swept = hands.workspace.sweep_temporaries_but(&skip, &mut keep);
     swept.map(|_| ()).map_err(|error| AnchorError::Part(error.to_string()))
 }
 
@@ -299,13 +333,13 @@ fn recovered(recovery: &Recovery) -> Option<Value> {
 }
 
 fn hands(
-    root: &Path,
-    state_dir: &Path,
+    place: &Place,
     journal: &Journal,
     state: &State,
     runtime: &tokio::runtime::Runtime,
     host: &HostHandle,
 ) -> Result<Hands, AnchorError> {
+    let Place { root, project, state_dir, within } = place;
     let utf8 = camino::Utf8Path::from_path(root).ok_or_else(|| {
         AnchorError::Part(format!("the path of the project is not UTF-8: {}", root.display()))
     })?;
@@ -321,12 +355,15 @@ fn hands(
             root,
             state_dir,
             &keys_dir()?,
-            settings(state_dir, state)?,
+            settings(project, state)?,
             Ways::new(host.clone(), runtime.handle().clone(), root, state_dir),
         )
         .map_err(AnchorError::part("sandbox"))?,
         broker: Arc::clone(host.broker()),
         state_dir: state_dir.to_owned(),
+        project: project.to_owned(),
+        budget: within.as_ref().map(|within| within.budget),
+        stacks: Stacks::new(root, project),
         known: state.trust.clone(),
         root: root.to_owned(),
         runtime: runtime.handle().clone(),
@@ -369,7 +406,7 @@ async fn serve(
     state_dir: &Path,
     host: HostHandle,
     hands: Arc<Hands>,
-    options: Options,
+    options: &Options,
 ) -> Result<(), AnchorError> {
     let path = state_dir.join("run/ostk.sock");
     // The lock is ours, so a socket that is there belongs to a daemon that is gone.

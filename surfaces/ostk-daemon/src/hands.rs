@@ -15,8 +15,8 @@ use ostk_agent::{AgentState, model::Usage};
 use ostk_blobs::BlobStore;
 use ostk_files::{FilesError, Observation, PathError, Scanner, Workspace, WorkspacePath};
 use ostk_kernel::{
-    CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed, ProcessSignal,
-    Seen, State, TrustedKeys, Unresolved,
+    Allowance, CallError, Code, FileEntry, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed,
+    ProcessSignal, Seen, State, TrustedKeys, Unresolved,
 };
 use ostk_log::{Hash, Timestamp};
 use ostk_models::{ApiKey, Models};
@@ -28,6 +28,7 @@ use crate::{
     host::{HostHandle, Message, now},
     processes::Processes,
     signed,
+    stacks::Stacks,
 };
 
 /// Files with names elsewhere that are covered: each costs a mount at every start.
@@ -42,7 +43,13 @@ pub(crate) struct Hands {
     /// Has the keys of models, and masks every outcome.
     pub(crate) broker: Arc<Broker>,
     pub(crate) processes: Processes,
+    /// Keeps what a crash left.
     pub(crate) state_dir: PathBuf,
+    /// The project's `.ostk/`, with the documents: the same, unless this is the daemon of a stack.
+    pub(crate) project: PathBuf,
+    /// What this stack may spend, if it is one.
+    pub(crate) budget: Option<Allowance>,
+    pub(crate) stacks: Stacks,
     /// Keys that the log spoke of when the daemon started.
     pub(crate) known: TrustedKeys,
     pub(crate) root: PathBuf,
@@ -111,13 +118,14 @@ impl Hands {
         }
         let runtime = self.runtime.clone();
         runtime.spawn_blocking(move || {
-            let outcome = self.broker.outcome(self.long(id, op));
+            let outcome = self.broker.outcome(self.long(id, op, &host));
             host.tell(Message::Done { op: id, outcome });
         });
     }
 
-    fn long(&self, id: OpId, op: Op) -> Outcome {
+    fn long(&self, id: OpId, op: Op, host: &HostHandle) -> Outcome {
         match op {
+            Op::Stack(op) => Outcome::Json(self.stacks.carry_out(op, host)),
             Op::Shell(mut command) => {
                 let before = self.scan().unwrap_or_default();
                 let end = self.prepare(&mut command.bounds).and_then(|()| self.processes.run(id, &command));
@@ -173,6 +181,7 @@ impl Hands {
 
     /// Kills everything that runs; no process begins any more.
     pub(crate) fn stop_all(&self) {
+        self.stacks.stop_all();
         self.processes.kill_all();
         for (_, task) in std::mem::take(&mut *lock(&self.tasks)) {
             task.abort();
@@ -243,16 +252,15 @@ impl Hands {
     }
 
     fn load_documents(&self) -> Outcome {
-        let documents = signed::documents(&self.state_dir, &self.known);
+        let documents = signed::documents(&self.project, &self.known);
         // A HUMANFILE that does not parse lists nothing, and the gate refuses it; what was known stays known.
         let listed = crate::secrets::listed_secrets(&documents).unwrap_or_default();
         if let Err(error) = self.broker.list(listed) {
             let _ = writeln!(io::stderr(), "what HUMANFILE lists newly is not masked: {error}");
         }
-        Outcome::Documents {
-            documents: Box::new(documents),
-            allowance: crate::allowance::allowance(&self.state_dir),
-        }
+        // A stack's budget is what it was spawned with.
+        let allowance = self.budget.map_or_else(|| crate::allowance::allowance(&self.project), Ok);
+        Outcome::Documents { documents: Box::new(documents), allowance }
     }
 
     /// A file with a name elsewhere is that other file too: it may be read only, as of the last scan.

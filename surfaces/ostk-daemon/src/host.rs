@@ -54,6 +54,15 @@ pub(crate) enum Message {
     /// The journal has come further: see [`Progress`].
     Progress,
     Noticed(Vec<String>),
+    /// The daemon of a stack has ended by itself.
+    StackEnded {
+        name: String,
+        how: String,
+    },
+    /// A stack has spent its budget.
+    StackSpent {
+        name: String,
+    },
     Stop {
         reason: String,
     },
@@ -314,6 +323,8 @@ impl Host {
                 let Some(paths) = self.tools.noticed(paths, Instant::now()) else { return };
                 self.kernel.notice(now(), &paths)
             }
+            Message::StackEnded { name, how } => self.kernel.stack_ended(now(), &name, &how),
+            Message::StackSpent { name } => self.kernel.stack_spent(now(), &name),
             Message::Progress => return self.look_at_progress(),
             Message::Stop { .. } => return,
         };

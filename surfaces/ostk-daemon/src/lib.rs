@@ -31,6 +31,7 @@ mod setup;
 mod signed;
 mod slots;
 mod snapshot;
+mod stacks;
 mod streams;
 mod tracked;
 mod ways;

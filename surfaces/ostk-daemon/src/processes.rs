@@ -592,6 +592,9 @@ fn environment() -> BTreeMap<OsString, OsString> {
 /// The keys and tokens of ostk, and those of the person unless the operator shows them.
 fn hidden(state_dir: &Path, keys: &Path, credentials: Credentials) -> Vec<PathBuf> {
     let mut hidden = vec![keys.to_owned(), state_dir.join("run")];
+    // Of a stack the project's own too.
+    let project = state_dir.ancestors().find(|dir| dir.ends_with(".ostk")).filter(|dir| *dir != state_dir);
+    hidden.extend(project.map(|dir| dir.join("run")));
     if credentials == Credentials::Hidden
         && let Some(home) = env::home_dir()
     {

@@ -1,11 +1,14 @@
 //! What can be asked on the command line.
 
 mod life;
+mod stack;
 mod work;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use stack::{Spawn, StackAction};
 
 pub(crate) use life::{Kill, LineageAction, Note, Nudge, Panic, RevivalPolicy, with_signals};
 pub(crate) use work::{
@@ -25,6 +28,9 @@ pub(crate) struct Args {
     /// When to colour.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", display_order = LAST + 1)]
     pub(crate) color: Color,
+    /// Speak to this sub-stack instead of the project.
+    #[arg(long, global = true, env = "OSTK_STACK", value_name = "NAME", display_order = LAST + 2)]
+    pub(crate) stack: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -116,6 +122,11 @@ pub(crate) enum Command {
     Decide(Decide),
     /// Say what a line of tack means, and carry it out
     Tack(Tack),
+    /// Delegate a directory to a daemon of its own, with its own agents, log and budget.
+    Stack {
+        #[command(subcommand)]
+        action: StackAction,
+    },
     /// Hold every agent, its commands and its model calls.
     Panic(Panic),
     /// Let every agent go on after `ostk panic`.

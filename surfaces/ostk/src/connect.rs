@@ -5,11 +5,12 @@ use std::{
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
-use libostk::{Client, ClientError, Identity, Project};
+use libostk::{CallOptions, Client, ClientError, Identity, Project};
 
 use crate::failure::Failure;
 
@@ -24,7 +25,18 @@ pub(crate) fn project() -> Result<Project, Failure> {
         Some(dir) => PathBuf::from(dir),
         None => env::current_dir()?,
     };
-    Ok(Project::find(&start)?)
+    let project = Project::find(&start)?;
+    Ok(STACK.get().map_or_else(|| project.clone(), |name| project.stack(name)))
+}
+
+/// The stack that this command speaks to, if not the project itself.
+static STACK: OnceLock<String> = OnceLock::new();
+
+/// Says which stack this command speaks to.
+pub(crate) fn choose(stack: Option<String>) {
+    if let Some(name) = stack.filter(|name| !name.is_empty()) {
+        let _ = STACK.set(name);
+    }
 }
 
 /// A connection as the operator; starts a daemon if none runs.
@@ -65,6 +77,9 @@ pub(crate) fn ensure(project: &Project) -> Result<Client, Failure> {
     if let Some(client) = running(project) {
         return Ok(client);
     }
+    if let Some(name) = project.stack_name() {
+        return of_stack(project, name);
+    }
     let log = project.state_dir().join("run/daemon.log");
     std::fs::create_dir_all(project.state_dir().join("run"))?;
     let errors = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
@@ -89,6 +104,32 @@ pub(crate) fn ensure(project: &Project) -> Result<Client, Failure> {
                     return Err(no_start(&error, &log));
                 }
                 thread::sleep(Duration::from_millis(3));
+            }
+        }
+    }
+}
+
+/// A connection to the daemon of a stack. The project's daemon starts it, so that one is started first.
+fn of_stack(project: &Project, name: &str) -> Result<Client, Failure> {
+    let mut parent = operator(&project.parent())?;
+    let deadline = Instant::now() + START_DEADLINE;
+    loop {
+        if let Some(client) = running(project) {
+            return Ok(client);
+        }
+        let stacks = parent.call("stack.list", &serde_json::json!({}), &CallOptions::default())?;
+        let all = stacks["stacks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let state = all.iter().find(|stack| stack["name"] == name).and_then(|stack| stack["state"].as_str());
+        match state {
+            Some("active" | "spawning") if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            Some(state) => {
+                return Err(Failure::check(format!("the stack {name} is {state}; nobody answers there"))
+                    .hint(format!("ostk stack show {name}")));
+            }
+            None => {
+                return Err(Failure::usage(format!("no stack is called {name:?}")).hint("ostk stack list"));
             }
         }
     }

@@ -21,6 +21,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let args = args::Args::parse_from(args::with_signals(std::env::args_os()));
     let output = output::Output::new(args.json, args.color);
+    connect::choose(args.stack);
     match commands::run(args.command, &output) {
         Ok(code) => code,
         Err(failure) => {

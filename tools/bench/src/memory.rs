@@ -31,6 +31,7 @@ impl Memory {
             recovered: None,
             model_slots: 32,
             allowance: ostk_kernel::Allowance::default(),
+            within: None,
         };
         let documents = Documents::default();
         let gate = Gate::new(&documents)?;

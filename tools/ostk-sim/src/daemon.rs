@@ -155,6 +155,7 @@ impl Daemon {
             recovered,
             model_slots: MODEL_SLOTS,
             allowance: ostk_kernel::Allowance::default(),
+            within: None,
         };
         Ok(Self {
             shadow: state.clone(),

@@ -127,6 +127,8 @@ impl World {
                 Outcome::Json(Ok(json!({ "output": "", "alive": alive })))
             }
             Op::Search { .. } => Outcome::Json(Ok(json!({ "matches": [] }))),
+            // No workload of the simulator spawns one.
+            Op::Stack(_) => Outcome::Json(Err(CallError::new(Code::Failed, "there are no stacks here"))),
             Op::ListQuarantine | Op::Restore { .. } => Outcome::Json(Ok(json!({ "items": [] }))),
             Op::DescribeModel { .. } => Outcome::Described(Err("asked too late".to_owned())),
             Op::Model { agent, .. } => {
@@ -243,6 +245,7 @@ fn name_of(op: &Op) -> &'static str {
         Op::ListQuarantine | Op::Restore { .. } => "quarantine",
         Op::DescribeModel { .. } => "describe model",
         Op::Model { .. } => "model",
+        Op::Stack(_) => "stack",
         Op::LoadDocuments => "load documents",
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     event::{Change, Event, Via},
     kernel::{Job, Kernel, ReplyTo, Stage},
     queue::JobId,
+    stacks::delegate,
     state::name_of,
 };
 
@@ -36,6 +37,8 @@ impl Kernel {
             let Some((change, content)) = self.foreign_change(path, seen, via) else { continue };
             let event = Event::FileForeign { change, via: via.clone(), suspects: self.suspects() };
             let blobs = content.iter().map(|content| (content.hash, content.bytes.clone())).collect();
+            // In a directory that is delegated nobody else is at work.
+            let actor = &delegate(&self.state, path).unwrap_or_else(|| actor.clone());
             self.record_with(actor, &event, blobs, Awaited::Nothing);
             changed.push(path.clone());
         }

@@ -408,6 +408,7 @@ pub(crate) fn caller_of(actor: &str) -> Caller {
     match actor.split_once(':') {
         Some(("human", name)) => Caller::Human(name.to_owned()),
         Some(("agent", name)) => Caller::Agent(name.to_owned()),
+        Some(("stack", name)) => Caller::Stack(name.to_owned()),
         Some(("world", name)) => Caller::World(name.to_owned()),
         _ => Caller::Kernel,
     }

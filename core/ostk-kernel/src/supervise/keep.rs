@@ -245,6 +245,7 @@ impl Kernel {
             Phase::Due(_) => true,
             Phase::Over => false,
         };
-        agents || self.state.supervised.values().any(kept)
+        let stacks = self.state.stacks.values().any(crate::Stack::is_active);
+        agents || stacks || self.state.supervised.values().any(kept)
     }
 }

@@ -26,16 +26,16 @@ fn bounded(size: usize, allowance: Allowance) -> Host {
 }
 
 fn allow(host: &mut Host, allowance: Allowance) {
-    host.allowance = allowance;
+    host.settings.allowance = allowance;
     host.ok(&ada(), "policy.reload", json!({}));
 }
 
-const fn tokens(tokens_per_day: u64) -> Allowance {
-    Allowance { tokens_per_day: Some(tokens_per_day), micro_usd_per_day: None }
+fn tokens(tokens_per_day: u64) -> Allowance {
+    Allowance { tokens_per_day: Some(tokens_per_day), ..Allowance::default() }
 }
 
-const fn dollars(micro_usd_per_day: u64) -> Allowance {
-    Allowance { tokens_per_day: None, micro_usd_per_day: Some(micro_usd_per_day) }
+fn dollars(micro_usd_per_day: u64) -> Allowance {
+    Allowance { micro_usd_per_day: Some(micro_usd_per_day), ..Allowance::default() }
 }
 
 fn spent(host: &Host) -> (u64, u64) {

@@ -288,6 +288,7 @@ fn every_call_of_the_table_has_code() {
         "quarantine.restore": { "item": "w/1" }, "quarantine.took": { "item": "w/1", "path": "a", "what": "hook" },
         "kernel.panic": {}, "lineage.resolve": { "lineage": "v", "resolution": "reap" }, "signal.wait": { "timeout_ms": 0 },
         "session.resumable": { "session": "s1" },
+        "stack.seal": { "name": "s" }, "stack.spawn": { "name": "s", "scope": "src" },
         "search": { "pattern": "x" }, "secret.refused": { "call": "note", "secrets": ["A_KEY"] }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },
     });
     let mut host = Host::new();

@@ -12,7 +12,7 @@ use ostk_agent::{
 };
 use ostk_kernel::{
     Act, After, Allowance, BlobBytes, Call, CallError, CallId, Caller, Code, Config, Found, Kernel,
-    ModelFacts, Op, OpId, Outcome, Placed, ProcessSignal, Seen, ShellEnd, State, Unresolved, fold,
+    ModelFacts, Op, OpId, Outcome, Placed, ProcessSignal, Seen, ShellEnd, State, Unresolved, Within, fold,
 };
 use ostk_log::{Draft, Hash, Timestamp};
 use ostk_policy::{Documents, Gate};
@@ -58,7 +58,9 @@ pub(crate) struct Host {
     /// Operations carried out, by kind.
     pub(crate) done: BTreeMap<&'static str, usize>,
     pub(crate) documents: Documents,
-    pub(crate) allowance: Allowance,
+    pub(crate) settings: Settings,
+    /// What starting and ending stacks comes to, in this order.
+    pub(crate) stacks: VecDeque<Reply>,
     pub(crate) now: u64,
     shadow: State,
     epoch: u64,
@@ -73,14 +75,25 @@ pub(crate) fn ada() -> Caller {
     Caller::Human("ada".to_owned())
 }
 
+/// What a daemon reads besides the documents.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) allowance: Allowance,
+    pub(crate) within: Option<Within>,
+}
+
 impl Host {
     pub(crate) fn new() -> Self {
         Self::with(Documents::default())
     }
 
     pub(crate) fn with(documents: Documents) -> Self {
+        Self::of(documents, Settings::default())
+    }
+
+    pub(crate) fn of(documents: Documents, settings: Settings) -> Self {
         let mut host = Self {
-            kernel: kernel(State::default(), &documents, 1, Allowance::default()),
+            kernel: kernel(State::default(), &documents, 1, settings.clone()),
             files: Files::new(),
             blobs: BTreeMap::new(),
             log: Vec::new(),
@@ -100,7 +113,8 @@ impl Host {
             script: Vec::new(),
             done: BTreeMap::new(),
             documents,
-            allowance: Allowance::default(),
+            settings,
+            stacks: VecDeque::new(),
             now: 1_790_000_000_000_000,
             shadow: State::default(),
             epoch: 1,
@@ -126,7 +140,7 @@ impl Host {
         }
         self.shadow = state.clone();
         self.epoch += 1;
-        self.kernel = kernel(state, &self.documents, self.epoch, self.allowance);
+        self.kernel = kernel(state, &self.documents, self.epoch, self.settings.clone());
         self.parked.clear();
         self.parked_replies.clear();
         self.before_place.clear();
@@ -285,7 +299,7 @@ impl Host {
         self.replies.extend(sent.into_iter().map(|(call, reply, _)| (call, reply)));
     }
 
-    fn take(&mut self, acts: Vec<Act>) {
+    pub(crate) fn take(&mut self, acts: Vec<Act>) {
         for act in acts {
             match act {
                 Act::Append { draft, blobs, .. } => self.append(draft, blobs),
@@ -364,9 +378,14 @@ impl Host {
             }
             Op::DescribeModel { model } => Outcome::Described(describe(&model)),
             Op::Model { agent, .. } => self.model(&agent),
+            Op::Stack(_) => Outcome::Json(
+                self.stacks
+                    .pop_front()
+                    .unwrap_or_else(|| Err(CallError::new(Code::Failed, "no stack starts here"))),
+            ),
             Op::LoadDocuments => Outcome::Documents {
                 documents: Box::new(self.documents.clone()),
-                allowance: Ok(self.allowance),
+                allowance: Ok(self.settings.allowance),
             },
             Op::ListQuarantine | Op::Restore { .. } => Outcome::Json(Ok(serde_json::json!({ "items": [] }))),
         }
@@ -462,8 +481,10 @@ impl Host {
     }
 }
 
-fn kernel(state: State, documents: &Documents, epoch: u64, allowance: Allowance) -> Kernel {
-    let config = Config { version: "test".to_owned(), epoch, recovered: None, model_slots: SLOTS, allowance };
+fn kernel(state: State, documents: &Documents, epoch: u64, settings: Settings) -> Kernel {
+    let Settings { allowance, within } = settings;
+    let config =
+        Config { version: "test".to_owned(), epoch, recovered: None, model_slots: SLOTS, allowance, within };
     Kernel::new(config, state, Gate::new(documents).unwrap())
 }
 

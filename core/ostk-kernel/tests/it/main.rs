@@ -2,7 +2,7 @@
 //!
 //! `writes`, `conflicts` and `undo` are about files, `foreign` about changes made outside, `gate` about refusals,
 //! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `signals` about
-//! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `supervise` about
+//! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about sub-stacks, `supervise` about
 //! restarts and health, `crashes` and `laws` about what holds after any crash and any interleaving, `needles` about the work system, `work` about the rest.
 
 #![recursion_limit = "256"]
@@ -30,6 +30,7 @@ mod repeats;
 mod restraint;
 mod secrets;
 mod signals;
+mod stacks;
 mod supervise;
 mod undo;
 mod work;

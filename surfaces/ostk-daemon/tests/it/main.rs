@@ -23,5 +23,6 @@ mod http;
 mod mcp;
 mod real;
 mod secrets;
+mod stacks;
 mod supervise;
 mod wire;

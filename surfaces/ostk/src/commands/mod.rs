@@ -24,6 +24,7 @@ mod run;
 mod secret;
 mod show;
 mod sign;
+mod stack;
 mod tack;
 mod trust;
 mod work;
@@ -64,6 +65,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::StateHash => inspect::state_hash(output),
         Command::Completions(args) => inspect::completions(&args),
         Command::Undo(args) => act::undo(&args, output),
+        Command::Stack { action } => stack::stack(&action, output),
         Command::Kill(args) => life::kill(&args, output),
         Command::Nudge(args) => life::nudge(&args, output),
         Command::Note(args) => life::note(&args, output),

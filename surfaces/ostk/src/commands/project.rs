@@ -10,8 +10,8 @@ use crate::{args::Listen, connect, failure::Failure, output::Output};
 
 pub(crate) fn listen(args: &Listen) -> Done {
     let project = connect::project()?;
-    let options =
-        ostk_daemon::Options { idle_exit: (args.idle_exit > 0).then(|| Duration::from_secs(args.idle_exit)) };
+    let idle_exit = (args.idle_exit > 0).then(|| Duration::from_secs(args.idle_exit));
+    let options = ostk_daemon::Options { idle_exit, stack: project.stack_name().map(str::to_owned) };
     ostk_daemon::listen(project.root(), options).map_err(|error| match error.hint() {
         None if matches!(error, ostk_daemon::AnchorError::Untrusted(_)) => untrusted(&error.to_string()),
         Some(hint) => Failure::check(&error).hint(hint),

@@ -36,6 +36,11 @@ pub(crate) fn run(args: &Run, output: &Output) -> Done {
     }
 }
 
+/// The text of an Agentfile, put together with what stands in other files.
+pub(crate) fn composed(path: &Path, root: &Path) -> Result<String, Failure> {
+    Ok(compose::compose(path, root, None, Kind::Native)?.to_text())
+}
+
 fn agent(args: &Run, path: &Path, output: &Output) -> Done {
     let project = connect::project()?;
     let text = compose::compose(path, project.root(), args.pin.as_deref(), Kind::Native)?.to_text();

@@ -163,6 +163,8 @@ fn subcommands(help: &str) -> Vec<String> {
 fn named(text: &str) -> BTreeSet<String> {
     let inline = Regex::new(r"`ostk ([^`]+)`").unwrap();
     let fenced = Regex::new(r"^(?:\$ |Hint: )?ostk (.+)$").unwrap();
+    // Any command may be spoken to a stack.
+    let text = &Regex::new("ostk --stack [a-zA-Z]+ ").unwrap().replace_all(text, "ostk ");
     let prose: String = text.split("\n```").step_by(2).collect();
     let prose = prose.replace('\n', " ");
     let mut found: BTreeSet<String> = inline.captures_iter(&prose).map(|m| m[1].to_owned()).collect();
@@ -197,13 +199,13 @@ fn the_reference_of_commands_is_what_help_prints() {
     let Tree(tree) = Tree::of(&Fixture::bare());
     let mut page = String::from(
         "# Commands\n\nWhat `ostk COMMAND --help` prints. Every command also takes `--json` (print JSON), \
-         `--color auto|always|never`,\n`--help` and `--version`. Exit codes are on [a page of their own](errors.md).\n",
+         `--color auto|always|never`,\n`--stack NAME` (speak to a [sub-stack](stacks.md)), `--help` and `--version`. Exit codes are on [a page of their own](errors.md).\n",
     );
     for (words, help) in tree.iter().filter(|(words, _)| !words.is_empty()) {
         let (own, common) = help.split_once("\n      --json\n").unwrap();
         let flags =
             common.lines().filter(|line| line.trim_start().starts_with("--") || line.starts_with("  -"));
-        assert_eq!(flags.count(), 3, "options of {words:?} stand among those of every command: {help}");
+        assert_eq!(flags.count(), 4, "options of {words:?} stand among those of every command: {help}");
         let own = own.trim_end();
         let own = own.strip_suffix("Options:").unwrap_or(own).trim_end();
         page.push_str(&format!("\n## ostk {}\n\n```text\n{own}\n```\n", words.join(" ")));

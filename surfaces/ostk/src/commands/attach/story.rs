@@ -106,6 +106,7 @@ impl Story {
                 let paint = if *is_error { Paint::Red } else { Paint::Dim };
                 marked(output, paint, "  =", &record::clip(self.text(Some(*result_blob)).trim()))
             }
+            AgentEvent::Closing { which } => format!("{which} is used up: its next turn is the last"),
             AgentEvent::HandedOff { summary_blob } => {
                 marked(output, Paint::Bold, "handed off", &record::clip(&self.text(Some(*summary_blob))))
             }

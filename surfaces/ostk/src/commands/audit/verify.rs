@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use libostk::{Problem, ReadError, Report};
+use libostk::{Problem, Project, ReadError, Report};
 use serde_json::{Value, json};
 
 use super::{super::Done, witness};
@@ -35,6 +35,7 @@ pub(crate) fn verify(deep: bool, git: bool, output: &Output) -> Done {
     let project = connect::project()?;
     let state_dir = project.state_dir();
     let mut report = watched(&state_dir, deep, output)?;
+    against_attestation(&project, &mut report)?;
     let mut witnesses = None;
     // Git can bear witness to a log that is whole only.
     if git && report.ok {
@@ -49,6 +50,23 @@ pub(crate) fn verify(deep: bool, git: bool, output: &Output) -> Done {
         human(&report, deep, output) + &agree.unwrap_or_default()
     });
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The log of a sealed stack must be the one that the project's log vouches for.
+fn against_attestation(project: &Project, report: &mut Report) -> Result<(), Failure> {
+    let Some((size, root)) = super::super::stack::attested(project)? else { return Ok(()) };
+    if (report.records, report.root) == (size, root) {
+        return Ok(());
+    }
+    let what = format!(
+        "{} records with the root {} are not what was attested when the stack was sealed: {size} with the root {root}",
+        report.records, report.root
+    );
+    let file = project.state_dir().join("journal.jsonl");
+    report.ok = false;
+    report.problem_count += 1;
+    report.problems.push(Problem { seq: None, file, offset: 0, what });
+    Ok(())
 }
 
 /// Checks on a thread of its own, so that a person at a terminal sees how far it has come.
