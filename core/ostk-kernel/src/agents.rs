@@ -335,6 +335,8 @@ impl Kernel {
     }
 
     pub(crate) fn answer_waiters(&mut self, lineage: &str) {
+        // Its ends of pipes went with it.
+        self.pump_pipes();
         if !self.is_over(lineage) {
             return;
         }

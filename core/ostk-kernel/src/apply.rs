@@ -105,6 +105,11 @@ impl State {
                 trust::apply(&mut self.trust, seq, event);
                 Ok(())
             }
+            Event::PipeMade { .. }
+            | Event::PipeOpened { .. }
+            | Event::PipeWritten { .. }
+            | Event::PipeDelivered { .. }
+            | Event::PipeClosed { .. } => self.apply_pipe(seq, ts, actor, event),
             Event::SuperviseBegan { .. }
             | Event::SuperviseFell { .. }
             | Event::SuperviseRestarted { .. }
@@ -379,7 +384,7 @@ impl State {
     }
 
     /// A lineage has seen data with these labels.
-    fn label(&mut self, lineage: &str, labels: Vec<String>) {
+    pub(crate) fn label(&mut self, lineage: &str, labels: Vec<String>) {
         if let Some(known) = self.lineages.get_mut(lineage)
             && known.labels.len() < MAX_LABELS
         {
@@ -600,6 +605,7 @@ impl State {
         }
         if state == LineageState::Exited {
             self.locks.retain(|_, lock| lock.holder != name);
+            self.let_pipes_go(name);
             self.work.holder_ended(name);
         }
         Ok(())

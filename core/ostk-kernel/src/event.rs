@@ -16,6 +16,7 @@ use crate::{
     approvals::Scope,
     budget::{Allowance, Charge},
     lineages::{Resolution, Revival},
+    pipes::End,
     signals::Disposition,
     stacks::{Attestation, Within},
     state::LineageKind,
@@ -734,6 +735,68 @@ pub enum Event {
         lineage: String,
         /// Which.
         resolution: Resolution,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// Somebody made a pipe.
+    #[serde(rename = "pipe.made")]
+    PipeMade {
+        /// Its name.
+        pipe: String,
+        /// Messages that it holds at most.
+        messages: u64,
+        /// Bytes that it holds at most.
+        bytes: u64,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A process took an end of a pipe.
+    #[serde(rename = "pipe.opened")]
+    PipeOpened {
+        /// The pipe.
+        pipe: String,
+        /// Which end.
+        end: End,
+    },
+    /// A message went into a pipe. The record's number is the message's.
+    #[serde(rename = "pipe.written")]
+    PipeWritten {
+        /// The pipe.
+        pipe: String,
+        /// The message, as a blob.
+        text_blob: Hash,
+        /// Its size.
+        bytes: u64,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A message came out of a pipe.
+    #[serde(rename = "pipe.delivered")]
+    PipeDelivered {
+        /// The pipe.
+        pipe: String,
+        /// The record by which it went in.
+        message: u64,
+        /// Its reader.
+        to: String,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A process let an end of a pipe go, or the whole pipe was closed.
+    #[serde(rename = "pipe.closed")]
+    PipeClosed {
+        /// The pipe.
+        pipe: String,
+        /// Which end; absent for the whole pipe.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<End>,
+        /// Whose.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lineage: Option<String>,
         /// Idempotency key of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,

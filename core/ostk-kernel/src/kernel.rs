@@ -63,6 +63,8 @@ pub struct Kernel {
     /// Generations that a lineage's digest has told it already, so that it is told once.
     pub(crate) told: BTreeMap<(String, String), u64>,
     pub(crate) agents: BTreeMap<String, crate::agents::Live>,
+    /// When the ends of pipes are let go whose clients did not come back.
+    pub(crate) lost_ends_at: Option<Timestamp>,
     /// Health checks, by lineage.
     pub(crate) checks: BTreeMap<String, crate::supervise::Check>,
     next_id: u64,
@@ -162,6 +164,7 @@ pub(crate) enum Stage {
     Asking(u64),
     /// Waits for a signal that its caller handles.
     Signal,
+    Pipe(crate::pipes::PipeStage),
     /// Waits for the acceptance commands of a needle.
     Closing(Box<crate::needles::Closing>),
     /// Loads what the result of the call with this key needs.
@@ -229,6 +232,7 @@ impl Kernel {
             nudge_texts: BTreeMap::new(),
             told: BTreeMap::new(),
             agents: BTreeMap::new(),
+            lost_ends_at: None,
             checks: BTreeMap::new(),
             next_id: 1,
             broken: None,
@@ -269,6 +273,7 @@ impl Kernel {
         self.start_stacks();
         self.revive_orphans();
         self.judge_after_boot();
+        self.mind_lost_ends();
         self.take_acts()
     }
 
@@ -352,6 +357,7 @@ impl Kernel {
         self.expire_approvals();
         self.end_overdue();
         self.restart_due();
+        self.let_lost_ends_go();
         self.check_health();
         self.drive_due();
         (self.take_acts(), self.next_deadline())
@@ -389,6 +395,7 @@ impl Kernel {
             .chain(self.next_release())
             .chain(self.next_restart())
             .chain(self.next_check())
+            .chain(self.lost_ends_at)
             .chain(self.next_lapse())
             .chain(self.next_kill())
             .min()
@@ -537,6 +544,7 @@ impl Kernel {
         for job in std::mem::take(&mut self.held) {
             self.admit(job);
         }
+        self.pump_pipes();
     }
 
     fn start(&mut self, job: Job) {
@@ -556,6 +564,7 @@ impl Kernel {
             }
             name if crate::needles::is_call(name) => self.start_needles(job),
             "stack.spawn" | "stack.seal" | "stack.list" => self.start_stack(job),
+            "pipe.make" | "pipe.write" | "pipe.read" | "pipe.close" | "pipe.list" => self.start_pipe(job),
             "quarantine.took" => self.quarantined(job),
             "secret.refused" => self.refuse_secret_call(job),
             _ => self.start_work(job),
@@ -572,6 +581,7 @@ impl Kernel {
                 let name = name.clone();
                 self.resume_stack(job, name, outcome);
             }
+            Stage::Pipe(_) => self.resume_pipe(job, outcome),
             Stage::Spawn(_) => self.resume_spawn(job, outcome),
             Stage::Repeat(key) => {
                 let result = match outcome {
@@ -707,6 +717,7 @@ impl Job {
             Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) | Stage::Signal => true,
             Stage::File(stage) => stage.may_expire(),
             Stage::Repeat(_) | Stage::Why => true,
+            Stage::Pipe(stage) => matches!(stage, crate::pipes::PipeStage::Waiting(_)),
             Stage::Json | Stage::Shell(_) | Stage::Documents | Stage::Closing(_) | Stage::Stack(_) => false,
         }
     }

@@ -107,6 +107,12 @@ impl Kernel {
         let mut facts = keyed.facts.clone();
         add(&mut facts, "repeated", json!(true));
         match keyed.kind.as_str() {
+            "message" => {
+                let bytes = hash_of(&facts, "text_blob").and_then(|hash| blobs.get(&hash));
+                let text = bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                add(&mut facts, "text", json!(text));
+                Ok(facts)
+            }
             "shell" if keyed.done => {
                 for stream in ["stdout", "stderr"] {
                     let hash = hash_of(&facts, &format!("{stream}_blob"));
@@ -146,6 +152,7 @@ fn hash_of(facts: &Value, name: &str) -> Option<Hash> {
 fn blobs_of(keyed: &Keyed) -> BTreeSet<Hash> {
     let names: &[&str] = match keyed.kind.as_str() {
         "shell" if keyed.done => &["stdout_blob", "stderr_blob"],
+        "message" => &["text_blob"],
         "conflict" => &["base_blob", "current_blob", "proposed_blob"],
         _ => &[],
     };

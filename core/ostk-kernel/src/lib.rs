@@ -29,6 +29,7 @@ mod network;
 mod ops;
 mod panic;
 mod pins;
+mod pipes;
 mod quarantine;
 mod queue;
 mod restraint;
@@ -61,6 +62,7 @@ pub use lineages::{Resolution, Revival};
 pub use needles::{decision_rows, hay_rows, needle_row};
 pub use ostk_work::Board;
 pub use panic::Panic;
+pub use pipes::{End, Ends, Message, Pipe};
 pub use signals::{
     Consequence, Disposition, SIGNALS, Signal, SignalEffect, Signals, Waiting, consequence,
     describe as describe_signals, lookup as lookup_signal,

@@ -17,7 +17,7 @@ const LOOP: u32 = 3;
 /// After so many it is stopped: it was told twice, and does not hear.
 const STUCK: u32 = 9;
 /// Calls that wait for something: making one again is what they are for.
-const WAITS: &[&str] = &["agent.wait", "signal.wait", "process.interact"];
+const WAITS: &[&str] = &["agent.wait", "signal.wait", "process.interact", "pipe.read"];
 
 impl Kernel {
     /// Whether a native agent may make one more tool call.

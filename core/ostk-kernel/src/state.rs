@@ -41,6 +41,9 @@ pub struct State {
     pub lineages: BTreeMap<String, Lineage>,
     /// Native agents.
     pub agents: BTreeMap<String, AgentState>,
+    /// Pipes between processes, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pipes: BTreeMap<String, crate::pipes::Pipe>,
     /// Processes that are started again when they end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub supervised: BTreeMap<String, crate::supervise::Supervision>,

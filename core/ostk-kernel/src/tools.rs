@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     call::{CallError, Code},
-    needles,
+    needles, pipes,
     table::{ArgKind, lookup},
 };
 
@@ -159,6 +159,22 @@ pub const TOOLS: &[Tool] = &[
             ("force", "force", false),
         ],
     },
+    Tool {
+        name: "pipe",
+        doc: "Messages to and from other agents through a named pipe: action make, write (text), read, close or list. A \
+              read waits for a message and a write for room, 30 s or timeout_ms; each message goes to one reader. \
+              `end` in the answer means that everybody who wrote is gone.",
+        call: "pipe.read",
+        args: &[
+            ("action", "action", true),
+            ("pipe", "pipe", false),
+            ("text", "text", false),
+            ("timeout_ms", "timeout_ms", false),
+            ("messages", "messages", false),
+            ("bytes", "bytes", false),
+            ("end", "end", false),
+        ],
+    },
     Tool { name: "note", doc: "Leave a remark in the log.", call: "note", args: &[("text", "text", true)] },
     Tool {
         name: "Read",
@@ -211,7 +227,11 @@ impl Tool {
 
     /// Other calls that it makes, as its arguments say.
     fn others(&self) -> impl Iterator<Item = &'static str> {
-        let calls = if self.name == "work" { needles::ACTIONS } else { &[] };
+        let calls = match self.name {
+            "work" => needles::ACTIONS,
+            "pipe" => &pipes::ACTIONS,
+            _ => &[],
+        };
         calls.iter().map(|(_, call)| *call)
     }
 
@@ -264,6 +284,7 @@ pub fn tool_call(name: &str, input: &Value) -> Result<(&'static str, Value), Cal
     }
     match name {
         "fs_ops" => Ok((fs_ops_call(&mut args)?, Value::Object(args))),
+        "pipe" => Ok((pipes::pipe_call(&mut args)?, Value::Object(args))),
         "work" => Ok((needles::work_call(&mut args)?, Value::Object(args))),
         "Grep" | "Glob" => {
             let mode = if name == "Grep" { "regex" } else { "glob" };

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use stack::{Spawn, StackAction};
 
-pub(crate) use life::{Kill, LineageAction, Note, Nudge, Panic, RevivalPolicy, with_signals};
+pub(crate) use life::{Kill, LineageAction, Note, Nudge, Panic, PipeAction, RevivalPolicy, with_signals};
 pub(crate) use work::{
     Add, Close, Compile, Compounds, Decide, Edit, Filter, Hay, Lease, Next, Tack, WorkAction,
 };
@@ -104,6 +104,11 @@ pub(crate) enum Command {
     Kill(Kill),
     /// Send a message to an agent: it sees it once, with its next tool result, also after a restart
     Nudge(Nudge),
+    /// Pipes between agents: list, make, write, read, close.
+    Pipe {
+        #[command(subcommand)]
+        action: PipeAction,
+    },
     /// Add a remark to the log
     Note(Note),
     /// File a thought, or list those that became no needle

@@ -287,6 +287,8 @@ fn every_call_of_the_table_has_code() {
         "trust.sign": { "key": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "by": "ed25519:A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg", "signature": "00" },
         "quarantine.restore": { "item": "w/1" }, "quarantine.took": { "item": "w/1", "path": "a", "what": "hook" },
         "kernel.panic": {}, "lineage.resolve": { "lineage": "v", "resolution": "reap" }, "signal.wait": { "timeout_ms": 0 },
+        "pipe.close": { "pipe": "p" }, "pipe.make": { "pipe": "p" }, "pipe.read": { "pipe": "p", "timeout_ms": 0 },
+        "pipe.write": { "pipe": "p", "text": "t", "timeout_ms": 0 },
         "session.resumable": { "session": "s1" },
         "stack.seal": { "name": "s" }, "stack.spawn": { "name": "s", "scope": "src" },
         "search": { "pattern": "x" }, "secret.refused": { "call": "note", "secrets": ["A_KEY"] }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },

@@ -2,8 +2,9 @@
 //!
 //! `writes`, `conflicts` and `undo` are about files, `foreign` about changes made outside, `gate` about refusals,
 //! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `signals` about
-//! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about sub-stacks, `supervise` about
-//! restarts and health, `crashes` and `laws` about what holds after any crash and any interleaving, `needles` about the work system, `work` about the rest.
+//! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about
+//! sub-stacks, `supervise` about restarts and health, `pipes` about messages between agents, `needles` about the work
+//! system, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the rest.
 
 #![recursion_limit = "256"]
 #![allow(
@@ -26,6 +27,7 @@ mod labels;
 mod lanes;
 mod laws;
 mod needles;
+mod pipes;
 mod repeats;
 mod restraint;
 mod secrets;

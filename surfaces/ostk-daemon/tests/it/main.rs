@@ -21,6 +21,7 @@ mod home;
 mod hooks;
 mod http;
 mod mcp;
+mod pipes;
 mod real;
 mod secrets;
 mod stacks;

@@ -71,6 +71,47 @@ pub(crate) enum LineageAction {
     },
 }
 
+/// What `ostk pipe` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PipeAction {
+    /// List the pipes: what waits in each, and who holds its ends.
+    List,
+    /// Make one.
+    Make {
+        /// Its name.
+        pipe: String,
+        /// Messages that it holds at most; 100 by default.
+        #[arg(long)]
+        messages: Option<u64>,
+        /// Bytes that it holds at most; 10 MiB by default.
+        #[arg(long)]
+        bytes: Option<u64>,
+    },
+    /// Put a message in, or wait for room.
+    Write {
+        /// The pipe.
+        pipe: String,
+        /// The message, of 1 MiB at most.
+        text: String,
+        /// How long to wait, in milliseconds.
+        #[arg(long, default_value_t = 30_000)]
+        timeout_ms: u64,
+    },
+    /// Take the next message out, or wait for one; exit code 1 when nobody writes any more.
+    Read {
+        /// The pipe.
+        pipe: String,
+        /// How long to wait, in milliseconds.
+        #[arg(long, default_value_t = 30_000)]
+        timeout_ms: u64,
+    },
+    /// Close one, with what is in it.
+    Close {
+        /// The pipe.
+        pipe: String,
+    },
+}
+
 /// What becomes of an agent when the daemon that it ran in is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RevivalPolicy {

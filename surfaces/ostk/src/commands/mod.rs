@@ -17,6 +17,7 @@ mod life;
 mod lint;
 mod mcp;
 mod pin;
+mod pipe;
 mod policy;
 mod project;
 mod quarantine;
@@ -68,6 +69,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Stack { action } => stack::stack(&action, output),
         Command::Kill(args) => life::kill(&args, output),
         Command::Nudge(args) => life::nudge(&args, output),
+        Command::Pipe { action } => pipe::pipe(&action, output),
         Command::Note(args) => life::note(&args, output),
         Command::Hay(args) => work::hay(&args, output),
         Command::Work { action } => work::work(&action, output),
