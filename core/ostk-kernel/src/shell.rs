@@ -104,7 +104,7 @@ impl Kernel {
             line: command,
             cwd,
             timeout_ms,
-            bounds: self.bounds_of(&request.actor),
+            bounds: self.acceptance_bounds(&job, self.bounds_of(&request.actor)),
             home: job.flag("agent").then(|| self.home_of(job.caller.lineage())),
             stream: job.text("stream").map(str::to_owned),
             window: size("rows").zip(size("columns")),

@@ -40,6 +40,28 @@ const PROTECTED: [&str; 3] = [".ostk", ".git/hooks", ".git/config"];
 const PROTECTED_FROM_AGENTS: [&str; 7] =
     ["HUMANFILE", "ENTITYFILE", ".primefile", "Agentfile", "Agentfile.self.sig", "ostk.toml", "pins"];
 
+impl Bounds {
+    /// What lies within both: for a process that runs on behalf of two actors.
+    #[must_use]
+    pub fn within(mut self, other: Self) -> Self {
+        narrow(&mut self.writable, other.writable);
+        self.readable = match (self.readable, other.readable) {
+            (Some(mut held), Some(limits)) => {
+                narrow(&mut held, limits);
+                Some(held)
+            }
+            (held, limits) => held.or(limits),
+        };
+        for (held, more) in [(&mut self.protected, other.protected), (&mut self.denied, other.denied)] {
+            held.extend(more.into_iter().filter(|path| !held.contains(path)).collect::<Vec<_>>());
+        }
+        self.network &= other.network;
+        self.hosts &= other.hosts;
+        self.secrets.retain(|name| other.secrets.contains(name));
+        self
+    }
+}
+
 /// `pin` is `None` without one, and `Some(None)` when it does not exist: then nothing may be written.
 pub(crate) fn bounds(actor: &Actor, pin: Option<Option<&Pin>>, hosts: &[HostPattern]) -> Bounds {
     let mut protected: Vec<String> = PROTECTED.map(str::to_owned).to_vec();
@@ -118,4 +140,40 @@ fn narrow(held: &mut Vec<String>, limits: Vec<String>) {
     both.sort_unstable();
     both.dedup();
     *held = both;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_two_may_do_together_is_what_each_may() {
+        let one = Bounds {
+            readable: None,
+            writable: words(&["src", "doc"]),
+            protected: words(&[".ostk"]),
+            denied: words(&["infra"]),
+            network: true,
+            hosts: true,
+            secrets: words(&["A", "B"]),
+        };
+        let other = Bounds {
+            readable: Some(words(&["src"])),
+            writable: words(&["src/net", "test"]),
+            protected: words(&[".ostk", "pins"]),
+            denied: Vec::new(),
+            network: false,
+            hosts: true,
+            secrets: words(&["B"]),
+        };
+        let both = one.clone().within(other.clone());
+        assert_eq!((&both.writable, &both.readable), (&words(&["src/net"]), &Some(words(&["src"]))));
+        assert_eq!((&both.protected, &both.denied), (&words(&[".ostk", "pins"]), &words(&["infra"])));
+        assert_eq!((both.network, both.hosts, &both.secrets), (false, true, &words(&["B"])));
+        assert_eq!(other.within(one).writable, both.writable, "whoever comes first");
+    }
 }

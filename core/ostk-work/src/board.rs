@@ -180,13 +180,13 @@ impl Board {
     ///
     /// # Errors
     /// When there is no such needle.
-    pub fn change(&mut self, seq: u64, id: NeedleId, change: Change) -> Result<(), String> {
+    pub fn change(&mut self, seq: u64, by: &str, id: NeedleId, change: Change) -> Result<(), String> {
         self.changed = seq;
         let needle = self.open_needle(id)?;
         let Change { title, priority, status, ac, description, tags, milestone } = change;
         if let Some(ac) = ac {
             // Another acceptance has another result.
-            (needle.ac, needle.ac_result) = (ac, None);
+            (needle.ac, needle.ac_by, needle.ac_result) = (ac, by.to_owned(), None);
         }
         needle.title = title.unwrap_or_else(|| std::mem::take(&mut needle.title));
         needle.priority = priority.unwrap_or(needle.priority);
@@ -338,6 +338,7 @@ pub(crate) mod tests {
             status: Status::Open,
             priority,
             ac: vec!["true".to_owned()],
+            ac_by: "human:ada".to_owned(),
             description: String::new(),
             tags: BTreeSet::new(),
             milestone: None,
@@ -424,7 +425,7 @@ pub(crate) mod tests {
         assert!(board.claims.is_empty());
         assert_eq!(board.open_dependencies(&board.needles[&id(2)]).count(), 0);
         assert!(board.close(id(1), closed(4), None).is_err(), "once");
-        assert!(board.change(5, id(1), Change::default()).is_err());
+        assert!(board.change(5, "human:ada", id(1), Change::default()).is_err());
     }
 
     #[test]

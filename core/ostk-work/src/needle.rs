@@ -146,6 +146,8 @@ pub struct Needle {
     /// Commands that must all pass, in order. Forgotten when it is closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ac: Vec<String>,
+    /// Who gave these commands: an actor. They get no rights that this actor lacks.
+    pub ac_by: String,
     /// What whoever takes it must know. Forgotten when it is closed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,

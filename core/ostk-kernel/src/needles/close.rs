@@ -1,15 +1,19 @@
 //! Closing a needle: its acceptance commands run one after the other, each as a `shell.run` of whoever closes it, with
 //! the same gate, sandbox, masker and records. The first that does not pass keeps the needle open, unless it is forced.
 //!
+//! A needle lends no rights: a command that somebody else gave runs only if he may run it too, within the bounds of both.
+//!
 //! A call that is repeated after a crash does not run again what has a record: each command has a key of its own, made
 //! from the call's.
 
+use ostk_policy::{Bounds, Class, Effect, Resource};
 use ostk_work::{AcResult, NeedleId, Status};
 use serde_json::{Value, json};
 
 use crate::{
-    call::{CallError, Code},
+    call::{CallError, Caller, Code},
     event::Event,
+    files::caller_of,
     kernel::{Job, Kernel, ReplyTo, Stage},
     limits,
     queue::JobId,
@@ -26,6 +30,8 @@ const MAX_SAID: usize = 2_000;
 pub(crate) struct Closing {
     id: NeedleId,
     ac: Vec<String>,
+    /// Who gave the commands.
+    author: Caller,
     runs: Vec<Run>,
 }
 
@@ -93,11 +99,12 @@ impl Kernel {
                 .hint(format!("ostk work edit {} --status open", id.number())));
         }
         let ac = needle.map(|needle| needle.ac.clone()).unwrap_or_default();
+        let author = needle.map_or(Caller::Kernel, |needle| caller_of(&needle.ac_by));
         if ac.is_empty() && !job.flag("force") {
             let message = format!("{id} has no acceptance command, so nothing shows that it is done");
             return Err(CallError::new(Code::Failed, message).hint(forcing(id)));
         }
-        Ok(Closing { id, ac, runs: Vec::new() })
+        Ok(Closing { id, ac, author, runs: Vec::new() })
     }
 
     /// Runs the next acceptance command, or ends.
@@ -115,6 +122,9 @@ impl Kernel {
     }
 
     fn run_acceptance(&mut self, parent: JobId, id: NeedleId, number: usize, command: &str) {
+        if let Some(refused) = self.author_may_not(parent, command) {
+            return self.acceptance_ended(parent, Err(refused));
+        }
         let Some(syscall) = crate::table::lookup("shell.run") else { return };
         let Some(job) = self.jobs.get(&parent) else { return };
         let timeout_ms = job.number("timeout_ms").unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
@@ -127,6 +137,35 @@ impl Kernel {
         let job = Job { key, ..Job::new(self.fresh_id(), caller, syscall, args, deadline, reply_to) };
         if let Some(job) = self.first_of_its_key(job) {
             self.admit(job);
+        }
+    }
+
+    /// Why whoever gave an acceptance command may not run it himself: a needle lends nobody another's rights.
+    fn author_may_not(&self, parent: JobId, command: &str) -> Option<CallError> {
+        let author = self.author_of(parent)?;
+        let resource = Resource::Command(command.to_owned());
+        let request = self.request(author, "shell.run", Class::ShellExec, resource);
+        let verdict = self.gate.decide(&request);
+        (verdict.effect == Effect::Deny).then(|| {
+            let message = format!("{} gave it and may not run it: {}", author.actor(), verdict.reason);
+            CallError::new(Code::Denied, message)
+                .hint("look at it, and give it under your own name: ostk work edit ID --ac COMMAND")
+        })
+    }
+
+    /// What an acceptance command is kept to: what both its author and whoever closes may do.
+    pub(crate) fn acceptance_bounds(&self, job: &Job, bounds: Bounds) -> Bounds {
+        let ReplyTo::Closing(parent) = job.reply_to else { return bounds };
+        let Some(author) = self.author_of(parent) else { return bounds };
+        let request = self.request(author, "shell.run", Class::ShellExec, Resource::None);
+        bounds.within(self.bounds_of(&request.actor))
+    }
+
+    /// Who gave the commands of a needle that is being closed, if it was no person.
+    fn author_of(&self, parent: JobId) -> Option<&Caller> {
+        match &self.jobs.get(&parent)?.stage {
+            Stage::Closing(closing) if !matches!(closing.author, Caller::Human(_)) => Some(&closing.author),
+            _ => None,
         }
     }
 

@@ -28,7 +28,7 @@ impl State {
             }
             Event::NeedleAdded { .. } => self.apply_added(at, event)?,
             Event::NeedleChanged { id, change, key } => {
-                self.work.change(at.seq, id, change)?;
+                self.work.change(at.seq, at.actor, id, change)?;
                 self.remember_needle(key, at.seq, id);
             }
             Event::NeedleLinked { links, removed, key } => {
@@ -86,6 +86,7 @@ impl State {
             status: Status::Open,
             priority,
             ac,
+            ac_by: at.actor.to_owned(),
             description,
             tags: tags.into_iter().collect(),
             milestone,

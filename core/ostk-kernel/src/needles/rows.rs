@@ -10,7 +10,7 @@ pub fn needle_row(board: &Board, id: NeedleId) -> Value {
     let mut row = line(board, id);
     let closed = needle.closed.as_ref();
     let more = json!({
-        "description": needle.description, "ac": needle.ac, "issue_type": "task",
+        "description": needle.description, "ac": needle.ac, "ac_by": needle.ac_by, "issue_type": "task",
         "created_at": needle.created_at, "created_by": needle.created_by, "seq": needle.seq,
         "closed_at": closed.map(|closed| closed.at), "closed_by": closed.map(|closed| &closed.by),
         "close_reason": closed.and_then(|closed| closed.reason.as_ref()),

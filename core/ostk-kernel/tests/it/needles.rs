@@ -1,6 +1,6 @@
 //! The work system: numbers, claims, leases, acceptance, and what a crash leaves of them.
 
-use ostk_kernel::Code;
+use ostk_kernel::{Code, Op};
 use serde_json::{Value, json};
 
 use crate::host::{Host, Reply, ada, agent, assert_code, exit};
@@ -254,6 +254,50 @@ fn an_acceptance_command_passes_the_gate_of_whoever_closes() {
     assert_code(&error, Code::Denied);
     assert!(error.message.contains("→001 stays open: `check` did not run"), "{error:?}");
     assert_eq!((host.count("gate.denied"), host.count("shell.intent")), (1, 0));
+}
+
+#[test]
+fn a_needle_lends_nobody_the_rights_of_whoever_closes_it() {
+    let mut documents = ostk_policy::Documents::default();
+    documents.pins.insert("reader".to_owned(), "execute: none\n".to_owned());
+    documents.pins.insert("narrow".to_owned(), "write: src/\nexecute: shell\n".to_owned());
+    let mut host = Host::with(documents);
+    host.commands.insert("check".to_owned(), Box::new(|_| exit(0, "")));
+    let args = json!({ "title": "t", "priority": "P1", "description": "d", "ac": ["check"] });
+    for (name, pin) in [("w", "reader"), ("v", "narrow")] {
+        host.ok(&ada(), "session.start", json!({ "name": name, "exact": true, "client": "t", "pin": pin }));
+        host.ok(&agent(name), "work.add", args.clone());
+    }
+    let error = host.err(&ada(), "work.close", json!({ "id": "1" }));
+    assert_code(&error, Code::Denied);
+    assert!(error.message.contains("agent:w gave it and may not run it"), "{error:?}");
+    assert_eq!(host.count("shell.intent"), 0);
+    let close = host.submit(&ada(), "work.close", json!({ "id": "2" }));
+    host.sync_to(host.log.len());
+    let writable = host.parked.iter().find_map(|(_, op, _)| match op {
+        Op::Shell(command) => Some(command.bounds.writable.clone()),
+        _ => None,
+    });
+    assert_eq!(writable, Some(vec!["src".to_owned()]), "where its author may write");
+    host.run();
+    assert!(host.replies[&close].is_ok());
+    host.ok(&ada(), "work.edit", json!({ "id": "1", "ac": ["check"] }));
+    host.ok(&ada(), "work.close", json!({ "id": "1" }));
+}
+
+#[test]
+fn what_an_agent_has_taken_returns_when_it_is_done() {
+    let mut host = host(0);
+    add(&mut host, "one", json!({}));
+    let next = crate::agents::tool("t1", "work", json!({ "action": "next" }));
+    host.script = vec![vec![next], vec![crate::agents::say("Done.")]];
+    let agentfile = "FROM scripted\nTASK Take work.\n";
+    host.ok(&ada(), "agent.spawn", json!({ "name": "worker", "agentfile": agentfile }));
+    host.run();
+    assert_eq!(host.last("needle.claimed").actor, "agent:worker");
+    let told = format!("{:?}", host.conversation(&host.kernel.state().agents["worker"].clone()));
+    assert!(told.contains("→001 [P1] in_progress one"), "{told}");
+    assert_eq!(host.last("needle.released").body["holder"], "worker");
 }
 
 #[test]
