@@ -136,6 +136,31 @@ fn a_change_that_clashes_comes_back_with_both_versions_and_can_be_accepted() {
 }
 
 #[test]
+fn agents_share_work_through_one_tool() {
+    let fixture = Fixture::new();
+    let mut anna = Wire::hello(&fixture, "anna", &[]);
+    let mut ben = Wire::hello(&fixture, "ben", &[]);
+    let lacking = anna.bad("work", &json!({ "action": "add", "title": "Write it down" }));
+    assert!(lacking.contains("priority: P0") && lacking.contains("Hint: action add"), "{lacking}");
+    let more = json!({ "action": "add", "title": "Write it down", "priority": "p1", "description": "In done.txt.",
+        "ac": "test -f done.txt" });
+    anna.good("work", &more);
+    anna.good("work", &json!({ "action": "hay", "text": "uploads are flaky" }));
+    let taken = ben.good("work", &json!({ "action": "next" }));
+    assert!(taken.starts_with("→001 [P1] in_progress Write it down; held by ben-1\nIn done.txt."), "{taken}");
+    assert!(anna.good("work", &json!({ "action": "next" })).starts_with("nothing can be begun now"));
+    let held = anna.bad("work", &json!({ "action": "close", "id": 1 }));
+    assert!(held.contains("ben-1 works on →001"), "{held}");
+    let open = ben.bad("work", &json!({ "action": "close", "id": 1 }));
+    assert!(open.contains("`test -f done.txt` ended with exit code 1"), "{open}");
+    ben.good("Write", &json!({ "file_path": "done.txt", "content": "yes" }));
+    ben.good("work", &json!({ "action": "close", "id": "→1", "reason": "written" }));
+    assert!(
+        anna.good("work", &json!({ "action": "list", "status": "closed" })).starts_with("→001 [P1] closed")
+    );
+}
+
+#[test]
 fn what_the_gate_refuses_is_a_tool_error_with_its_rule_and_a_record() {
     let fixture = Fixture::new();
     let mut wire = Wire::hello(&fixture, "t", &[]);
