@@ -8,7 +8,7 @@ use std::{
 /// What `.ostk/.gitignore` keeps out of git: everything but the documents that people write.
 const GITIGNORE: &str = "# Everything here is state but the documents below.\n*\n!.gitignore\n!ostk.toml\n!HUMANFILE\n\
                          !pins/\n!pins/**\n!agents/\n!agents/**\n!profiles/\n!profiles/**\n!policy.cedar\n\
-                         !.primefile\n!ENTITYFILE\n!rules/\n!rules/**\n!*.sig\n!*.asc\n";
+                         !.primefile\n!.language\n!ENTITYFILE\n!rules/\n!rules/**\n!*.sig\n!*.asc\n";
 
 const SETTINGS: &str = "# Settings of this project. The book explains each.\n\n[sandbox]\n\
                         # A command that needs a guarantee which this machine lacks is refused, unless it is named here.\n\

@@ -98,7 +98,7 @@ pub(crate) enum Command {
     Trust(TrustArgs),
     /// What commands made and other programs would have obeyed: list it, put it back.
     Quarantine(QuarantineArgs),
-    /// Show a record, a blob, a lineage or a file.
+    /// Show a record, a blob, a needle, a lineage or a file.
     Show(Show),
     /// Send a signal to a process.
     Kill(Kill),
@@ -637,7 +637,8 @@ pub(crate) enum QuarantineAction {
 /// Arguments of `ostk show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
-    /// A record's number, a blob's SHA-256, a lineage, or `status`.
+    /// A record's number, a blob's SHA-256, a needle as `→7`, a lineage, a file, or `status`.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) target: String,
 }
 

@@ -61,6 +61,14 @@ pub(crate) fn summary(event: &str, body: &Map<String, Value>) -> String {
             format!("{} noticed by {}", path.and_then(Value::as_str).unwrap_or("?"), plain(body.get("via")))
         }
         "quarantine.taken" => format!("{} {}", text("path"), text("item")),
+        "hay.filed" => text("text"),
+        "needle.added" => format!("{} {}", text("id"), text("title")),
+        "needle.checked" => format!("{} stays open: {}", text("id"), text("problem")),
+        "needle.closed" => {
+            let forced = if body.get("forced") == Some(&Value::Bool(true)) { " by force: " } else { " " };
+            format!("{}{forced}{}", text("id"), text("reason"))
+        }
+        "needle.released" => format!("{} of {}: {}", text("id"), text("holder"), text("reason")),
         "nudge.sent" => format!("to {}", text("to")),
         "agent.signalled" => format!("{} {}", text("signal"), text("lineage")),
         "search.receipt" => format!("{:?}: {} matches", text("pattern"), plain(body.get("matches"))),

@@ -132,8 +132,8 @@ pub(super) const ROWS: [Row; 19] = [
     })),
     idle(row(HumanfileKey::Extends, "EXTENDS", (ONE, true, "EXTENDS path"), |_, word| path(word))),
     idle(row(HumanfileKey::Boot, "BOOT", (Shape::Line, false, "BOOT step"), |_, _| Ok(()))),
-    idle(row(HumanfileKey::Verb, "VERB", (Shape::Words(2, 4), false, VERB), verb)),
-    idle(row(HumanfileKey::Tack, "TACK", (Shape::Words(2, 4), false, TACK), verb)),
+    row(HumanfileKey::Verb, "VERB", (Shape::Words(2, 4), false, VERB), verb),
+    row(HumanfileKey::Tack, "TACK", (Shape::Words(2, 4), false, TACK), verb),
     idle(row(HumanfileKey::Mcp, "mcp:", (Shape::Block, false, "name: command"), |at, word| {
         if at == 0 { name(word) } else { Ok(()) }
     })),

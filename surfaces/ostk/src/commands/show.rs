@@ -1,4 +1,4 @@
-//! `ostk show`: a record, a blob, a lineage, a file, or the daemon's status. Records and blobs need no daemon.
+//! `ostk show`: a record, a blob, a needle, a lineage, a file, or the daemon's status. Records and blobs need no daemon.
 
 use std::{collections::VecDeque, io::IsTerminal, io::Write, path::Path, process::ExitCode};
 
@@ -28,6 +28,9 @@ pub(crate) fn show(args: &Show, output: &Output) -> Done {
     if let Ok(seq) = target.parse::<u64>() {
         return show_record(&state_dir, seq, output);
     }
+    if ["→", "->"].iter().any(|arrow| target.starts_with(arrow)) {
+        return super::work::show(target, output);
+    }
     if target == "status" {
         return show_status(output);
     }
@@ -36,8 +39,8 @@ pub(crate) fn show(args: &Show, output: &Output) -> Done {
     match rows.iter().find(|row| row["lineage"] == target) {
         Some(row) => show_lineage(&state_dir, row, output),
         None if Path::new(target).exists() => inspect::log(&FileArg { file: target.to_owned() }, output),
-        None => Err(Failure::check(format!("{target:?} is no record, blob, process or file"))
-            .hint("ostk show 42, ostk show SHA256, ostk show LINEAGE, ostk show status; ostk ps lists the processes")),
+        None => Err(Failure::check(format!("{target:?} is no record, blob, needle, process or file"))
+            .hint("ostk show 42, ostk show SHA256, ostk show →7, ostk show LINEAGE, ostk show status; ostk ps lists the processes")),
     }
 }
 

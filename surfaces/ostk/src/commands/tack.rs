@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ostk_policy::{Humanfile, HumanfileKey};
-use ostk_work::{Language, Lexicon, Tack as Line};
+use ostk_work::{Language, Lexicon, Step, Tack as Line};
 use serde_json::{Value, json};
 
 use super::Done;
@@ -17,6 +17,9 @@ use crate::{
     failure::Failure,
     output::{Output, Paint},
 };
+
+/// How often a verb may stand for others that stand for others.
+const MAX_DEPTH: usize = 8;
 
 /// A part of a line: what it means, and the command line that does it.
 struct Meaning {
@@ -56,23 +59,38 @@ fn meanings(line: &Line) -> Result<Vec<Meaning>, Failure> {
         Line::Query { .. } | Line::Escalate { .. } => {
             vec![Meaning { shown: json!({ "command": null }), command: None }]
         }
-        Line::Chain { steps } => {
-            let lexicon = lexicon()?;
-            steps.iter().map(|step| meaning(&lexicon, step)).collect::<Result<_, _>>()?
-        }
+        Line::Chain { steps } => chain(&lexicon()?, steps, MAX_DEPTH)?,
     })
 }
 
-fn meaning(lexicon: &Lexicon, step: &ostk_work::Step) -> Result<Meaning, Failure> {
+fn chain(lexicon: &Lexicon, steps: &[Step], depth: usize) -> Result<Vec<Meaning>, Failure> {
+    let parts: Vec<Vec<Meaning>> =
+        steps.iter().map(|step| meaning(lexicon, step, depth)).collect::<Result<_, _>>()?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// A verb's command with its arguments; one that stands for other verbs means what they mean.
+fn meaning(lexicon: &Lexicon, step: &Step, depth: usize) -> Result<Vec<Meaning>, Failure> {
     let found = lexicon.resolve(&step.verb).map_err(|near| {
         let hint = if near.is_empty() { "ostk help".to_owned() } else { format!(":{}", near.join(", :")) };
         Failure::usage(format!("no verb is called :{}", step.verb)).hint(hint)
     })?;
+    let line = found.command.as_ref().map(|words| words.join(" ")).filter(|line| line.starts_with(':'));
+    if let Some(Line::Chain { mut steps }) = line.as_deref().map(Line::parse) {
+        if depth == 0 {
+            return Err(Failure::usage(format!(":{} means itself", step.verb))
+                .hint("mend the VERB lines of HUMANFILE or .ostk/.language"));
+        }
+        if let Some(last) = steps.last_mut() {
+            last.args.extend(step.args.iter().cloned());
+        }
+        return chain(lexicon, &steps, depth - 1);
+    }
     let command = found.command.as_ref().map(|words| [words, &step.args[..], &found.after[..]].concat());
     let mut shown = json!(found);
     shown["args"] = json!(step.args);
     shown["command"] = json!(command);
-    Ok(Meaning { shown, command })
+    Ok(vec![Meaning { shown, command }])
 }
 
 /// The verbs of this project and its operator.

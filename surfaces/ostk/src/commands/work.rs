@@ -39,11 +39,7 @@ pub(crate) fn work(action: &WorkAction, output: &Output) -> Done {
     match action {
         WorkAction::Add(args) => add(args, output),
         WorkAction::List(args) => list(args, output),
-        WorkAction::Show { id } => {
-            let needle = ask("work.show", &json!({ "id": id }))?["needle"].take();
-            output.show(&needle, |output| whole(output, &needle));
-            Ok(ExitCode::SUCCESS)
-        }
+        WorkAction::Show { id } => show(id, output),
         WorkAction::Next(args) => next(args, output),
         WorkAction::Claim { id, lease } => {
             let mut call = json!({ "id": id });
@@ -61,6 +57,13 @@ pub(crate) fn work(action: &WorkAction, output: &Output) -> Done {
             changed("work.link", &call, if *remove { "untied" } else { "tied" }, output)
         }
     }
+}
+
+/// A needle in full; also what `ostk show →7` does.
+pub(crate) fn show(id: &str, output: &Output) -> Done {
+    let needle = ask("work.show", &json!({ "id": id }))?["needle"].take();
+    output.show(&needle, |output| whole(output, &needle));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn add(args: &Add, output: &Output) -> Done {
