@@ -109,8 +109,26 @@ pub(crate) enum Consent {
 /// Document name of a mode or word that decided.
 const DOCUMENT: &str = "approvals";
 
-/// What an agent does about itself and with its peers: it changes no file and starts nothing.
-const OWN_AFFAIRS: [&str; 6] = ["session.start", "session.end", "note", "lock", "nudge", "label.take"];
+/// What an agent does about itself, its work and with its peers: it changes no file and starts nothing. The acceptance
+/// commands of a needle are calls of their own.
+const OWN_AFFAIRS: [&str; 16] = [
+    "session.start",
+    "session.end",
+    "note",
+    "lock",
+    "nudge",
+    "label.take",
+    "hay",
+    "decide",
+    "work.add",
+    "work.claim",
+    "work.close",
+    "work.compile",
+    "work.edit",
+    "work.link",
+    "work.next",
+    "work.release",
+];
 
 /// Walks the chain for a call that the rules permit.
 pub(crate) fn chain(facts: &Facts<'_>, documents: Approvals) -> Consent {

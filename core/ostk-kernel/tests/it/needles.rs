@@ -301,6 +301,26 @@ fn what_an_agent_has_taken_returns_when_it_is_done() {
 }
 
 #[test]
+fn an_acceptance_waits_for_a_persons_consent_where_a_command_would() {
+    let mut host = host(0);
+    add(&mut host, "one", json!({}));
+    let session = json!({ "name": "w", "exact": true, "client": "t", "mode": "governed" });
+    host.ok(&ada(), "session.start", session);
+    assert_eq!(next(&mut host, "w").as_deref(), Some("→001"), "taking work needs none");
+    for granted in [false, true] {
+        let close = host.submit(&agent("w"), "work.close", json!({ "id": "1" }));
+        host.run();
+        assert!(!host.replies.contains_key(&close), "it waits");
+        let question = host.last("approval.requested").seq;
+        let verb = if granted { "approval.grant" } else { "approval.deny" };
+        host.ok(&ada(), verb, json!({ "id": question }));
+        host.run();
+        assert_eq!(host.replies.remove(&close).unwrap().is_ok(), granted);
+    }
+    assert_eq!((host.count("needle.checked"), host.count("shell.intent")), (1, 1));
+}
+
+#[test]
 fn one_closes_at_a_time_and_an_acceptance_that_changed_meanwhile_counts_for_nothing() {
     let mut host = host(0);
     add(&mut host, "one", json!({}));

@@ -29,6 +29,7 @@ fn each_mode_lets_pass_what_its_table_says_and_asks_for_the_rest() {
         (Class::KernelRead, "ps", [Allow; 4]),
         (Class::ModelCall, "model.call", [Allow; 4]),
         (Class::KernelWrite, "note", [Allow; 4]),
+        (Class::KernelWrite, "work.next", [Allow; 4]),
         (Class::FileRead, "file.read", [Ask, Ask, Allow, Allow]),
         (Class::FileEdit, "file.edit", [Deny, Ask, Allow, Allow]),
         (Class::FileWrite, "file.write", [Deny, Ask, Allow, Allow]),
