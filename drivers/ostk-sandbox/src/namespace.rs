@@ -91,6 +91,7 @@ impl View {
         if let Some(spare) = &self.spare {
             spare.enter()?;
             flags.remove(UnshareFlags::NEWUSER | UnshareFlags::NEWNET);
+            flags.set(UnshareFlags::NEWNS, !spare.has_view());
         }
         // SAFETY: `unshare` is unsafe for the sake of shared descriptor tables (CLONE_FILES), and those stay shared.
         unsafe { rustix::thread::unshare_unsafe(flags)? };
@@ -100,10 +101,11 @@ impl View {
         if flags.contains(UnshareFlags::NEWNET) {
             raise_loopback()?;
         }
-        rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        // Landlock says nothing about modes, owners, times and extended attributes; a read-only mount does.
-        set_read_only(c"/")?;
-        restrict_devices()
+        if flags.contains(UnshareFlags::NEWNS) {
+            return begin_view(MountPropagationFlags::PRIVATE);
+        }
+        // What was mounted on this machine between the look at its mounts and here came into the view too.
+        separate(MountPropagationFlags::PRIVATE)
     }
 
     fn flags(&self) -> Result<UnshareFlags, Errno> {
@@ -116,6 +118,19 @@ impl View {
         flags.set(UnshareFlags::NEWNET, self.network);
         Ok(flags)
     }
+}
+
+/// Makes the mounts of a namespace that was just made what every command's view begins with. With
+/// [`MountPropagationFlags::DOWNSTREAM`] what is mounted and unmounted on this machine later is so here too.
+pub(crate) fn begin_view(propagation: MountPropagationFlags) -> Result<(), Errno> {
+    separate(propagation)?;
+    restrict_devices()
+}
+
+fn separate(propagation: MountPropagationFlags) -> Result<(), Errno> {
+    rustix::mount::mount_change(c"/", propagation | MountPropagationFlags::REC)?;
+    // Landlock says nothing about modes, owners, times and extended attributes; a read-only mount does.
+    set_read_only(c"/")
 }
 
 /// Shows the processes of this namespace in `/proc`, and no others. Called by a process inside it.

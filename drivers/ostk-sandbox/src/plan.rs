@@ -22,6 +22,7 @@ use crate::{
     filter::{self, Extra},
     handover::Handover,
     launch::Program,
+    mounted,
     namespace::{IdMaps, View},
     notify::Watched,
     observe::Observer,
@@ -227,13 +228,14 @@ fn require_room(spec: &Spec) -> Result<(), SandboxError> {
 }
 
 fn view(probe: &Probe, trees: &Trees, means: &Means) -> Result<View, SandboxError> {
+    let mounted = mounted::all()?;
     Ok(View {
         way: probe.namespaces,
         maps: IdMaps::of_this_process(),
         processes: means.own_processes,
         network: means.own_network,
-        spare: if means.own_network { Spare::take(probe.namespaces) } else { None },
-        mounts: trees.mounts()?,
+        spare: if means.own_network { Spare::take(probe.namespaces, &mounted) } else { None },
+        mounts: trees.mounts(&mounted)?,
     })
 }
 

@@ -1,8 +1,10 @@
-//! A network namespace that is made before a command needs it, with the user namespace that owns it where there is one.
+//! A network namespace that is made before a command needs it, with a view of the mounts that every command's begins with,
+//! and with the user namespace that owns both where there is one.
 //!
-//! To make one takes the kernel longer than all else that contains a command. So one is kept ready, which nothing has been
-//! in, and when a command has taken it another is made while that command runs. A command that finds none makes its own
-//! (`namespace.rs`), as does the first.
+//! To make them takes the kernel longer than all else that contains a command. So one set is kept ready, which nothing has
+//! been in, and when a command has taken it another is made while that command runs. A command that finds none makes its
+//! own (`namespace.rs`), as does the first. The view is given only while the mounts of this machine are those of which it is
+//! a copy; what is unmounted meanwhile is unmounted in it too, so it keeps no disk busy.
 
 #![expect(unsafe_code, reason = "clone, and what the child does before it ends")]
 
@@ -11,7 +13,7 @@ use std::{
     os::fd::{AsFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd},
     ptr,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI32, Ordering},
     },
     thread,
@@ -20,6 +22,7 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
+    mount::MountPropagationFlags,
     process::{Pid, WaitOptions},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
@@ -27,6 +30,7 @@ use rustix::{
 use crate::{
     Namespaces,
     launch::{self, SHARE, Stack},
+    mounted::{self, Mounted},
     namespace::{self, IdMaps},
 };
 
@@ -38,12 +42,21 @@ pub(crate) struct Spare {
     /// With [`Namespaces::User`].
     user: Option<OwnedFd>,
     network: OwnedFd,
+    /// A view of the mounts, and those of which it is a copy.
+    view: Option<(OwnedFd, Arc<[Mounted]>)>,
 }
 
 impl Spare {
-    /// The one that is ready, if it was made in this way.
-    pub(crate) fn take(way: Namespaces) -> Option<Self> {
-        ready().take_if(|spare| spare.way == way)
+    /// The one that is ready, if it was made in this way; with its view if `mounted` is what it was made of.
+    pub(crate) fn take(way: Namespaces, mounted: &Arc<[Mounted]>) -> Option<Self> {
+        let mut spare = ready().take_if(|spare| spare.way == way)?;
+        spare.view.take_if(|(_, copied)| !Arc::ptr_eq(copied, mounted));
+        Some(spare)
+    }
+
+    /// Whether whoever enters gets a view of the mounts as well.
+    pub(crate) const fn has_view(&self) -> bool {
+        self.view.is_some()
     }
 
     /// Makes one if none is ready, on a thread of its own that ends at once. Where that fails, commands make their own.
@@ -62,7 +75,9 @@ impl Spare {
         if let Some(user) = &self.user {
             move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
         }
-        move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))
+        move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let Some((view, _)) = &self.view else { return Ok(()) };
+        move_into_link_name_space(view.as_fd(), Some(LinkNameSpaceType::Mount))
     }
 }
 
@@ -74,17 +89,22 @@ fn ready() -> MutexGuard<'static, Option<Spare>> {
 struct Making {
     way: Namespaces,
     maps: IdMaps,
+    /// Whether a view is wanted.
+    views: bool,
     user: AtomicI32,
     network: AtomicI32,
+    view: AtomicI32,
 }
 
 impl Making {
     fn new(way: Namespaces) -> Self {
-        let (user, network) = (AtomicI32::new(-1), AtomicI32::new(-1));
-        Self { way, maps: IdMaps::of_this_process(), user, network }
+        let [user, network, view] = [(); 3].map(|()| AtomicI32::new(-1));
+        Self { way, maps: IdMaps::of_this_process(), views: false, user, network, view }
     }
 
-    fn make(self) -> Option<Spare> {
+    fn make(mut self) -> Option<Spare> {
+        let mounted = mounted::all().ok();
+        self.views = mounted.is_some();
         let stack = Stack::new();
         // The child opens what names its namespaces in the daemon's own table of descriptors.
         let flags = SHARE | libc::CLONE_FILES;
@@ -95,12 +115,19 @@ impl Making {
         });
         let _ = rustix::process::waitpid(Some(Pid::from_raw(made.max(0))?), WaitOptions::empty());
         let (user, network) = (taken(&self.user), taken(&self.network)?);
-        (user.is_some() == (self.way == Namespaces::User)).then_some(Spare { way: self.way, user, network })
+        let view = taken(&self.view).zip(mounted);
+        (user.is_some() == (self.way == Namespaces::User)).then_some(Spare {
+            way: self.way,
+            user,
+            network,
+            view,
+        })
     }
 
     fn become_it(&self) -> Result<(), Errno> {
         let mut flags = UnshareFlags::NEWNET;
         flags.set(UnshareFlags::NEWUSER, self.way == Namespaces::User);
+        flags.set(UnshareFlags::NEWNS, self.views);
         // SAFETY: `unshare` is unsafe for the sake of shared descriptor tables (CLONE_FILES), and this one stays shared.
         unsafe { rustix::thread::unshare_unsafe(flags)? };
         if self.way == Namespaces::User {
@@ -108,7 +135,23 @@ impl Making {
             hand_over(c"/proc/self/ns/user", &self.user)?;
         }
         namespace::raise_loopback()?;
-        hand_over(c"/proc/self/ns/net", &self.network)
+        hand_over(c"/proc/self/ns/net", &self.network)?;
+        // Without a view the rest is of use as well.
+        let _ = if self.views { self.begin_view() } else { Ok(()) };
+        Ok(())
+    }
+
+    fn begin_view(&self) -> Result<(), Errno> {
+        let before = rustix::fs::stat(c"/")?;
+        namespace::begin_view(MountPropagationFlags::DOWNSTREAM)?;
+        let view = rustix::fs::open(c"/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        // Whoever enters stands at the root of all mounts, which must be this process's own: it may have another (chroot(2)).
+        move_into_link_name_space(view.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        let after = rustix::fs::stat(c"/")?;
+        if (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino) {
+            self.view.store(view.into_raw_fd(), Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
@@ -154,5 +197,21 @@ mod tests {
         });
         assert!(one != here && two != here, "this process has stayed where it was");
         assert_eq!(std::fs::metadata("/proc/self/ns/net").unwrap().ino(), here);
+    }
+
+    #[test]
+    fn a_view_is_given_only_of_the_mounts_that_there_are() {
+        let way = probe().namespaces;
+        if way == Namespaces::Unavailable {
+            eprintln!("not tried: there are no namespaces here");
+            return;
+        }
+        let now = mounted::all().unwrap();
+        let others: Arc<[Mounted]> = Arc::from([]);
+        for (mounted, given) in [(&now, true), (&others, false)] {
+            *ready() = Making::new(way).make();
+            assert!(ready().as_ref().unwrap().has_view());
+            assert_eq!(Spare::take(way, mounted).unwrap().has_view(), given);
+        }
     }
 }

@@ -15,7 +15,8 @@ use std::{
 };
 
 use crate::{
-    LocalSockets, Readable, SandboxError, Spec, depth, mounted,
+    LocalSockets, Readable, SandboxError, Spec, depth,
+    mounted::{self, Mounted},
     namespace::{Mount, MountKind},
     paths::{self, Found, Hidden, Root},
     placeholder::Placeholder,
@@ -90,16 +91,15 @@ impl Trees {
     }
 
     /// The mounts of the private view, in the order in which they are made: outer before inner.
-    pub(crate) fn mounts(&self) -> Result<Vec<Mount>, SandboxError> {
+    pub(crate) fn mounts(&self, mounted: &[Mounted]) -> Result<Vec<Mount>, SandboxError> {
         let mut kinds = BTreeMap::new();
         let guarded = || self.protected.iter().chain(&self.absent);
         for directory in guarded().flat_map(|path| paths::between(path, &self.roots)) {
             kinds.insert(directory, MountKind::Pinned);
         }
-        let mounted = mounted::all()?;
-        for root in self.roots.iter().filter(|root| mounted::is_writable(&mounted, root)) {
+        for root in self.roots.iter().filter(|root| mounted::is_writable(mounted, root)) {
             kinds.insert(root.clone(), MountKind::Writable);
-            let below = mounted::writable_below(&mounted, root);
+            let below = mounted::writable_below(mounted, root);
             let below = below.filter(|path| !guarded().any(|guarded| path.starts_with(guarded)));
             kinds.extend(below.map(|path| (path, MountKind::WritableBelow)));
         }
