@@ -81,7 +81,13 @@ impl Contender {
     pub(crate) fn prepare(self, row: &Row, yard: &Yard, ostk: &Path, totals: bool) -> Result<Option<Daemon>> {
         initialise(row, yard, ostk, totals)?;
         if self == Self::Ostk {
-            return Daemon::start(yard, ostk).map(Some);
+            let daemon = Daemon::start(yard, ostk)?;
+            // While one command runs the namespaces of the next are made, and what nearly all have the attempt has too.
+            let before = person(yard, ostk)
+                .args(["run", "--name", "before", "--pin", row.pin, "--", "true"])
+                .output()?;
+            ensure!(before.status.success(), "before: {}", String::from_utf8_lossy(&before.stderr));
+            return Ok(Some(daemon));
         }
         if row.class == Class::Ostk {
             // A log that was written, for the rows that attack it.
