@@ -209,16 +209,22 @@ impl Kernel {
         due.min()
     }
 
-    /// Somebody ends a process that waits for its restart. Returns whether it did.
+    /// Somebody ends a process whose session is over: it waits for its restart, or its command goes on although it has
+    /// ended its session. Returns whether there was something to end.
     pub(crate) fn call_off(&mut self, by: &Caller, lineage: &str, signal: &str) -> bool {
-        let waits = |known: &super::Supervision| matches!(known.phase, Phase::Due(_));
-        if !self.state.supervised.get(lineage).is_some_and(waits) {
-            return false;
-        }
-        let (lineage, reason) = (lineage.to_owned(), format!("{signal} before its restart"));
+        let (reason, runs) = match self.state.supervised.get(lineage).map(|known| known.phase) {
+            Some(Phase::Due(_)) => (format!("{signal} before its restart"), false),
+            Some(Phase::Up) if self.command_runs(lineage) => (signal.to_owned(), true),
+            _ => return false,
+        };
+        let lineage = lineage.to_owned();
+        let cancelled = Ending::Cancelled { reason: reason.clone() };
         let event =
             Event::SuperviseFell { lineage: lineage.clone(), reason, exit: None, until: None, counts: false };
         self.record(by, &event);
+        if runs {
+            self.put_down(&lineage, signal, cancelled);
+        }
         self.answer_waiters(&lineage);
         true
     }

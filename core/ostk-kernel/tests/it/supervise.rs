@@ -369,6 +369,36 @@ fn a_command_that_is_killed_stays_ended_and_one_that_hangs_is_killed_and_started
 }
 
 #[test]
+fn a_command_that_has_ended_its_session_can_still_be_ended() {
+    let mut host = Host::new();
+    foreign(&mut host, "RESTART one_for_one\nLIFETIME permanent\n");
+    let wait = host.submit(&ada(), "agent.wait", json!({ "lineage": "w" }));
+    let (id, _) = running(&mut host);
+    host.ok(&agent("w"), "session.end", json!({}));
+    assert!(!host.replies.contains_key(&wait), "its command goes on");
+    let killed = host.ok(&ada(), "agent.signal", json!({ "lineage": "w", "signal": "SIGKILL" }));
+    assert_eq!((host.aborted.as_slice(), &killed["fate"]), (&[id][..], &json!("done")));
+    ends(&mut host, id, 137);
+    host.tick(3_600_000);
+    assert_eq!((state(&host, "w"), host.count("supervise.restarted")), (LineageState::Exited, 0));
+    assert!(host.replies[&wait].is_ok());
+}
+
+#[test]
+fn a_command_that_is_asked_to_end_is_not_started_again() {
+    let mut host = Host::new();
+    foreign(&mut host, "RESTART one_for_one\nLIFETIME permanent\n");
+    let wait = host.submit(&ada(), "agent.wait", json!({ "lineage": "w" }));
+    let (id, _) = running(&mut host);
+    host.ok(&ada(), "agent.signal", json!({ "lineage": "w", "signal": "SIGTERM" }));
+    assert_eq!(host.signalled, [(id, ostk_kernel::ProcessSignal::Terminate)]);
+    ends(&mut host, id, 143);
+    host.tick(3_600_000);
+    assert_eq!((state(&host, "w"), host.count("supervise.restarted")), (LineageState::Exited, 0));
+    assert!(host.replies[&wait].is_ok());
+}
+
+#[test]
 fn a_command_that_may_not_run_is_not_tried_again_and_what_an_agentfile_cannot_say_to_one_is_refused() {
     let mut documents = ostk_policy::Documents::default();
     documents.pins.insert("narrow".to_owned(), "deny-verb: client\n".to_owned());
