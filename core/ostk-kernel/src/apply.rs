@@ -95,6 +95,7 @@ impl State {
             | Event::DecisionMade { .. } => self.apply_needles(at, event),
             Event::StackSpawned { .. }
             | Event::StackActive { .. }
+            | Event::StackSaid { .. }
             | Event::StackSealed { .. }
             | Event::StackFailed { .. }
             | Event::StackEntered { .. } => {
@@ -231,10 +232,7 @@ impl State {
             }
             Event::NoteAdded { text_blob, key } => {
                 self.remember(key, at.seq, "call", true, || json!({ "seq": at.seq }));
-                self.notes.push_back((at.seq, at.actor.to_owned(), text_blob));
-                if self.notes.len() > MAX_NOTES {
-                    self.notes.pop_front();
-                }
+                self.remark(at.seq, at.actor, text_blob);
             }
             Event::NudgeSent { to, text_blob, key } => {
                 self.remember(key, at.seq, "call", true, || json!({ "seq": at.seq }));
@@ -249,6 +247,14 @@ impl State {
                 self.remember(key, at.seq, "call", true, || json!(facts));
             }
             _ => {}
+        }
+    }
+
+    /// Keeps a note for display.
+    pub(crate) fn remark(&mut self, seq: u64, actor: &str, text_blob: Hash) {
+        self.notes.push_back((seq, actor.to_owned(), text_blob));
+        if self.notes.len() > MAX_NOTES {
+            self.notes.pop_front();
         }
     }
 

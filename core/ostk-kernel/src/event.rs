@@ -926,6 +926,19 @@ pub enum Event {
         /// The stack.
         name: String,
     },
+    /// Somebody in a stack wrote to the project.
+    #[serde(rename = "stack.said")]
+    StackSaid {
+        /// The stack.
+        name: String,
+        /// The record of it in the stack's log.
+        seq: u64,
+        /// The lineage that it is for: whoever spawned the stack; a note, if that is a person or has ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// Who wrote, and what.
+        text_blob: Hash,
+    },
     /// A stack has ended: what this log vouches for of its own.
     #[serde(rename = "stack.sealed")]
     StackSealed {

@@ -59,6 +59,7 @@ pub use gatekeeper::Readable;
 pub use kernel::{Config, Kernel};
 pub use lanes::Lane;
 pub use lineages::{Resolution, Revival};
+pub use messages::PROJECT;
 pub use needles::{decision_rows, hay_rows, needle_row};
 pub use ostk_work::Board;
 pub use panic::Panic;

@@ -18,13 +18,16 @@ use crate::{
     work::{no_lineage, short_text},
 };
 
+/// To whom agents of a stack write to reach whoever spawned it.
+pub const PROJECT: &str = "project";
 /// Messages that wait for one client; whoever does not read 64 will not read the next.
 const MAX_WAITING: usize = 64;
 
 impl Kernel {
     pub(crate) fn nudge(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
         let to = job.text("lineage").unwrap_or_default().to_owned();
-        let text = match self.may_nudge(&to).and_then(|()| short_text(job)) {
+        let may = if self.is_upward(&to) { Ok(()) } else { self.may_nudge(&to) };
+        let text = match may.and_then(|()| short_text(job)) {
             Ok(text) => text,
             Err(error) => return (Err(error), None),
         };
@@ -37,6 +40,11 @@ impl Kernel {
             self.nudged(&to, text_blob);
         }
         (Ok(json!({ "seq": seq })), Some(self.state.next_seq))
+    }
+
+    /// Whether a message leaves this stack: the project's daemon finds it in the log.
+    fn is_upward(&self, to: &str) -> bool {
+        to == PROJECT && self.state.within.is_some()
     }
 
     /// A message of the kernel to a lineage that can take one.
@@ -54,7 +62,7 @@ impl Kernel {
         }
     }
 
-    fn may_nudge(&self, to: &str) -> Result<(), CallError> {
+    pub(crate) fn may_nudge(&self, to: &str) -> Result<(), CallError> {
         let lineage = self.state.lineages.get(to).ok_or_else(|| no_lineage(to))?;
         if lineage.kind == LineageKind::Native && lineage.state == LineageState::Exited {
             return Err(CallError::new(Code::Stopped, format!("{to} has ended")).hint("ostk ps"));

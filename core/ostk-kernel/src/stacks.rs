@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    act::{Op, Outcome},
+    act::{Awaited, Op, Outcome},
     budget::Allowance,
     call::{CallError, Caller, Code},
     event::{Event, Via},
     kernel::{Job, Kernel, Stage, Target},
     limits,
+    shell::blob,
     spawn::draft,
     work::check_name,
 };
@@ -74,6 +75,9 @@ pub struct Stack {
     pub since: u64,
     /// How often its daemon was started.
     pub starts: u32,
+    /// Records of its log that were looked through for messages.
+    #[serde(default)]
+    pub heard: u64,
     /// The end of its log.
     pub attestation: Option<Attestation>,
     /// Why it was sealed, or what it failed of.
@@ -107,6 +111,8 @@ pub enum StackOp {
         within: Box<Within>,
         /// Name, Agentfile and task of its first agent.
         agent: Option<Box<FirstAgent>>,
+        /// The first record of its log that may hold a message not heard yet.
+        heard: u64,
     },
     /// End its agents and its daemon and look at what it left: [`Ended`].
     Seal {
@@ -194,6 +200,7 @@ impl crate::state::State {
                     budget,
                     since: seq,
                     starts: 0,
+                    heard: 0,
                     attestation: None,
                     reason: None,
                 };
@@ -203,6 +210,22 @@ impl crate::state::State {
                 if let Some(stack) = self.stacks.get_mut(&name) {
                     stack.state = StackState::Active;
                     stack.starts = stack.starts.saturating_add(1);
+                }
+            }
+            Event::StackSaid { name, seq: heard, to, text_blob } => {
+                if let Some(stack) = self.stacks.get_mut(&name) {
+                    stack.heard = heard.saturating_add(1);
+                }
+                let client = |to: &String| {
+                    self.lineages.get(to).is_some_and(|known| known.kind != crate::LineageKind::Native)
+                };
+                match to {
+                    Some(to) if client(&to) => {
+                        self.nudges.entry(to).or_default().push((actor.to_owned(), text_blob));
+                    }
+                    // It takes a step of its own.
+                    Some(_) => {}
+                    None => self.remark(seq, actor, text_blob),
                 }
             }
             Event::StackSealed { name, attestation, spent, reason, changed, changed_more, key } => {
@@ -258,7 +281,7 @@ impl Kernel {
         };
         let after = Some(self.state.next_seq);
         job.stage = Stage::Stack(name);
-        self.run_for(job, Op::Stack(StackOp::Start { within: Box::new(within), agent }), after);
+        self.run_for(job, Op::Stack(StackOp::Start { within: Box::new(within), agent, heard: 0 }), after);
     }
 
     /// Checks and records a new stack.
@@ -380,9 +403,9 @@ impl Kernel {
 
     fn restart_stack(&mut self, name: &str) {
         let Some(stack) = self.state.stacks.get(name) else { return };
-        let Stack { scope, pin, mode, budget, .. } = stack.clone();
+        let Stack { scope, pin, mode, budget, heard, .. } = stack.clone();
         let within = Box::new(Within { stack: name.to_owned(), scope, pin, mode, budget });
-        let op = Op::Stack(StackOp::Start { within, agent: None });
+        let op = Op::Stack(StackOp::Start { within, agent: None, heard });
         self.run(op, Target::Stack(name.to_owned()), None);
     }
 
@@ -399,9 +422,7 @@ impl Kernel {
             Ok(facts) => facts,
             Err(error) => return self.stack_failed(name, error),
         };
-        let Some(stack) = self.state.stacks.get(name).filter(|stack| stack.is_active()) else {
-            return Err(CallError::new(Code::Conflict, format!("the stack {name} has ended meanwhile")));
-        };
+        let stack = self.check_active(name)?;
         let found = facts.get("found").and_then(Value::as_bool).unwrap_or(false);
         if stack.state == StackState::Spawning || !found {
             self.record(&Caller::Kernel, &Event::StackActive { name: name.to_owned() });
@@ -413,7 +434,17 @@ impl Kernel {
         Ok(facts)
     }
 
+    /// A stack ends once, whoever else is about to end it.
+    fn check_active(&self, name: &str) -> Result<&Stack, CallError> {
+        let stack = self.state.stacks.get(name).filter(|stack| stack.is_active());
+        stack.ok_or_else(|| {
+            CallError::new(Code::Conflict, format!("the stack {name} has ended meanwhile"))
+                .hint(format!("ostk stack show {name}"))
+        })
+    }
+
     fn stack_failed<T>(&mut self, name: &str, error: CallError) -> Result<T, CallError> {
+        self.check_active(name)?;
         let problem = limits::clip(&error.message);
         self.record(&Caller::Kernel, &Event::StackFailed { name: name.to_owned(), problem });
         self.mind_budget();
@@ -429,6 +460,7 @@ impl Kernel {
         reason: String,
         key: Option<String>,
     ) -> Result<Value, CallError> {
+        self.check_active(name)?;
         let Ok(Ended { attestation, changed, spent }) = serde_json::from_value(found) else {
             return Err(CallError::new(Code::Failed, "bug: the host did not say how the stack ended"));
         };
@@ -464,6 +496,36 @@ impl Kernel {
                 self.mind_budget();
             }
             None => {}
+        }
+        self.take_acts()
+    }
+
+    /// Somebody in a stack wrote to the project, in the record `seq` of the stack's log. What was heard is not heard twice.
+    pub fn stack_said(
+        &mut self,
+        now: ostk_log::Timestamp,
+        name: &str,
+        (seq, from, text): (u64, &str, &str),
+    ) -> Vec<crate::Act> {
+        self.clock(now);
+        let Some(stack) = self.state.stacks.get(name).filter(|stack| stack.heard <= seq) else {
+            return self.take_acts();
+        };
+        let spawner = stack.by.strip_prefix("agent:").map(str::to_owned);
+        let alive = |to: &String| {
+            self.state.lineages.get(to).is_some_and(|known| known.state != crate::LineageState::Exited)
+        };
+        let to = spawner.filter(|to| alive(to) && self.may_nudge(to).is_ok());
+        let text = format!("{from}: {text}");
+        let (text_blob, bytes) = blob(text.as_bytes());
+        let event = Event::StackSaid { name: name.to_owned(), seq, to: to.clone(), text_blob };
+        self.record_with(&Caller::Stack(name.to_owned()), &event, vec![(text_blob, bytes)], Awaited::Durable);
+        if let Some(to) = to {
+            if self.state.nudges.contains_key(&to) {
+                self.nudge_texts.insert(text_blob, text);
+            } else {
+                self.nudged(&to, text_blob);
+            }
         }
         self.take_acts()
     }

@@ -99,6 +99,13 @@ pub const TOOLS: &[Tool] = &[
         args: &[("name", "name", true), ("reason", "reason", false)],
     },
     Tool {
+        name: "nudge",
+        doc: "Send a message to another agent; it sees it with its next tool result. In a sub-stack, the agent `project` is \
+              whoever spawned it.",
+        call: "nudge",
+        args: &[("agent", "lineage", true), ("message", "text", true)],
+    },
+    Tool {
         name: "spawn",
         doc: "Start a background process under an alias, optionally waiting for a text in its output.",
         call: "process.start",

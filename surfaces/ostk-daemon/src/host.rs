@@ -59,6 +59,13 @@ pub(crate) enum Message {
         name: String,
         how: String,
     },
+    /// Somebody in a stack wrote to the project.
+    StackSaid {
+        name: String,
+        seq: u64,
+        from: String,
+        text: String,
+    },
     /// A stack has spent its budget.
     StackSpent {
         name: String,
@@ -324,6 +331,9 @@ impl Host {
                 self.kernel.notice(now(), &paths)
             }
             Message::StackEnded { name, how } => self.kernel.stack_ended(now(), &name, &how),
+            Message::StackSaid { name, seq, from, text } => {
+                self.kernel.stack_said(now(), &name, (seq, &from, &text))
+            }
             Message::StackSpent { name } => self.kernel.stack_spent(now(), &name),
             Message::Progress => return self.look_at_progress(),
             Message::Stop { .. } => return,

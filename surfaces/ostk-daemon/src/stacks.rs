@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libostk::{CallOptions, Client, Identity};
+use libostk::{CallOptions, Client, Entry, Header, Identity, Tail};
 use ostk_kernel::{Attestation, CallError, Code, Ended, FirstAgent, StackOp, State, Within};
 use serde_json::{Value, json};
 
@@ -77,7 +77,7 @@ impl Stacks {
     /// Carries out what the kernel says; may take as long as [`START`], or [`LAST_WORDS`] and twice [`STOP`].
     pub(crate) fn carry_out(&self, op: StackOp, host: &HostHandle) -> Result<Value, CallError> {
         match op {
-            StackOp::Start { within, agent } => self.start(&within, agent.as_deref(), host),
+            StackOp::Start { within, agent, heard } => self.start(&within, (agent.as_deref(), heard), host),
             StackOp::Seal { name, kill } => self.seal(&name, kill),
         }
     }
@@ -93,14 +93,14 @@ impl Stacks {
     fn start(
         &self,
         within: &Within,
-        agent: Option<&FirstAgent>,
+        (agent, heard): (Option<&FirstAgent>, u64),
         host: &HostHandle,
     ) -> Result<Value, CallError> {
         let directory = self.directory.join(&within.stack);
         let found = anchored(&directory);
         let child = if found { None } else { Some(self.launch(within, &directory)?) };
         let mut client = connect(&directory)?;
-        self.watch(&within.stack, child, host.clone());
+        self.watch(&within.stack, child, heard, host.clone());
         let mut started = None;
         if let Some(agent) = agent {
             let call = json!({ "name": agent.name, "agentfile": agent.agentfile, "task": agent.task });
@@ -154,13 +154,15 @@ impl Stacks {
     }
 
     /// Tells the host when the daemon is gone, and when it has spent its budget.
-    fn watch(&self, name: &str, child: Option<Child>, host: HostHandle) {
+    fn watch(&self, name: &str, child: Option<Child>, heard: u64, host: HostHandle) {
         let end = Arc::new(AtomicBool::new(false));
         if let Some(earlier) = lock(&self.watched).insert(name.to_owned(), Arc::clone(&end)) {
             earlier.store(true, Ordering::Relaxed);
         }
         let (name, directory) = (name.to_owned(), self.directory.join(name));
-        let watch = Watch { directory, child, spent_since: None };
+        let (packs, tail) = (directory.join("packs"), libostk::tail(&directory, heard));
+        let ear = Ear { name: name.clone(), packs, tail, host: host.clone() };
+        let watch = Watch { directory, child, ear, spent_since: None };
         thread::spawn(move || match watch.until(&end) {
             Seen::Nothing => {}
             Seen::Gone(how) => host.tell(Message::StackEnded { name, how }),
@@ -217,6 +219,7 @@ enum Seen {
 struct Watch {
     directory: PathBuf,
     child: Option<Child>,
+    ear: Ear,
     spent_since: Option<Instant>,
 }
 
@@ -225,13 +228,13 @@ impl Watch {
         let mut asked = Instant::now();
         loop {
             thread::sleep(LOOK);
+            self.ear.listen();
             let is_over = end.load(Ordering::Relaxed);
             if let Some(how) = self.gone() {
+                // Also to its last words.
+                self.ear.listen();
                 // A daemon that was told to end is waited for all the same, so that no dead process stays.
                 return if is_over { Seen::Nothing } else { Seen::Gone(how) };
-            }
-            if is_over && self.child.is_none() {
-                return Seen::Nothing;
             }
             if !is_over && asked.elapsed() >= ASK {
                 asked = Instant::now();
@@ -245,9 +248,10 @@ impl Watch {
     /// The budget is used up; whoever seals the stack ends the daemon, which is waited for.
     fn hand_on(mut self, end: &AtomicBool) -> Seen {
         thread::spawn(move || {
-            if let Some(child) = &mut self.child {
-                let _ = child.wait();
+            while self.gone().is_none() {
+                thread::sleep(LOOK);
             }
+            self.ear.listen();
         });
         if end.load(Ordering::Relaxed) { Seen::Nothing } else { Seen::Spent }
     }
@@ -270,6 +274,40 @@ impl Watch {
         }
         let since = *self.spent_since.get_or_insert_with(Instant::now);
         status.get("working").and_then(Value::as_u64) == Some(0) || since.elapsed() >= LAST_TURN
+    }
+}
+
+/// Hears what agents of a stack write to the project: from its log, each message once.
+struct Ear {
+    name: String,
+    packs: PathBuf,
+    tail: Tail,
+    host: HostHandle,
+}
+
+impl Ear {
+    /// Passes on what has come. Ends at what cannot be read: whoever verifies the log says where that is.
+    fn listen(&mut self) {
+        while let Ok(Some(entry)) = self.tail.next(Duration::ZERO) {
+            if let Some((from, text)) = self.message(&entry) {
+                let (name, seq) = (self.name.clone(), entry.seq);
+                self.host.tell(Message::StackSaid { name, seq, from, text });
+            }
+        }
+    }
+
+    fn message(&self, entry: &Entry) -> Option<(String, String)> {
+        if Header::scan(&entry.line).ok()?.event != "nudge.sent" {
+            return None;
+        }
+        let record = entry.record().ok()?;
+        let text = |name: &str| record.body.get(name).and_then(Value::as_str);
+        if text("to") != Some(ostk_kernel::PROJECT) {
+            return None;
+        }
+        let blobs = ostk_blobs::BlobStore::open_read_only(&self.packs).ok()?;
+        let bytes = blobs.get(&text("text_blob")?.parse().ok()?).ok()??;
+        Some((record.actor.clone(), String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
 

@@ -312,3 +312,31 @@ fn a_stack_that_has_spent_its_budget_is_sealed_by_its_parent() {
     assert_eq!(state(&host), StackState::Sealed);
     assert_eq!(host.last("stack.sealed").body["reason"], "its budget is used up");
 }
+
+#[test]
+fn what_agents_of_a_stack_write_to_the_project_is_recorded_within_and_heard_once_outside() {
+    let mut host = inside(None, Allowance::default());
+    host.ok(&agent("w"), "nudge", json!({ "lineage": "project", "text": "half way" }));
+    assert_eq!(host.last("nudge.sent").body["to"], "project");
+
+    let mut host = Host::new();
+    host.stacks.push_back(started());
+    host.ok(&agent("lead"), "stack.spawn", json!({ "name": "parser", "scope": "src/parser" }));
+    let say = |host: &mut Host, seq: u64, text: &str| {
+        let acts = host.kernel.stack_said(Timestamp::from_micros(host.now), "parser", (seq, "agent:w", text));
+        host.take(acts);
+    };
+    say(&mut host, 7, "half way");
+    say(&mut host, 7, "half way");
+    let told = host.ok(&agent("lead"), "note", json!({ "text": "n" }));
+    assert_eq!(told["nudges"], json!(["stack:parser: agent:w: half way"]));
+    host.stacks.push_back(Ok(json!({ "found": true })));
+    host.kill();
+    host.run();
+    say(&mut host, 7, "half way");
+    assert_eq!(host.count("stack.said"), 1);
+    // The client is gone with its daemon.
+    say(&mut host, 9, "done");
+    assert!(host.last("stack.said").body.get("to").is_none(), "a note for the log's readers");
+    assert_eq!(host.kernel.state().notes.back().unwrap().1, "stack:parser");
+}

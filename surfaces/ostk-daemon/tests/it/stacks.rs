@@ -77,6 +77,8 @@ fn a_stack_works_in_its_directory_and_its_log_is_attested_when_it_is_sealed() {
     assert!(beside.code != 0 && beside.out.contains("new"), "{beside:?}");
     assert!(!fixture.root().join("src/c").exists() && !fixture.root().join("src/parser/d").exists());
 
+    let message = r#"{"lineage":"project","text":"it parses"}"#;
+    fixture.good(&["--stack", "parser", "call", "nudge", message, "--as", "w"]);
     let sealed = json_of(&fixture.good(&["stack", "seal", "parser", "--reason", "done", "--json"]));
     let changed: Vec<&str> = sealed["changed"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(changed, ["src/parser/b.txt", "src/parser/made"]);
@@ -88,6 +90,8 @@ fn a_stack_works_in_its_directory_and_its_log_is_attested_when_it_is_sealed() {
     assert_eq!(checked["root"], sealed["attestation"]["root"]);
     assert_eq!(checked["records"], sealed["attestation"]["size"]);
     fixture.good(&["audit", "verify", "--deep"]);
+    let said = fixture.good(&["audit", "query", "--event", "stack.said", "--json"]);
+    assert_eq!(said.out.lines().count(), 1, "{said:?}");
     // A log that goes on whole, and signed by the right key, is still not the one that was attested.
     fixture.good(&["shutdown"]);
     let listen = ["--stack", "parser", "listen", "--idle-exit", "1"];
