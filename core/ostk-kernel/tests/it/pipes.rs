@@ -1,6 +1,9 @@
 //! Pipes: bounded, in order, each message to one reader, over crashes and the deaths of those at the ends.
 
-use ostk_kernel::{CallId, Code};
+use std::collections::BTreeSet;
+
+use ostk_kernel::{CallId, Code, LineageState};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
@@ -248,4 +251,108 @@ fn only_its_maker_or_a_person_closes_a_whole_pipe() {
     assert_code(&host.err(&agent("w"), "pipe.make", json!({ "pipe": "p" })), Code::Conflict);
     host.ok(&agent("m"), "pipe.close", whole);
     assert_eq!(host.replies[&waits].as_ref().unwrap()["end"], true);
+}
+
+/// What happens at a pipe.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(u8),
+    Read(u8),
+    Ends(u8),
+    /// Everything is carried out.
+    Run,
+    /// One operation is.
+    Some,
+    /// What is appended becomes durable.
+    Sync,
+    Crash,
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_u8).prop_map(Step::Write),
+        4 => (0..3_u8).prop_map(Step::Read),
+        1 => (0..3_u8).prop_map(Step::Ends),
+        2 => Just(Step::Run),
+        3 => Just(Step::Some),
+        2 => Just(Step::Sync),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Kill),
+    ]
+}
+
+/// Submits a call of a client, which starts a session first if it has none, on a pipe that is made if it is gone.
+fn ask(host: &mut Host, who: u8, verb: &str, more: &Value) -> CallId {
+    let name = format!("c{who}");
+    let state = host.kernel.state().lineages.get(&name).map(|known| known.state);
+    if state == Some(LineageState::Exited) {
+        host.submit(&ada(), "session.start", json!({ "name": name, "exact": true, "client": "test" }));
+    }
+    if host.kernel.state().pipes.is_empty() {
+        host.submit(&ada(), "pipe.make", json!({ "pipe": "p", "messages": 3 }));
+    }
+    let mut args = json!({ "pipe": "p" });
+    args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    host.submit(&agent(&name), verb, args)
+}
+
+fn live(steps: &[Step]) -> (Host, Vec<CallId>, Vec<CallId>) {
+    let (mut host, mut writes, mut reads) = (Host::new(), Vec::new(), Vec::new());
+    host.syncs = false;
+    for (number, step) in steps.iter().enumerate() {
+        match step {
+            Step::Write(who) => {
+                writes.push(ask(
+                    &mut host,
+                    *who,
+                    "pipe.write",
+                    &json!({ "text": format!("message {number}") }),
+                ));
+            }
+            Step::Read(who) => reads.push(ask(&mut host, *who, "pipe.read", &json!({}))),
+            Step::Ends(who) => {
+                host.submit(&agent(&format!("c{who}")), "session.end", json!({}));
+            }
+            Step::Run => host.run(),
+            Step::Some => {
+                host.step(number);
+            }
+            Step::Sync => host.sync_to(host.log.len()),
+            Step::Crash => host.crash(),
+            Step::Kill => host.kill(),
+        }
+    }
+    (host, writes, reads)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever dies and whenever: what was acknowledged is in the log, what came out came out in the order in which it
+    /// went in, and no two answers brought the same message.
+    #[test]
+    fn no_message_is_lost_after_its_acknowledgement_or_delivered_twice(steps in prop::collection::vec(step(), 1..60)) {
+        let (mut host, writes, reads) = live(&steps);
+        host.crash();
+        host.syncs = true;
+        host.run();
+        let of = |event: &str, member: &str| -> Vec<Value> {
+            let records = host.log.iter().filter(|(draft, _)| draft.event == event);
+            records.map(|(draft, _)| draft.body.get(member).cloned().unwrap_or_else(|| json!(draft.seq))).collect()
+        };
+        let (written, delivered) = (of("pipe.written", "seq"), of("pipe.delivered", "message"));
+        prop_assert_eq!(&delivered[..], &written[..delivered.len()]);
+        let waiting = host.kernel.state().pipes.get("p").map_or(0, |pipe| pipe.queue.len());
+        prop_assert_eq!(delivered.len() + waiting, written.len());
+        let good = |call: &CallId| host.replies.get(call).and_then(|reply| reply.as_ref().ok());
+        for answer in writes.iter().filter_map(good) {
+            prop_assert!(written.contains(&answer["message"]), "{} was acknowledged", answer);
+        }
+        let mut told = BTreeSet::new();
+        for answer in reads.iter().filter_map(good).filter(|answer| answer.get("message").is_some()) {
+            prop_assert!(delivered.contains(&answer["message"]), "{}", answer);
+            prop_assert!(told.insert(answer["message"].as_u64().unwrap()), "twice: {}", answer);
+        }
+    }
 }
