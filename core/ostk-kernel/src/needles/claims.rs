@@ -132,14 +132,17 @@ impl Kernel {
 
     /// Takes back what was not renewed in time, and tells whoever held it.
     pub(crate) fn expire_claims(&mut self) {
+        // Whoever has ended in the same moment has not let his lease run out.
+        self.release_left();
         let now = self.now;
         let lapsed = self.state.work.claims.iter().filter(|(_, claim)| claim.until <= now);
-        for (id, holder) in lapsed.map(|(id, claim)| (*id, claim.holder.clone())).collect::<Vec<_>>() {
+        for (id, claim) in lapsed.map(|(id, claim)| (*id, claim.clone())).collect::<Vec<_>>() {
+            let Claim { holder, until, .. } = claim;
             self.take_back(id, holder.clone(), "its lease ran out");
             let is_person = |known: &crate::state::Lineage| known.kind == LineageKind::Human;
             if !self.state.lineages.get(&holder).is_some_and(is_person) {
                 let text = format!(
-                    "your claim on {id} ran out and others may take it; claim it again if you work on it"
+                    "your claim on {id} ran out at {until} and others may take it; claim it again if you work on it"
                 );
                 self.tell(&holder, &text);
             }
