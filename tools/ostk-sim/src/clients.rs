@@ -39,7 +39,7 @@ impl Wish {
 
     /// Whether the call may take as long as a command.
     pub(crate) fn is_long(&self) -> bool {
-        matches!(self.verb, "shell.run" | "process.start" | "process.interact" | "search")
+        matches!(self.verb, "shell.run" | "work.close" | "process.start" | "process.interact" | "search")
     }
 }
 
@@ -56,6 +56,8 @@ pub(crate) struct Client {
     /// What it asks next.
     pub(crate) next: Option<Wish>,
     pub(crate) has_session: bool,
+    /// It shares needles most of the time.
+    works: bool,
     made: u64,
     token: Option<String>,
     process: Option<String>,
@@ -63,7 +65,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(name: String) -> Self {
+    pub(crate) fn new(name: String, works: bool) -> Self {
         let own = SHARED.iter().map(|path| ((*path).to_owned(), first_line(&name, path))).collect();
         Self {
             name,
@@ -72,6 +74,7 @@ impl Client {
             open: None,
             next: None,
             has_session: false,
+            works,
             made: 0,
             token: None,
             process: None,
@@ -113,6 +116,9 @@ impl Client {
     }
 
     fn choose(&mut self, rng: &mut Rng, others: &[String]) -> Wish {
+        if self.works && rng.chance(60) {
+            return self.about_work(rng);
+        }
         let (shared, free) = (pick(rng, SHARED), pick(rng, FREE));
         if let Some(token) = self.token.take()
             && rng.chance(60)
@@ -142,6 +148,25 @@ impl Client {
             }
             97 => Wish::new("file.read", "", json!({ "path": "../outside" })),
             _ => self.about_signals(rng),
+        }
+    }
+
+    /// Work that all share: whoever takes it holds it, until it is closed, given back, or its lease ends.
+    fn about_work(&self, rng: &mut Rng) -> Wish {
+        let id = format!("{}", rng.within(1, 8));
+        match rng.below(10) {
+            0..=2 => {
+                let (title, priority) = (format!("needle {} {}", self.name, self.made), rng.below(4));
+                let args = json!({ "title": title, "priority": format!("P{priority}"), "description": "d", "ac": [] });
+                Wish::new("work.add", "", args)
+            }
+            3..=5 => Wish::new("work.next", "", json!({ "lease_ms": rng.within(1_000, 60_000) })),
+            6..=7 => {
+                let args = json!({ "id": id, "force": rng.chance(50), "reason": "r", "timeout_ms": 5_000 });
+                Wish::new("work.close", "", args)
+            }
+            8 => Wish::new("work.release", "", json!({ "id": id })),
+            _ => Wish::new("work.claim", "", json!({ "id": id, "lease_ms": rng.within(1_000, 60_000) })),
         }
     }
 

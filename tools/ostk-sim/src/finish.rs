@@ -199,6 +199,11 @@ impl World {
             wrong.push(format!("a temporary file was left behind: {name}"));
         }
         self.counts.add("records", daemon.history.len() as u64);
+        for (event, what) in [("needle.claimed", "needles claimed"), ("needle.released", "claims that ended")]
+        {
+            let found = daemon.history.iter().filter(|draft| draft.event == event);
+            self.counts.add(what, found.count() as u64);
+        }
         self.counts.add("writes acknowledged", self.ledger.acknowledged);
         self.counts.add("bytes on disk", self.disk.size() as u64);
         self.gather(&daemon);

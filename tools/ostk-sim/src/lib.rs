@@ -22,6 +22,7 @@ mod finish;
 mod hands;
 mod ledger;
 mod lives;
+mod needles;
 mod outage;
 #[cfg(feature = "planted")]
 mod planted;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub rot: bool,
     /// A power cut may bring back older versions of workspace files that were not written back.
     pub files_lose: bool,
+    /// Clients share needles most of the time.
+    pub work: bool,
     /// Farthest jump of the wall clock into the past, in microseconds.
     pub back_jump_us: u64,
 }
@@ -68,6 +71,7 @@ impl Default for Settings {
             lies: false,
             rot: false,
             files_lose: false,
+            work: false,
             back_jump_us,
         }
     }

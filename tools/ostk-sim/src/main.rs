@@ -51,6 +51,9 @@ struct Args {
     /// Damage the log once at rest: runs then fail.
     #[arg(long)]
     rot: bool,
+    /// Clients share needles most of the time.
+    #[arg(long)]
+    work: bool,
     /// A power cut may bring back old versions of workspace files.
     #[arg(long)]
     files_lose: bool,
@@ -63,7 +66,7 @@ impl Args {
     fn settings(&self) -> Settings {
         let (steps, trace) = (self.steps, self.trace);
         let (lies, rot, files_lose) = (self.lies, self.rot, self.files_lose);
-        Settings { steps, trace, lies, rot, files_lose, ..Settings::default() }
+        Settings { steps, trace, lies, rot, files_lose, work: self.work, ..Settings::default() }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The judge of the log: reads its records as JSON, in order, and shares no code with the kernel.
 //!
 //! Each change starts from what the log had last, removes and adds what its caller asked for and knew; no key, model call
-//! or tool call takes effect twice; a lock has one holder. Who may be in which state is in `lives`.
+//! or tool call takes effect twice; a lock has one holder. Who may be in which state is in `lives`, who may
+//! work on what in `needles`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use ostk_blobs::BlobStore;
 use ostk_log::Draft;
 use serde_json::Value;
 
-use crate::{ledger::Ledger, lives::Lives};
+use crate::{ledger::Ledger, lives::Lives, needles::Needles};
 
 /// Walks over the records of one log.
 pub(crate) struct Walk<'a> {
@@ -22,6 +23,7 @@ pub(crate) struct Walk<'a> {
     once: BTreeSet<String>,
     locks: BTreeMap<String, (String, String)>,
     lives: Lives,
+    needles: Needles,
     /// Who added each line of a file that is not shared: the actor and the record.
     origins: BTreeMap<(String, String), (String, u64)>,
 }
@@ -38,7 +40,17 @@ struct Change {
 }
 
 /// Records of effects, of which each key has one.
-const EFFECTS: &[&str] = &["note.added", "nudge.sent", "shell.intent", "process.intent", "lock.changed"];
+const EFFECTS: &[&str] = &[
+    "note.added",
+    "nudge.sent",
+    "shell.intent",
+    "process.intent",
+    "lock.changed",
+    "needle.added",
+    "needle.claimed",
+    "needle.released",
+    "needle.closed",
+];
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -68,6 +80,7 @@ impl<'a> Walk<'a> {
             once: BTreeSet::new(),
             locks: BTreeMap::new(),
             lives: Lives::default(),
+            needles: Needles::default(),
             origins: BTreeMap::new(),
         }
     }
@@ -85,6 +98,9 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         self.life(seq, draft, body);
+        if let Err(what) = self.needles.record(&draft.event, &draft.actor, body) {
+            self.wrong.push(format!("record {seq}: {what}"));
+        }
         if EFFECTS.contains(&draft.event.as_str()) {
             self.only_once(seq, draft, body);
         }
@@ -95,6 +111,7 @@ impl<'a> Walk<'a> {
         for seq in self.open.keys() {
             self.wrong.push(format!("record {seq}: a write without a receipt"));
         }
+        self.wrong.extend(self.needles.left());
     }
 
     fn only_once(&mut self, seq: u64, draft: &Draft, body: &Value) {

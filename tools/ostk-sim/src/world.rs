@@ -122,7 +122,7 @@ impl World {
         let mounted = ostk_disk::mount(Rc::new(disk.clone()));
         ostk_disk::fs::create_dir_all(crate::daemon::STATE_DIR)?;
         let yard = Yard::new(root, &doom)?;
-        let clients = (0..2 + rng.below(3)).map(|n| Client::new(format!("c{n}"))).collect();
+        let clients = (0..2 + rng.below(3)).map(|n| Client::new(format!("c{n}"), settings.work)).collect();
         let mut world = Self {
             settings,
             seed,

@@ -34,6 +34,16 @@ fn a_fixed_budget_of_seeds_finds_nothing() {
 }
 
 #[test]
+fn clients_that_share_work_never_hold_the_same_needle() {
+    let runs = all(0..60, &Settings { work: true, ..Settings::default() });
+    assert_eq!(failures(&runs), Vec::<String>::new());
+    let sum = |what: &str| runs.iter().map(|run| run.counts.of(what)).sum::<u64>();
+    for what in ["needles claimed", "claims that ended"] {
+        assert!(sum(what) > 20, "too few to say anything: {} {what}", sum(what));
+    }
+}
+
+#[test]
 fn seeds_that_failed_once_do_not_fail_again() {
     let seeds = REGRESSIONS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let (seed, _) = line.split_once(' ')?;
