@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     clients::{SHARED, first_line},
+    features::Features,
+    pipes,
     rng::Rng,
 };
 
@@ -48,6 +50,7 @@ pub(crate) fn call(
     name: &str,
     seed: u64,
     blobs: &BlobStore,
+    features: &Features,
     trouble: Option<usize>,
 ) -> Outcome {
     let load = |hash: &Hash| blobs.get(hash).ok().flatten();
@@ -61,7 +64,7 @@ pub(crate) fn call(
         Some(2) => Err(failure("the stream was cut", true, None)),
         Some(3) => Err(failure("the reply is not what the vendor documents", true, None)),
         Some(_) => Err(failure("400: the request is malformed", false, None)),
-        None => Ok((reply(name, seed, agent.spent().turns), Some(5))),
+        None => Ok((reply(name, seed, features, agent.spent().turns), Some(5))),
     })
 }
 
@@ -70,8 +73,8 @@ fn failure(message: &str, retryable: bool, retry_after_ms: Option<u64>) -> Model
 }
 
 /// What the model says in a turn, counted from 0.
-fn reply(name: &str, seed: u64, turn: u64) -> ModelReply {
-    let content = said(name, seed, turn);
+fn reply(name: &str, seed: u64, features: &Features, turn: u64) -> ModelReply {
+    let content = said(name, seed, features, turn);
     let asks = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
     let stop = if asks { StopReason::ToolUse } else { StopReason::EndTurn };
     ModelReply {
@@ -83,14 +86,17 @@ fn reply(name: &str, seed: u64, turn: u64) -> ModelReply {
     }
 }
 
-fn said(name: &str, seed: u64, turn: u64) -> Vec<Block> {
+fn said(name: &str, seed: u64, features: &Features, turn: u64) -> Vec<Block> {
     let mut rng = script(name, seed.wrapping_add(turn + 1));
     if turn > 0 && rng.chance(25) {
         return vec![Block::Text { text: "Done.".to_owned() }];
     }
     let mut content = vec![Block::Text { text: format!("Turn {turn}.") }];
     for at in 0..1 + rng.below(3) {
-        let (tool, input) = tool(name, turn, at, &mut rng);
+        let (tool, input) = match features.pipes && rng.chance(25) {
+            true => ("pipe", pipes::tool(name, turn, at, &mut rng)),
+            false => tool(name, turn, at, &mut rng),
+        };
         content.push(Block::ToolUse { id: format!("t{at}"), name: tool.to_owned(), input });
     }
     content

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::{daemon::Answer, ledger::Deed, ledger::Ledger, rng::Rng};
+use crate::{daemon::Answer, features::Features, ledger::Deed, ledger::Ledger, pipes, rng::Rng};
 
 /// Files that everybody edits, line by line.
 pub(crate) const SHARED: &[&str] = &["s0", "s1"];
@@ -58,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) has_session: bool,
     /// It shares needles most of the time.
     works: bool,
+    /// It talks through pipes.
+    talks: bool,
     made: u64,
     token: Option<String>,
     process: Option<String>,
@@ -65,7 +67,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(name: String, works: bool) -> Self {
+    pub(crate) fn new(name: String, works: bool, features: &Features) -> Self {
         let own = SHARED.iter().map(|path| ((*path).to_owned(), first_line(&name, path))).collect();
         Self {
             name,
@@ -75,6 +77,7 @@ impl Client {
             next: None,
             has_session: false,
             works,
+            talks: features.pipes,
             made: 0,
             token: None,
             process: None,
@@ -118,6 +121,9 @@ impl Client {
     fn choose(&mut self, rng: &mut Rng, others: &[String]) -> Wish {
         if self.works && rng.chance(60) {
             return self.about_work(rng);
+        }
+        if self.talks && rng.chance(40) {
+            return pipes::wish(&self.name, self.made, rng);
         }
         let (shared, free) = (pick(rng, SHARED), pick(rng, FREE));
         if let Some(token) = self.token.take()

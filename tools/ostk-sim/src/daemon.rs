@@ -328,6 +328,16 @@ fn awaited_by(act: &Act) -> After {
     match act {
         Act::Run { .. } if planted!("effect before intent") => After::Nothing,
         Act::Reply { .. } if planted!("early acknowledgement") => After::Nothing,
+        Act::Run { op: Op::Observe { paths, .. }, .. }
+            if planted!("message before its record") && paths.is_empty() =>
+        {
+            After::Nothing
+        }
+        Act::Reply { result: Ok(result), .. }
+            if planted!("message before its record") && result.get("from").is_some() =>
+        {
+            After::Nothing
+        }
         Act::Reply { result: Ok(result), .. }
             if planted!("double delivery") && result.get("nudges").is_some() =>
         {

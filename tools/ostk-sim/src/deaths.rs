@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use ostk_kernel::{Op, SteadyClock};
 use ostk_log::Draft;
+use serde_json::json;
 
 use crate::{
     clients::SHARED,
     daemon::{Daemon, NoStart},
+    pipes::PIPES,
     world::{Asker, Death, World},
 };
 
@@ -151,6 +153,10 @@ impl World {
         }
         for at in 0..self.clients.len() {
             self.begin_session(at);
+        }
+        if self.features.pipes {
+            let bound = self.rng.within(1, 4);
+            self.ada("pipe.make", json!({ "pipe": PIPES.first(), "messages": bound, "bytes": 150 }));
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use ostk_kernel::Caller;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     agents,
     clients::{SHARED, Wish},
+    plumbing,
     walk::Walk,
     world::{Asker, World},
 };
@@ -31,6 +32,7 @@ impl World {
         }
         self.repeat_what_is_open();
         self.read_everything();
+        self.end_pipes();
         if self.wrong.is_empty() {
             self.compare();
         }
@@ -151,6 +153,44 @@ impl World {
         self.rest();
     }
 
+    /// A call of a client, and its answer.
+    fn hear_client(&mut self, at: usize, verb: &'static str, args: Value) -> bool {
+        let Some(name) = self.clients.get(at).map(|client| client.name.clone()) else { return false };
+        self.ask(Caller::Agent(name), Asker::Client(at), Wish::new(verb, "", args));
+        self.rest() && self.wrong.is_empty()
+    }
+
+    /// Both ends of a pipe learn when the other has gone.
+    fn end_pipes(&mut self) {
+        if !self.features.pipes {
+            return;
+        }
+        let state = self.daemon.as_ref().map(|daemon| daemon.kernel.state());
+        let open = state.into_iter().flat_map(|state| &state.pipes).filter(|(_, pipe)| pipe.writers.had);
+        let open: Vec<(String, u64)> = open.map(|(name, pipe)| (name.clone(), pipe.messages)).collect();
+        for (pipe, messages) in open {
+            for at in 0..self.clients.len() {
+                self.hear_client(at, "pipe.close", json!({ "pipe": pipe, "end": "write" }));
+            }
+            // One more than it holds, and one by which a client learns that its session had ended.
+            for _ in 0..messages + 2 {
+                self.hear_client(0, "pipe.read", json!({ "pipe": pipe, "timeout_ms": 2_000 }));
+            }
+            let state = self.daemon.as_ref().map(|daemon| daemon.kernel.state());
+            let is_there = state.is_some_and(|state| state.pipes.contains_key(&pipe));
+            if is_there && !self.pipes.over.iter().any(|over| over.pipe == pipe && over.reads) {
+                self.fail(format!("nobody writes to {pipe} any more, and its reader does not hear of it"));
+            }
+        }
+        self.hear_client(0, "pipe.make", json!({ "pipe": "last" }));
+        self.hear_client(1, "pipe.read", json!({ "pipe": "last", "timeout_ms": 0 }));
+        self.hear_client(1, "pipe.close", json!({ "pipe": "last" }));
+        self.hear_client(0, "pipe.write", json!({ "pipe": "last", "text": "?", "timeout_ms": 2_000 }));
+        if self.wrong.is_empty() && !self.pipes.over.iter().any(|over| over.pipe == "last" && !over.reads) {
+            self.fail("nobody reads the pipe last any more, and its writer does not hear of it");
+        }
+    }
+
     fn compare(&mut self) {
         let Some(daemon) = self.daemon.take() else { return self.fail("there is no daemon at the end") };
         let mut wrong = Vec::new();
@@ -160,6 +200,8 @@ impl World {
             walk.record(draft);
         }
         walk.finish();
+        let came = plumbing::judge(&daemon.history, &self.pipes, &mut wrong);
+        self.counts.add("messages that came out of pipes", came);
         let state = daemon.kernel.state();
         for (path, entry) in &state.files {
             let expected = entry.image.map(|image| image.blob);

@@ -135,7 +135,7 @@ impl World {
                 let name = agents::name_of(&agent);
                 let trouble = self.model_trouble();
                 let daemon = self.daemon.as_ref()?;
-                agents::call(&agent, &name, self.seed, daemon.blobs(), trouble)
+                agents::call(&agent, &name, self.seed, daemon.blobs(), &self.features, trouble)
             }
             Op::LoadDocuments => Outcome::Documents {
                 documents: Box::default(),

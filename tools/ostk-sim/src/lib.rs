@@ -7,7 +7,8 @@
 //! only the outcomes are here (`agents`). Workspace files lie on a real file system: for them a power cut brings back
 //! older versions whole, not torn ones.
 //!
-//! Everything is drawn from one seed (`rng`), including when the machine dies (`doom`). Clients (`clients`) and a person
+//! Everything is drawn from one seed (`rng`), including which parts of the system a run uses (`features`) and when the
+//! machine dies (`doom`). Clients (`clients`) and a person
 //! (`steps`) work, and at the end (`finish`) the log is walked (`walk`) and compared with the files and with what everyone
 //! was promised (`ledger`). A run stops at the first thing that is wrong; the same seed does the same again.
 
@@ -18,14 +19,17 @@ mod daemon;
 mod deaths;
 mod disk;
 mod doom;
+mod features;
 mod finish;
 mod hands;
 mod ledger;
 mod lives;
 mod needles;
 mod outage;
+mod pipes;
 #[cfg(feature = "planted")]
 mod planted;
+mod plumbing;
 mod rng;
 mod steps;
 mod trace;
@@ -57,6 +61,8 @@ pub struct Settings {
     pub files_lose: bool,
     /// Clients share needles most of the time.
     pub work: bool,
+    /// Nothing of what a seed draws for itself: pipes.
+    pub plain: bool,
     /// Farthest jump of the wall clock into the past, in microseconds.
     pub back_jump_us: u64,
 }
@@ -72,6 +78,7 @@ impl Default for Settings {
             rot: false,
             files_lose: false,
             work: false,
+            plain: false,
             back_jump_us,
         }
     }
@@ -125,7 +132,7 @@ pub fn run(seed: u64, settings: &Settings, dir: &std::path::Path) -> Result<Run>
 /// # Errors
 /// As of [`run`].
 pub fn run_outage(seed: u64, agents: usize, dir: &std::path::Path) -> Result<Run> {
-    let settings = Settings { agents, ..Settings::default() };
+    let settings = Settings { agents, plain: true, ..Settings::default() };
     let mut world = world(seed, settings, dir)?;
     world.live_through_an_outage();
     Ok(result(world, 0))

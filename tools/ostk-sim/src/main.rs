@@ -54,6 +54,9 @@ struct Args {
     /// Clients share needles most of the time.
     #[arg(long)]
     work: bool,
+    /// Nothing of what a seed draws for itself, such as pipes.
+    #[arg(long)]
+    plain: bool,
     /// A power cut may bring back old versions of workspace files.
     #[arg(long)]
     files_lose: bool,
@@ -66,7 +69,16 @@ impl Args {
     fn settings(&self) -> Settings {
         let (steps, trace) = (self.steps, self.trace);
         let (lies, rot, files_lose) = (self.lies, self.rot, self.files_lose);
-        Settings { steps, trace, lies, rot, files_lose, work: self.work, ..Settings::default() }
+        Settings {
+            steps,
+            trace,
+            lies,
+            rot,
+            files_lose,
+            work: self.work,
+            plain: self.plain,
+            ..Settings::default()
+        }
     }
 }
 

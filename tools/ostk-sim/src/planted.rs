@@ -14,6 +14,8 @@ pub const BUGS: &[(&str, &str)] = &[
     ("stale generation", "a write from an older version takes the place of a newer one"),
     ("replaced without a look", "a file is replaced whatever has become of it"),
     ("double delivery", "a message is handed over before its delivery is durable"),
+    ("message before its record", "a message of a pipe is handed over before the record says so"),
+    ("one message too many", "a pipe takes one message more than it may hold"),
     ("answered twice", "an answer is sent a second time"),
     ("forgotten key", "a call that is repeated comes without its key"),
     ("repeated tool", "a tool call of an agent is made again after a restart"),

@@ -50,6 +50,10 @@ const EFFECTS: &[&str] = &[
     "needle.claimed",
     "needle.released",
     "needle.closed",
+    "pipe.made",
+    "pipe.written",
+    "pipe.delivered",
+    "pipe.closed",
 ];
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {

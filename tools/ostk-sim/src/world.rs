@@ -24,7 +24,9 @@ use crate::{
     daemon::{Answer, Daemon, MODEL_SLOTS, Order},
     disk::{SimDisk, Trouble},
     doom::Doom,
+    features::Features,
     ledger::{Deed, Ledger},
+    pipes::Pipes,
     rng::Rng,
     trace::Trace,
     yard::Yard,
@@ -49,6 +51,8 @@ pub(crate) enum Asker {
 pub(crate) struct Asked {
     pub(crate) asker: Asker,
     pub(crate) wish: Wish,
+    /// Records of the log when it was made.
+    pub(crate) since: u64,
     /// When it must have ended, by the steady clock; later if its caller is held.
     pub(crate) until: u64,
 }
@@ -77,6 +81,7 @@ pub(crate) enum Death {
 pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) seed: u64,
+    pub(crate) features: Features,
     pub(crate) rng: Rng,
     pub(crate) doom: Arc<Doom>,
     pub(crate) disk: SimDisk,
@@ -93,6 +98,7 @@ pub(crate) struct World {
     /// Orders about operations that have not begun, which obey as they begin.
     pub(crate) early: BTreeMap<OpId, Vec<Order>>,
     pub(crate) ledger: Ledger,
+    pub(crate) pipes: Pipes,
     pub(crate) person: BTreeMap<String, u64>,
     /// How often each command ran.
     pub(crate) ran: BTreeMap<String, u64>,
@@ -122,10 +128,13 @@ impl World {
         let mounted = ostk_disk::mount(Rc::new(disk.clone()));
         ostk_disk::fs::create_dir_all(crate::daemon::STATE_DIR)?;
         let yard = Yard::new(root, &doom)?;
-        let clients = (0..2 + rng.below(3)).map(|n| Client::new(format!("c{n}"), settings.work)).collect();
+        let features = if settings.plain { Features::default() } else { Features::of(seed) };
+        let client = |n| Client::new(format!("c{n}"), settings.work, &features);
+        let clients = (0..2 + rng.below(3)).map(client).collect();
         let mut world = Self {
             settings,
             seed,
+            features,
             rng,
             doom,
             disk,
@@ -140,6 +149,7 @@ impl World {
             running: Vec::new(),
             early: BTreeMap::new(),
             ledger: Ledger::default(),
+            pipes: Pipes::default(),
             person: BTreeMap::new(),
             ran: BTreeMap::new(),
             heard: BTreeSet::new(),
@@ -237,11 +247,16 @@ impl World {
             idempotency: wish.key.clone(),
             deadline: now.plus_millis(wish.timeout_ms),
         };
-        self.asked.insert(id, Asked { asker, wish, until });
+        self.asked.insert(id, Asked { asker, wish, since: self.records(), until });
         if let Some(daemon) = &mut self.daemon {
             daemon.submit(now, call);
         }
         id
+    }
+
+    /// Records of the log so far.
+    pub(crate) fn records(&self) -> u64 {
+        self.daemon.as_ref().map_or(0, |daemon| daemon.history.len() as u64)
     }
 
     pub(crate) fn ada(&mut self, verb: &'static str, args: Value) -> CallId {
@@ -296,6 +311,7 @@ impl World {
             let late = (self.clock - asked.until) / 1_000_000;
             self.fail(format!("{} was answered {late} s after its deadline and grace", asked.wish.verb));
         }
+        let until = self.records();
         let Asker::Client(at) = asked.asker else { return };
         if !self.calm && asked.wish.key.is_some() && self.rng.chance(4) {
             self.counts.one("answers lost");
@@ -308,6 +324,11 @@ impl World {
         let Some(client) = self.clients.get_mut(at) else { return };
         client.open = None;
         client.hear(&asked.wish, answer, &mut self.ledger);
+        let name = client.name.clone();
+        let told = self.pipes.hear(&name, &asked.wish, answer, (asked.since, until));
+        if let Err(what) = told {
+            self.fail(what);
+        }
         self.hear_messages(answer);
         self.hear_signals(answer);
         self.hear_of_lock(&asked.wish, answer);
