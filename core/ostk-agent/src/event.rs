@@ -7,7 +7,7 @@ use ostk_log::Hash;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agentfile::{Agentfile, Limits, ToolGrant},
+    agentfile::{Agentfile, Limits, ToolGrant, WorkTerm},
     model::{StopReason, Usage},
 };
 
@@ -35,6 +35,9 @@ pub struct AgentConfig {
     pub context_window: u64,
     /// Upper bound of one reply in tokens.
     pub max_tokens: u32,
+    /// Which work it is given when it has nothing to do; empty if its task is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub work: Vec<WorkTerm>,
 }
 
 impl AgentConfig {
@@ -61,6 +64,7 @@ impl AgentConfig {
             limits: file.limits.clone(),
             context_window,
             max_tokens,
+            work: file.work.clone(),
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Next {
     Handoff,
     /// It is over; record it.
     Finish(Outcome),
+    /// Nothing until it is given work, or told something.
+    Rest,
     /// Nothing: it has ended, or never began.
     Idle,
 }
@@ -66,6 +68,11 @@ impl AgentState {
             (Some(turn), None) => return Next::CallTools(self.pending(turn)),
             (None, _) => {}
         }
+        if self.is_at_rest() {
+            return self
+                .used_up(now)
+                .map_or(Next::Rest, |which| Next::Finish(Outcome::BudgetExhausted { which }));
+        }
         if self.has_nothing_more_to_say() {
             return Next::Finish(Outcome::Done);
         }
@@ -85,11 +92,22 @@ impl AgentState {
             }
             _ => {}
         }
-        let elapsed_ms = now.millis_since(self.started);
-        if let Some(which) = budget::exhausted(&self.config.limits, self.spent, self.estimate, elapsed_ms) {
-            return Next::Finish(Outcome::BudgetExhausted { which: which.to_owned() });
+        if let Some(which) = self.exhausted(now) {
+            return Next::Finish(Outcome::BudgetExhausted { which });
         }
         Next::CallModel { call_no: self.next_call_no() }
+    }
+
+    /// The limit that one more model call would pass.
+    fn exhausted(&self, now: Timestamp) -> Option<String> {
+        let elapsed_ms = now.millis_since(self.started);
+        let which = budget::exhausted(&self.config.limits, self.spent, self.estimate, elapsed_ms)?;
+        Some(which.to_owned())
+    }
+
+    /// The limit for which an agent at rest can be given nothing more.
+    fn used_up(&self, now: Timestamp) -> Option<String> {
+        self.last_call.clone().or_else(|| self.exhausted(now))
     }
 
     fn pending(&self, turn: &Turn) -> Vec<PendingTool> {
@@ -104,7 +122,7 @@ impl AgentState {
         .collect()
     }
 
-    fn has_nothing_more_to_say(&self) -> bool {
+    pub(crate) fn has_nothing_more_to_say(&self) -> bool {
         matches!(self.last_stop, Some(StopReason::EndTurn | StopReason::ToolUse))
             && matches!(self.entries.last(), Some(Entry::Assistant { .. }))
     }

@@ -9,7 +9,7 @@ use ostk_log::{Hash, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agentfile::ToolGrant,
+    agentfile::{ToolGrant, WorkTerm},
     budget::{self, Estimate, Spent},
     event::{AgentConfig, AgentEvent, Outcome, ToolCall},
     model::{StopReason, Usage},
@@ -133,6 +133,9 @@ pub struct AgentState {
     pub(crate) repeat: Repeat,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) handoffs: u64,
+    /// It takes work and was given none yet in this session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) fresh: bool,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -153,7 +156,8 @@ impl AgentState {
     pub fn apply(&mut self, _seq: u64, ts: Timestamp, event: &AgentEvent) -> Result<(), ApplyError> {
         if let AgentEvent::Spawned { config } = event {
             let entries = vec![Entry::User { text_blob: config.task_blob }];
-            *self = Self { config: (**config).clone(), started: ts, entries, ..Self::default() };
+            let (config, fresh) = ((**config).clone(), !config.work.is_empty());
+            *self = Self { config, started: ts, entries, fresh, ..Self::default() };
             return Ok(());
         }
         if self.entries.is_empty() {
@@ -206,8 +210,25 @@ impl AgentState {
         let config = AgentConfig { session, ..std::mem::take(&mut self.config) };
         let task = Entry::User { text_blob: config.task_blob };
         let entries = vec![task, Entry::User { text_blob }];
-        let (started, spent) = (self.started, self.spent);
-        *self = Self { config, started, spent, entries, ..Self::default() };
+        let (started, spent, fresh) = (self.started, self.spent, !config.work.is_empty());
+        *self = Self { config, started, spent, entries, fresh, ..Self::default() };
+    }
+
+    /// Gives an agent at rest something to do; `anew` in a fresh context of which its task is all that stays.
+    ///
+    /// # Errors
+    /// When it is not at rest.
+    pub fn give(&mut self, ts: Timestamp, text_blob: Hash, anew: bool) -> Result<(), ApplyError> {
+        if !self.is_at_rest() {
+            return out_of_place("work for an agent that is not at rest");
+        }
+        if anew {
+            self.begin_anew(vec![Entry::User { text_blob: self.config.task_blob }]);
+        }
+        self.fresh = false;
+        self.entries.push(Entry::User { text_blob });
+        self.remind(ts);
+        Ok(())
     }
 
     /// The number of the next model call. One that a crash interrupted is made again under its own number.
@@ -316,6 +337,7 @@ impl AgentState {
         if self.turn.is_some() || self.calling.is_some() {
             self.nudges.push(text_blob);
         } else {
+            self.fresh = false;
             self.entries.push(Entry::User { text_blob });
         }
     }
@@ -379,20 +401,44 @@ impl AgentState {
         let task = Entry::User { text_blob: self.config.task_blob };
         let last_words = self.last_reply.take().map(|reply_blob| Entry::Predecessor { reply_blob });
         let summary = Entry::User { text_blob: summary_blob };
-        self.entries = [task].into_iter().chain(last_words).chain([summary]).collect();
+        self.begin_anew([task].into_iter().chain(last_words).chain([summary]).collect());
+        self.last_call = None;
+        self.remind(now);
+    }
+
+    /// A fresh context with these entries.
+    fn begin_anew(&mut self, entries: Vec<Entry>) {
+        self.entries = entries;
         self.handoffs += 1;
         self.lifecycle = Lifecycle::Healthy;
         self.estimate = Estimate::default();
         self.last_stop = None;
+        self.last_reply = None;
         self.unfinished = 0;
         self.warned = false;
-        self.last_call = None;
-        self.remind(now);
     }
 
     /// Whether it was told that its next call is its last.
     pub const fn is_on_its_last_call(&self) -> bool {
         self.last_call.is_some() || self.closing.is_some()
+    }
+
+    /// The work that it is given when it has nothing to do; empty if its task is all.
+    pub fn work(&self) -> &[WorkTerm] {
+        &self.config.work
+    }
+
+    /// Whether it takes work, has not ended, and has nothing to do.
+    pub fn is_at_rest(&self) -> bool {
+        let is_idle = self.turn.is_none() && self.calling.is_none() && self.fatal.is_none();
+        let has_no_more = self.fresh || self.has_nothing_more_to_say();
+        !self.config.work.is_empty() && self.outcome.is_none() && is_idle && has_no_more
+    }
+
+    /// When its time is over; `None` without `LIMIT wall_clock`.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let seconds = self.config.limits.wall_clock_s?;
+        Some(self.started.plus_millis(seconds.saturating_mul(1_000).saturating_add(1)))
     }
 
     /// Whether it has ended.

@@ -117,6 +117,7 @@ impl Kernel {
             Next::CallTools(pending) => self.call_tools(lineage, pending),
             Next::Handoff => self.hand_off(lineage),
             Next::Finish(ending) => self.end_agent(lineage, ending),
+            Next::Rest => self.rest(lineage),
             Next::CallModel { .. } | Next::Idle => {}
         }
     }
@@ -172,6 +173,7 @@ impl Kernel {
                 };
                 live.replies = BTreeMap::from([(reply_blob, reply)]);
                 self.step(lineage, step, vec![(reply_blob, bytes)]);
+                self.keep_claims_of(lineage);
             }
             Outcome::Model(Err(failure)) => {
                 let ModelFailure { message, retryable, retry_after_ms, unsettled } = failure;
@@ -286,7 +288,7 @@ impl Kernel {
         let touched =
             self.state.lineages.get(lineage).map(|known| known.reads.keys().cloned().collect::<Vec<_>>());
         let Some(agent) = self.state.agents.get(lineage) else { return };
-        let text = agent.handoff_text(&touched.unwrap_or_default());
+        let text = agent.handoff_text(&touched.unwrap_or_default()) + &self.work_at_hand(lineage);
         let (summary_blob, bytes) = blob(text.as_bytes());
         self.step(lineage, AgentEvent::HandedOff { summary_blob }, vec![(summary_blob, bytes)]);
         self.drive(lineage);
@@ -375,6 +377,7 @@ impl Kernel {
         let live = self.agents.get(lineage);
         row["doing"] = json!(match live {
             _ if agent.is_finished() => "",
+            _ if agent.is_at_rest() => "waits for work",
             Some(live) if live.calling.is_some() => "model",
             Some(live) if !live.tools.is_empty() => "tools",
             Some(live) if live.ticket.is_some() => return row["doing"] = json!(self.in_line(agent)),

@@ -89,6 +89,8 @@ impl State {
             | Event::NeedleChanged { .. }
             | Event::NeedleLinked { .. }
             | Event::NeedleClaimed { .. }
+            | Event::NeedleAssigned { .. }
+            | Event::NeedleReminded { .. }
             | Event::NeedleReleased { .. }
             | Event::NeedleChecked { .. }
             | Event::NeedleClosed { .. }
@@ -580,6 +582,9 @@ impl State {
     }
 
     fn agent_step(&mut self, at: At<'_>, name: String, step: &AgentEvent) -> Result<(), String> {
+        if matches!(step, AgentEvent::Spawned { .. }) {
+            self.workers.remove(&name);
+        }
         let agent = self.agents.entry(name.clone()).or_default();
         agent.apply(at.seq, at.ts, step).map_err(|error| error.to_string())?;
         if matches!(step, AgentEvent::ModelReceipt { .. } | AgentEvent::ModelFailed { .. }) {
@@ -595,6 +600,7 @@ impl State {
         {
             lineage.reads.clear();
         }
+        self.mind_rest(at.seq, &name);
         Ok(())
     }
 

@@ -617,6 +617,33 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
+    /// A worker is given a needle, claimed for it.
+    #[serde(rename = "needle.assigned")]
+    NeedleAssigned {
+        /// The needle.
+        id: NeedleId,
+        /// The worker.
+        lineage: String,
+        /// When the lease ends.
+        until: Timestamp,
+        /// How long a lease is.
+        lease_ms: u64,
+        /// What it is told.
+        text_blob: Hash,
+        /// Its context was filling up, so that it begins with this in a fresh one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        anew: bool,
+    },
+    /// A worker's turn ended while it held needles; it is told so, once.
+    #[serde(rename = "needle.reminded")]
+    NeedleReminded {
+        /// The worker.
+        lineage: String,
+        /// What it holds.
+        needles: Vec<NeedleId>,
+        /// What it is told.
+        text_blob: Hash,
+    },
     /// Nobody works on a needle any more.
     #[serde(rename = "needle.released")]
     NeedleReleased {

@@ -67,6 +67,8 @@ pub struct Kernel {
     pub(crate) lost_ends_at: Option<Timestamp>,
     /// Health checks, by lineage.
     pub(crate) checks: BTreeMap<String, crate::supervise::Check>,
+    /// The state of the board for which workers at rest have been looked after.
+    pub(crate) work_seen: Option<u64>,
     next_id: u64,
     broken: Option<String>,
 }
@@ -234,6 +236,7 @@ impl Kernel {
             agents: BTreeMap::new(),
             lost_ends_at: None,
             checks: BTreeMap::new(),
+            work_seen: None,
             next_id: 1,
             broken: None,
         }
@@ -406,7 +409,7 @@ impl Kernel {
     }
 
     pub(crate) fn take_acts(&mut self) -> Vec<Act> {
-        self.release_left();
+        self.settle_work();
         std::mem::take(&mut self.acts)
     }
 
@@ -626,6 +629,7 @@ impl Kernel {
         match self.gate.reload(&documents) {
             Ok(()) => {
                 self.record_policy(&documents);
+                self.work_seen = None;
                 let allowance = allowance.map_err(|problem| {
                     CallError::new(Code::Usage, problem).hint("the budget of the day stays what it was")
                 })?;

@@ -45,6 +45,7 @@ mod tools;
 mod trust;
 mod why;
 mod work;
+mod workers;
 
 pub use act::{
     Act, After, Awaited, BlobBytes, Command, Found, ModelFacts, ModelFailure, Op, OpId, Outcome, Placed,
@@ -77,3 +78,4 @@ pub use supervise::{Fall, Phase, Supervision};
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
 pub use tools::{TOOLS, Tool, render as render_tool, tool_call};
 pub use trust::{KeyStanding, TrustedKeys, rotation_statement, vouching_statement};
+pub use workers::Worker;

@@ -32,6 +32,7 @@ const CARRIED_OUT: &[&str] = &[
     "TASK",
     "TOOL",
     "PIN",
+    "WORK",
     "RESTART",
     "LIFETIME",
     "HEALTHCHECK",
@@ -107,7 +108,6 @@ fn remedy(name: &str) -> &'static str {
         "FROM" => "name a model: FROM claude-sonnet-4-6",
         "FROM-PROFILE" | "SKILL" | "PROMPT" | "TASK" => "`ostk run FILE` loads it; put the text itself here",
         "ISOLATION" => "ISOLATION nono is what every command gets",
-        "WORK" => "say in TASK which work it takes",
         "INTERRUPT" => "leave it out; start the agent when it is needed: ostk run FILE",
         "BOOT" => "name the command in TASK, as the first thing to do",
         "ATTEST" => "leave it out; every record of the spawn is signed by the instance's key",
@@ -164,10 +164,10 @@ impl Kernel {
         }
         let pin = self.pin_for(&job.caller, file.pin.as_deref(), name, None)?;
         let generation = self.state.lineages.get(name).map_or(1, |known| known.generation + 1);
-        let Some(task) = job.text("task").or(file.task.as_deref()) else {
-            return Err(
-                CallError::new(Code::Usage, "the agent has no TASK").hint("add a TASK line or pass `task`")
-            );
+        let task = job.text("task").or(file.task.as_deref());
+        let Some(task) = task.or((!file.work.is_empty()).then_some(crate::workers::TASK)) else {
+            return Err(CallError::new(Code::Usage, "the agent has no TASK")
+                .hint("add a TASK line, pass `task`, or add a WORK line"));
         };
         let (system_blob, system) = blob(file.system_prompt().as_bytes());
         let (task_blob, task) = blob(task.as_bytes());

@@ -81,6 +81,9 @@ pub struct State {
     /// Needles, hay and decisions.
     #[serde(default, skip_serializing_if = "ostk_work::Board::is_empty")]
     pub work: ostk_work::Board,
+    /// Native agents that are given needles.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workers: BTreeMap<String, crate::workers::Worker>,
     /// The operator's keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trust: crate::trust::TrustedKeys,

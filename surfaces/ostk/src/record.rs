@@ -68,6 +68,8 @@ pub(crate) fn summary(event: &str, body: &Map<String, Value>) -> String {
             let forced = if body.get("forced") == Some(&Value::Bool(true)) { " by force: " } else { " " };
             format!("{}{forced}{}", text("id"), text("reason"))
         }
+        "needle.assigned" => format!("{} to {}", text("id"), text("lineage")),
+        "needle.reminded" => format!("{} of {}", text("lineage"), plain(body.get("needles"))),
         "needle.released" => format!("{} of {}: {}", text("id"), text("holder"), text("reason")),
         "nudge.sent" => format!("to {}", text("to")),
         "agent.signalled" => format!("{} {}", text("signal"), text("lineage")),

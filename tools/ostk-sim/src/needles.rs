@@ -27,6 +27,7 @@ impl Needles {
         match event {
             "needle.added" => self.add(&id),
             "needle.claimed" => self.claim(&id, name),
+            "needle.assigned" => self.claim(&id, text(body, "lineage")),
             "needle.released" => self.release(&id, text(body, "holder"), text(body, "reason")),
             "needle.closed" => self.close(&id),
             "session.ended" => {

@@ -1,13 +1,15 @@
 //! The Agentfile: what an agent is, one directive a line.
 //!
 //! The types live here, with the rules that combine a file with its profile. `parse` reads a text, `lines` joins and
-//! expands its lines, `print` writes it back, `supervise` is about restarts and health. Files that a `PROMPT` or `TASK` names are loaded by the caller. The kernel
+//! expands its lines, `print` writes it back, `supervise` is about restarts and health, `work` about the
+//! choice of work. Files that a `PROMPT` or `TASK` names are loaded by the caller. The kernel
 //! parses at spawn; `ostk run` parses before, to load files and fill in variables.
 
 mod lines;
 mod parse;
 mod print;
 mod supervise;
+mod work;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +98,7 @@ pub struct Limits {
 /// One term of a `WORK` filter, for example `priority>=P1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkTerm {
-    /// What is compared.
+    /// What is compared: `priority`, `tags` or `milestone`.
     pub field: String,
     /// How.
     pub op: WorkOp,

@@ -3,8 +3,9 @@
 
 use super::{
     Agentfile, AgentfileError, Attest, FILE, HealthCheck, Isolation, Lifetime, Limits, RestartRule,
-    ToolGrant, Use, WorkOp, WorkTerm,
+    ToolGrant, Use,
     lines::{self, Line, clip, nearest},
+    work,
 };
 
 /// The largest Agentfile in bytes and in lines: a hundred times what people write, small enough to parse at once.
@@ -146,7 +147,7 @@ impl Agentfile {
             "TOOL" => self.tools.push(tool(&text)?),
             "SKILL" => self.skills.push(word(text)?),
             "LIMIT" => self.limits.read(&text)?,
-            "WORK" => self.work = text.split_whitespace().map(work_term).collect::<Result<_, _>>()?,
+            "WORK" => self.work = text.split_whitespace().map(work::term).collect::<Result<_, _>>()?,
             "INTERRUPT" => self.interrupts.push(text),
             "PIN" => self.pin = Some(word(text)?),
             "BETA" => self.betas.push(word(text)?),
@@ -225,7 +226,7 @@ pub(super) fn plain(message: impl Into<String>) -> Mistake {
     (message.into(), None)
 }
 
-fn suggest(word: &str, known: &[&str]) -> String {
+pub(super) fn suggest(word: &str, known: &[&str]) -> String {
     match nearest(word, known) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("one of: {}", known.join(", ")),
@@ -289,20 +290,6 @@ fn tool(text: &str) -> Result<ToolGrant, Mistake> {
         (class, _) => return Err(plain(format!("{class} takes no path"))),
     };
     Ok(ToolGrant { class: class.to_owned(), pattern })
-}
-
-fn work_term(text: &str) -> Result<WorkTerm, Mistake> {
-    let hint = || Some("field=value, field>=value or field<=value, values separated by commas".to_owned());
-    let mistake = || (format!("{:?} is no filter", clip(text)), hint());
-    let split =
-        |(word, op): &(&str, WorkOp)| text.split_once(word).map(|(field, values)| (field, *op, values));
-    let (field, op, values) = WorkOp::ALL.iter().find_map(split).ok_or_else(mistake)?;
-    let values: Vec<String> = values.split(',').map(str::to_owned).collect();
-    let is_word = |word: &str| !word.is_empty() && !word.contains(['=', '<', '>']);
-    if !is_word(field) || !values.iter().all(|value| is_word(value)) {
-        return Err(mistake());
-    }
-    Ok(WorkTerm { field: field.to_owned(), op, values })
 }
 
 fn number(key: &str, value: &str, max: u64) -> Result<u64, Mistake> {

@@ -333,3 +333,57 @@ fn a_conversation_that_lost_a_blob_says_which() {
     let error = world.agent.compose(&|hash| world.blobs.get(hash).cloned(), &[]).unwrap_err();
     assert_eq!(error.to_string(), format!("blob {task} of the conversation is not stored"));
 }
+
+/// An agent that takes work.
+fn worker(text: &str, script: &[Reply]) -> World {
+    let file = Agentfile::parse(&format!("FROM m\nWORK tags=net\n{text}"), &|_| None).unwrap();
+    World::with_work(file.limits, script, file.work)
+}
+
+#[test]
+fn an_agent_that_takes_work_rests_until_it_is_given_some_and_again_when_its_turn_is_over() {
+    let mut world = worker("", &[asks(&["read"]), says(StopReason::EndTurn), says(StopReason::EndTurn)]);
+    assert_eq!(world.next(), Next::Rest, "its task alone is nothing to do");
+    world.give("the first", false);
+    assert!(!world.agent.is_at_rest());
+    while world.next() != Next::Rest {
+        world.advance();
+    }
+    assert_eq!(world.told(), ["do it", "the first", "read-0: result of w/1/1/read-0"]);
+    let busy = world.put("x");
+    assert!(world.agent.give(world.now, busy, false).is_ok());
+    assert!(world.agent.give(world.now, busy, false).is_err(), "one at a time");
+    world.advance();
+    assert_eq!((world.next(), world.agent.spent().turns), (Next::Rest, 3));
+}
+
+#[test]
+fn work_that_is_given_anew_stands_in_a_context_of_its_own() {
+    let mut world = worker("", &[Reply { percent: 95, ..says(StopReason::EndTurn) }]);
+    world.give("the first", false);
+    world.advance();
+    assert_eq!((world.next(), world.agent.lifecycle()), (Next::Rest, Lifecycle::Dying));
+    world.give("the second", true);
+    assert_eq!(
+        (world.told(), world.agent.lifecycle()),
+        (vec!["do it".into(), "the second".into()], Lifecycle::Healthy)
+    );
+}
+
+#[test]
+fn an_agent_at_rest_hears_who_speaks_to_it_and_ends_when_a_budget_leaves_no_room_for_more() {
+    let mut world = worker("LIMIT turns 2\n", &[]);
+    world.nudge("are you there?");
+    world.advance();
+    assert_eq!((world.next(), world.agent.spent().turns), (Next::Rest, 1));
+    world.give("the first", false);
+    world.advance();
+    let which = "turns".to_owned();
+    assert_eq!(world.next(), Next::Finish(Outcome::BudgetExhausted { which }));
+    let mut world = worker("LIMIT wall_clock 60\n", &[]);
+    let end = world.agent.ends_at().unwrap();
+    assert_eq!(world.next(), Next::Rest);
+    world.now = end;
+    let which = "wall_clock".to_owned();
+    assert_eq!(world.next(), Next::Finish(Outcome::BudgetExhausted { which }));
+}

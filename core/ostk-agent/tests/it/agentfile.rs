@@ -95,6 +95,12 @@ fn a_mistake_is_answered_with_its_place_and_a_remedy() {
             "line 2:6: WORK: \"priority\" is no filter (field=value, field>=value or field<=value, values separated by commas)",
         ],
     );
+    refused(
+        "WORK prioriy=P1",
+        &["line 2:6: WORK: \"prioriy\" is nothing that work is chosen by (did you mean priority?)"],
+    );
+    refused("WORK priority>=P4", &["line 2:6: WORK: \"P4\" is no priority (P0, P1, P2, P3)"]);
+    refused("WORK tags>=net", &["line 2:6: WORK: tags has no order (tags=value)"]);
     refused("LIMIT turn 3", &["line 2:7: LIMIT: \"turn\" is not known (did you mean turns?)"]);
     refused("LIMIT context_pct 101", &["line 2:7: LIMIT: \"101\" is no value for context_pct (1 to 100)"]);
     refused(
@@ -137,7 +143,8 @@ fn a_budget_that_is_none_is_refused() {
 
 #[test]
 fn what_may_stand_once_may_not_stand_twice() {
-    for line in ["FROM m", "TASK x", "WORK a=b", "PIN p", "ISOLATION none", "LIMIT tokens 5", "ATTEST gpg"] {
+    for line in ["FROM m", "TASK x", "WORK tags=b", "PIN p", "ISOLATION none", "LIMIT tokens 5", "ATTEST gpg"]
+    {
         let errors = Agentfile::parse(&format!("FROM m\n{line}\n{line}\n"), &variables).unwrap_err();
         assert!(errors.iter().all(|error| error.message == "stands twice"), "{line}: {errors:?}");
     }
@@ -287,7 +294,7 @@ fn line() -> impl Strategy<Value = String> {
             "turns 3",
             "budget_usd 0.25",
             "verb git push",
-            "a>=1,2 b=c",
+            "priority>=P1,P3 tags=c",
             "none",
             "gpg",
             "one_for_one",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ostk_agent::{
-    AgentConfig, AgentEvent, AgentState, Limits, Next, Outcome, ToolCall,
+    AgentConfig, AgentEvent, AgentState, Limits, Next, Outcome, ToolCall, WorkTerm,
     model::{Block, Message, ModelReply, Role, StopReason, Usage},
 };
 use ostk_log::{Hash, Timestamp};
@@ -59,6 +59,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(limits: Limits, script: &[Reply]) -> Self {
+        Self::with_work(limits, script, Vec::new())
+    }
+
+    /// A world of an agent that takes such work.
+    pub(crate) fn with_work(limits: Limits, script: &[Reply], work: Vec<WorkTerm>) -> Self {
         let now = Timestamp::from_micros(1_000_000);
         let mut world = Self { now, script: script.to_vec(), backoff_ms: 10_000, ..Self::default() };
         let (system_blob, task_blob) = (world.put("be brief"), world.put("do it"));
@@ -72,6 +77,7 @@ impl World {
             limits,
             context_window: WINDOW,
             max_tokens: 100,
+            work,
         };
         world.step(AgentEvent::Spawned { config: Box::new(config) });
         world
@@ -99,6 +105,12 @@ impl World {
 
     pub(crate) fn next(&self) -> Next {
         self.agent.next(self.now)
+    }
+
+    /// Gives an agent at rest something to do.
+    pub(crate) fn give(&mut self, text: &str, anew: bool) {
+        let text_blob = self.put(text);
+        self.agent.give(self.now, text_blob, anew).unwrap();
     }
 
     pub(crate) fn nudge(&mut self, text: &str) {
@@ -140,7 +152,7 @@ impl World {
                 self.step(AgentEvent::HandedOff { summary_blob });
             }
             Next::Finish(outcome) => self.step(AgentEvent::Finished { outcome }),
-            Next::Idle => panic!("an agent that has not ended needs something"),
+            Next::Rest | Next::Idle => panic!("an agent that has not ended needs something"),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long a claim holds without a word of its holder: half an hour.
-const DEFAULT_LEASE_MS: u64 = 30 * 60_000;
+pub(crate) const DEFAULT_LEASE_MS: u64 = 30 * 60_000;
 /// Shortest lease: a second.
 const MIN_LEASE_MS: u64 = 1_000;
 /// Longest lease: a day.
@@ -110,9 +110,14 @@ impl Kernel {
         let Some((id, claim)) = claim.filter(|(_, claim)| claim.holder == job.caller.lineage()) else {
             return;
         };
+        self.renew(&job.caller, id, &claim);
+    }
+
+    /// Renews a claim of which a good part has gone.
+    pub(crate) fn renew(&mut self, caller: &Caller, id: NeedleId, claim: &Claim) {
         let left = claim.until.millis_since(self.now);
         if claim.lease_ms.saturating_sub(left) >= claim.lease_ms / RENEWED_AFTER {
-            self.prolong(&job.caller, id, &claim, claim.lease_ms);
+            self.prolong(caller, id, claim, claim.lease_ms);
         }
     }
 
@@ -159,7 +164,7 @@ impl Kernel {
         }
     }
 
-    fn take_back(&mut self, id: NeedleId, holder: String, reason: &str) {
+    pub(crate) fn take_back(&mut self, id: NeedleId, holder: String, reason: &str) {
         let event = Event::NeedleReleased { id, holder, reason: reason.to_owned(), key: None };
         self.record_with(&Caller::Kernel, &event, Vec::new(), Awaited::Written);
     }

@@ -28,6 +28,9 @@ impl State {
             }
             Event::NeedleAdded { .. } => self.apply_added(at, event)?,
             Event::NeedleChanged { id, change, key } => {
+                if at.actor.starts_with("human:") {
+                    self.forget_attempts(id);
+                }
                 self.work.change(at.seq, at.actor, id, change)?;
                 self.remember_needle(key, at.seq, id);
             }
@@ -43,7 +46,9 @@ impl State {
                 self.work.claim(at.seq, id, Claim { holder, since: at.ts, until, lease_ms })?;
                 self.remember_needle(key, at.seq, id);
             }
+            Event::NeedleAssigned { .. } | Event::NeedleReminded { .. } => self.apply_worker(at, event)?,
             Event::NeedleReleased { id, key, .. } => {
+                self.let_needle_go(at.actor, id);
                 self.work.release(at.seq, id)?;
                 self.remember_needle(key, at.seq, id);
             }
@@ -52,6 +57,8 @@ impl State {
                 let by = at.actor.to_owned();
                 let facts = json!({ "id": id, "status": Status::Closed, "ac_result": ac_result, "forced": forced,
                     "runs": runs, "seq": at.seq, "commit_ref": commit_ref });
+                self.let_needle_go(at.actor, id);
+                self.forget_attempts(id);
                 self.work.close(
                     id,
                     Closed { at: at.ts, seq: at.seq, by, reason, commit_ref, forced },

@@ -23,6 +23,7 @@ use crate::{
     limits,
 };
 
+pub(crate) use claims::DEFAULT_LEASE_MS;
 pub(crate) use close::{Closing, is_part};
 pub use rows::{decision_rows, hay_rows, needle_row};
 pub(crate) use tool::{ACTIONS, work_call, work_text};

@@ -209,6 +209,7 @@ impl State {
             known.reads.clear();
             let session = known.generation;
             self.agents.get_mut(lineage).ok_or("a restart of no agent")?.restart(session, text_blob);
+            self.mind_rest(seq, lineage);
         }
         Ok(())
     }

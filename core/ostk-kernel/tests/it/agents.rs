@@ -198,7 +198,6 @@ fn a_directive_that_is_not_carried_out_is_refused_with_its_line_and_a_remedy() {
         ("PROMPT file://house.md", "`ostk run FILE` loads it"),
         ("SKILL review", "`ostk run FILE` loads it"),
         ("LIMIT verb git", "deny-verb"),
-        ("WORK tags=parser", "TASK"),
         ("INTERRUPT needle.closed", "leave it out"),
         ("BETA fast-mode", "leave it out"),
         ("ISOLATION docker", "ISOLATION nono"),

@@ -24,6 +24,8 @@ pub(crate) type Files = BTreeMap<String, (Vec<u8>, bool)>;
 /// Calls of one model at once.
 pub(crate) const SLOTS: usize = 4;
 
+/// What the model says to a conversation.
+type Brain = Box<dyn FnMut(&ModelRequest) -> Vec<Block>>;
 /// What a command does to the files, and its output.
 type Command = Box<dyn FnMut(&mut Files) -> ShellEnd>;
 
@@ -55,6 +57,8 @@ pub(crate) struct Host {
     pub(crate) scanned_before: Vec<String>,
     /// The model's replies, by the number of replies before it in the conversation.
     pub(crate) script: Vec<Vec<Block>>,
+    /// Answers in the place of the script.
+    pub(crate) brain: Option<Brain>,
     /// Operations carried out, by kind.
     pub(crate) done: BTreeMap<&'static str, usize>,
     pub(crate) documents: Documents,
@@ -111,6 +115,7 @@ impl Host {
             commands: BTreeMap::new(),
             scanned_before: Vec::new(),
             script: Vec::new(),
+            brain: None,
             done: BTreeMap::new(),
             documents,
             settings,
@@ -439,7 +444,10 @@ impl Host {
         let request = self.conversation(agent);
         let said =
             request.messages.iter().filter(|message| message.role == ostk_agent::model::Role::Assistant);
-        let content = self.script.get(said.count()).cloned().expect("the model has something to say");
+        let content = match &mut self.brain {
+            Some(brain) => brain(&request),
+            None => self.script.get(said.count()).cloned().expect("the model has something to say"),
+        };
         let asks = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
         let stop = if asks { StopReason::ToolUse } else { StopReason::EndTurn };
         let usage = Usage { input: 100, output: 10, ..Usage::default() };

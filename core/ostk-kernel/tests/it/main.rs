@@ -4,7 +4,7 @@
 //! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `signals` about
 //! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about
 //! sub-stacks, `supervise` about restarts and health, `pipes` about messages between agents, `needles` about the work
-//! system, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the rest.
+//! system, `workers` about agents that are given work, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the rest.
 
 #![recursion_limit = "256"]
 #![allow(
@@ -36,6 +36,7 @@ mod stacks;
 mod supervise;
 mod undo;
 mod work;
+mod workers;
 mod writes;
 
 /// Twenty lines, so that changes at both ends do not come close.

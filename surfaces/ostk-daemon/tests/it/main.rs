@@ -27,3 +27,4 @@ mod secrets;
 mod stacks;
 mod supervise;
 mod wire;
+mod workers;

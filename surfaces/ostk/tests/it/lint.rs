@@ -45,7 +45,7 @@ fn every_document_is_looked_at_and_warnings_alone_are_no_failure() {
     write(&fixture, ".primefile", "x");
     write(&fixture, "ENTITYFILE", "x");
     write(&fixture, "agents/worker.af", "FROM m\nTOOL shel\n");
-    write(&fixture, "agents/later.af", "FROM m\nTASK x\nWORK priority>=P1\n");
+    write(&fixture, "agents/later.af", "FROM m\nTASK x\nINTERRUPT needle.closed\n");
     let ran = fixture.run(&["lint", "--json"]);
     assert_eq!(ran.code, 1);
     let found = ran.json();
