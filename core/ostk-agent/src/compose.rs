@@ -51,7 +51,7 @@ impl AgentState {
         }
         talk.answer(BTreeMap::new());
         Ok(ModelRequest {
-            model: self.config.model.clone(),
+            model: self.called().to_owned(),
             system: blobs.text(&self.config.system_blob)?,
             messages: talk.messages,
             tools: tools.to_vec(),

@@ -91,6 +91,9 @@ pub enum AgentEvent {
     ModelIntent {
         /// Counts the calls since the spawn, from 1; a call that a crash interrupted keeps its number.
         call_no: u64,
+        /// The model that is called in place of the agent's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fallback: Option<String>,
     },
     /// The model answered.
     ModelReceipt {

@@ -116,10 +116,19 @@ pub struct AgentState {
     /// Failures in a row of model calls, and when the first of them was.
     pub(crate) failures: u32,
     pub(crate) failing_since: Timestamp,
+    /// The model that its last call went to, where that is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fallback: Option<String>,
+    /// Such a model refused its conversation, and its own has not answered since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) fallback_refused: bool,
     /// Why it cannot go on.
     pub(crate) fatal: Option<String>,
     pub(crate) spent: Spent,
     pub(crate) estimate: Estimate,
+    /// The model whose call that estimate goes by, where that is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) estimate_of: Option<String>,
     /// It was told that a budget is nearly spent.
     pub(crate) warned: bool,
     /// The limit that ends with its next reply, of which it was told.
@@ -168,9 +177,10 @@ impl AgentState {
         }
         match event {
             AgentEvent::Spawned { .. } => {}
-            AgentEvent::ModelIntent { call_no } => {
+            AgentEvent::ModelIntent { call_no, fallback } => {
                 self.check_call(*call_no)?;
                 (self.calls, self.calling) = (*call_no, Some(*call_no));
+                self.fallback.clone_from(fallback);
             }
             AgentEvent::ModelReceipt { call_no, reply_blob, stop, usage, cost_micro_usd, tools } => {
                 if self.calling != Some(*call_no) {
@@ -250,6 +260,8 @@ impl AgentState {
         let micro_usd = cost_micro_usd.unwrap_or(0);
         self.spent.charge(usage, micro_usd);
         self.estimate = Estimate { tokens: usage.total_tokens(), micro_usd };
+        self.estimate_of.clone_from(&self.fallback);
+        self.fallback_refused &= self.fallback.is_some();
         if cost_micro_usd.is_none() && self.config.limits.budget_micro_usd.is_some() {
             let why = "the model's price is not known, so LIMIT budget_usd cannot be kept; use LIMIT tokens";
             self.fatal = Some(why.to_owned());
@@ -293,12 +305,15 @@ impl AgentState {
     }
 
     fn failed(&mut self, ts: Timestamp, error: &str, retryable: bool) {
-        self.calling = None;
+        let of_fallback = self.calling.take().is_some() && self.fallback.is_some();
         if self.failures == 0 {
             self.failing_since = ts;
         }
         self.failures += 1;
-        if !retryable {
+        if !retryable && of_fallback {
+            // Its own model may still answer.
+            self.fallback_refused = true;
+        } else if !retryable {
             self.fatal = Some(error.to_owned());
         } else if ts.millis_since(self.failing_since) >= PATIENCE_MS {
             self.fatal = Some(format!("the model has failed for a day: {error}"));
@@ -466,6 +481,16 @@ impl AgentState {
         (self.estimate.tokens, self.estimate.micro_usd)
     }
 
+    /// The model whose last reply says what the next call takes.
+    pub fn expected_of(&self) -> &str {
+        self.estimate_of.as_deref().unwrap_or(&self.config.model)
+    }
+
+    /// Whether its conversation and a reply to it fit into a context window of so many tokens.
+    pub fn fits(&self, context_window: u64) -> bool {
+        self.estimate.tokens.saturating_add(u64::from(self.config.max_tokens)) <= context_window
+    }
+
     /// Percent of its context that the last turn filled.
     pub fn context_pct(&self) -> u64 {
         let usable = self.config.limits.context_pct.map_or(100, |percent| percent.min(100));
@@ -517,6 +542,16 @@ impl AgentState {
     /// Its model.
     pub fn model(&self) -> &str {
         &self.config.model
+    }
+
+    /// The model that its last call went to, or goes to while one is open: its own, or the one in its place.
+    pub fn called(&self) -> &str {
+        self.fallback.as_deref().unwrap_or(&self.config.model)
+    }
+
+    /// Whether a model in place of its own refused its conversation, and its own has not answered since.
+    pub const fn was_refused_by_fallback(&self) -> bool {
+        self.fallback_refused
     }
 
     /// The limits of its Agentfile.

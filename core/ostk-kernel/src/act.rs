@@ -335,7 +335,7 @@ pub struct ModelFailure {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
-    /// Milliseconds that the vendor asked to wait.
+    /// Milliseconds that the vendor asked to wait; where the same call would not succeed soon, after which it may.
     pub retry_after_ms: Option<u64>,
     /// Whether the vendor may have done the work and charged for it.
     pub unsettled: bool,

@@ -130,20 +130,22 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn call_model(&mut self, lineage: &str, call_no: u64) {
-        let model = self.state.agents.get(lineage).map(|agent| agent.model().to_owned()).unwrap_or_default();
+    /// Calls a model for an agent: its own, or the one in its place.
+    pub(crate) fn call_model(&mut self, lineage: &str, call_no: u64, model: &str) {
+        let own = self.state.agents.get(lineage).is_some_and(|agent| agent.model() == model);
         let caller = Caller::Agent(lineage.to_owned());
         let class = ostk_policy::Class::ModelCall;
-        let pass = self.pass_alone(&caller, "model.call", class, Resource::Model(model));
+        let pass = self.pass_alone(&caller, "model.call", class, Resource::Model(model.to_owned()));
         if let Err((error, _)) = pass {
             self.step(lineage, failed(call_no, error.message), Vec::new());
             return self.drive(lineage);
         }
-        if let Some(why) = self.state.agents.get(lineage).and_then(|agent| self.uncountable(agent)) {
+        if let Some(why) = self.uncountable(model) {
             self.step(lineage, failed(call_no, why), Vec::new());
             return self.drive(lineage);
         }
-        let seq = self.step(lineage, AgentEvent::ModelIntent { call_no }, Vec::new());
+        let fallback = (!own).then(|| model.to_owned());
+        let seq = self.step(lineage, AgentEvent::ModelIntent { call_no, fallback }, Vec::new());
         let Some(agent) = self.state.agents.get(lineage).cloned() else { return };
         let deadline = self.now.plus_millis(MODEL_DEADLINE_MS);
         let target = Target::Model { lineage: lineage.to_owned(), call_no };
@@ -178,7 +180,9 @@ impl Kernel {
             Outcome::Model(Err(failure)) => {
                 let ModelFailure { message, retryable, retry_after_ms, unsettled } = failure;
                 let alone = self.state.agents.get(lineage).is_some_and(|agent| self.fails_alone(agent));
-                let (error, retryable) = (limits::clip(&message), retryable && !alone);
+                // It says when it may answer again, and until then another model does.
+                let later = retry_after_ms.is_some() && self.can_be_served_elsewhere(lineage);
+                let (error, retryable) = (limits::clip(&message), (retryable || later) && !alone);
                 let step = AgentEvent::ModelFailed { call_no, error, retryable, retry_after_ms, unsettled };
                 self.step(lineage, step, Vec::new());
             }
@@ -368,6 +372,9 @@ impl Kernel {
         let Some(agent) = self.state.agents.get(lineage) else { return };
         let spent = agent.spent();
         row["model"] = json!(agent.model());
+        if agent.called() != agent.model() {
+            row["fallback"] = json!(agent.called());
+        }
         row["turns"] = json!(spent.turns);
         row["tokens"] = json!(spent.tokens);
         row["usd"] = json!(spent.micro_usd as f64 / 1e6);
@@ -380,7 +387,7 @@ impl Kernel {
             _ if agent.is_at_rest() => "waits for work",
             Some(live) if live.calling.is_some() => "model",
             Some(live) if !live.tools.is_empty() => "tools",
-            Some(live) if live.ticket.is_some() => return row["doing"] = json!(self.in_line(agent)),
+            Some(live) if live.ticket.is_some() => return row["doing"] = json!(self.in_line(lineage, agent)),
             _ => "",
         });
     }

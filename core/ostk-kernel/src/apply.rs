@@ -13,6 +13,7 @@ use crate::{
     approvals::{Answer, Approval, MAX_APPROVALS},
     budget::{Charge, RelayEnd, relay_key},
     event::{Change, Event, FileImage},
+    fallback::Fallback,
     labels::{DISTRUSTED, MAX_LABELS, NETWORK},
     lineages::Resolution,
     panic::Panic,
@@ -296,6 +297,10 @@ impl State {
                 }
             }
             Event::AgentStep { lineage, step } => self.agent_step(at, lineage, &step)?,
+            Event::ModelSubstituted { model, fallback, context_window, has_price, problem, .. } => {
+                let lane = self.lanes.get_mut(&model).ok_or("a model that nobody called")?;
+                lane.fallback = Some(Fallback { model: fallback, context_window, has_price, problem });
+            }
             Event::KernelPanicked { reason, key } => {
                 self.panic = Some(Panic { seq: at.seq, by: at.actor.to_owned(), reason });
                 self.remember(key, at.seq, "call", true, || json!({ "panic": at.seq }));
@@ -588,7 +593,7 @@ impl State {
         let agent = self.agents.entry(name.clone()).or_default();
         agent.apply(at.seq, at.ts, step).map_err(|error| error.to_string())?;
         if matches!(step, AgentEvent::ModelReceipt { .. } | AgentEvent::ModelFailed { .. }) {
-            self.lanes.entry(agent.model().to_owned()).or_default().heard(at.seq, at.ts, step);
+            self.lanes.entry(agent.called().to_owned()).or_default().heard(at.seq, at.ts, step);
         }
         self.spending.step(at.ts, &name, agent, step);
         if agent.is_finished() {

@@ -98,6 +98,15 @@ struct Typical {
     micro_usd: Option<u64>,
 }
 
+impl Typical {
+    /// The price of so many tokens, at that of the last call.
+    fn price_of(self, tokens: u64) -> u64 {
+        let micro_usd = u128::from(self.micro_usd.unwrap_or_default());
+        let price = micro_usd * u128::from(tokens) / u128::from(self.tokens.max(1));
+        u64::try_from(price).unwrap_or(u64::MAX)
+    }
+}
+
 /// What of a charge a limit bounds.
 type Part = fn(&Charge) -> u64;
 
@@ -269,12 +278,12 @@ impl Spending {
         let call = format!("agent:{name}");
         match step {
             AgentEvent::ModelIntent { .. } => {
-                self.reserve(ts, call, agent.model(), self.expected(agent));
+                self.reserve(ts, call, agent.called(), self.expected(agent, agent.called()));
             }
             AgentEvent::ModelReceipt { usage, cost_micro_usd, .. } => {
                 let (tokens, micro_usd) = (usage.total_tokens(), *cost_micro_usd);
                 self.settle(ts, &call, Charge::call(tokens, micro_usd.unwrap_or(0)));
-                self.typical.insert(agent.model().to_owned(), Typical { tokens, micro_usd });
+                self.typical.insert(agent.called().to_owned(), Typical { tokens, micro_usd });
             }
             AgentEvent::ModelFailed { unsettled: false, .. } => self.settle(ts, &call, Charge::default()),
             AgentEvent::ModelFailed { .. } | AgentEvent::Finished { .. } => self.keep(ts, &call),
@@ -282,16 +291,18 @@ impl Spending {
         }
     }
 
-    /// What the next call of an agent will take: as much as its last one, or as the last one of its model.
-    fn expected(&self, agent: &AgentState) -> Charge {
+    /// What the next call of an agent will take of this model: as much as its last one, at the price of the model's last
+    /// call where another one answered it; as the last one of the model, if it is its first.
+    fn expected(&self, agent: &AgentState, model: &str) -> Charge {
         let (tokens, micro_usd) = agent.expected_call();
-        if tokens > 0 {
+        if tokens > 0 && agent.expected_of() == model {
             return Charge::call(tokens, micro_usd);
         }
-        match self.typical.get(agent.model()) {
+        match self.typical.get(model) {
+            Some(typical) if tokens > 0 => Charge::call(tokens, typical.price_of(tokens)),
             Some(typical) => Charge::call(typical.tokens, typical.micro_usd.unwrap_or_default()),
             // It is tried alone, see below.
-            None => Charge::call(1, 1),
+            None => Charge::call(tokens.max(1), micro_usd.max(1)),
         }
     }
 
@@ -376,15 +387,15 @@ impl Kernel {
         }
     }
 
-    /// Until when the next model call of an agent waits for the day's budget.
-    pub(crate) fn wait_for_budget(&mut self, lineage: &str) -> Option<Timestamp> {
+    /// Until when an agent's next call of this model waits for the day's budget.
+    pub(crate) fn wait_for_budget(&mut self, lineage: &str, model: &str) -> Option<Timestamp> {
         let spending = &self.state.spending;
         if spending.allowance() == Allowance::default() {
             return None;
         }
         let agent = self.state.agents.get(lineage)?;
         let soon = self.now.plus_millis(LOOK_AGAIN_MS).min(midnight(self.now));
-        if let Some(lack) = spending.lacking(self.now, spending.expected(agent)) {
+        if let Some(lack) = spending.lacking(self.now, spending.expected(agent, model)) {
             // What was kept for the last turns is not there for others.
             if !lack.standing.daily && agent.is_on_its_last_call() {
                 return None;
@@ -392,14 +403,14 @@ impl Kernel {
             self.tell_lack(lack);
             return Some(soon);
         }
-        spending.is_being_tried(agent.model()).then_some(soon)
+        spending.is_being_tried(model).then_some(soon)
     }
 
-    /// Why a call of this agent's model cannot be counted against the day's budget.
-    pub(crate) fn uncountable(&self, agent: &AgentState) -> Option<String> {
+    /// Why a call of this model cannot be counted against the day's budget.
+    pub(crate) fn uncountable(&self, model: &str) -> Option<String> {
         let spending = &self.state.spending;
-        let unpriced = spending.typical.get(agent.model()).is_some_and(|typical| typical.micro_usd.is_none());
-        (unpriced && spending.allowance.bounds_money()).then(|| unpriced_text(agent.model()))
+        let unpriced = spending.typical.get(model).is_some_and(|typical| typical.micro_usd.is_none());
+        (unpriced && spending.allowance.bounds_money()).then(|| unpriced_text(model))
     }
 
     /// Whether a foreign agent's request may be sent now.
@@ -444,10 +455,13 @@ impl Kernel {
             return;
         }
         let working = self.state.agents.iter().filter(|(_, agent)| !agent.is_finished());
-        let last =
-            working.clone().fold(Charge::default(), |sum, (_, agent)| sum.plus(spending.expected(agent)));
-        let beyond =
-            working.clone().map(|(_, agent)| spending.expected(agent)).max_by_key(|next| next.tokens);
+        let last = working
+            .clone()
+            .fold(Charge::default(), |sum, (_, agent)| sum.plus(spending.expected(agent, agent.called())));
+        let beyond = working
+            .clone()
+            .map(|(_, agent)| spending.expected(agent, agent.called()))
+            .max_by_key(|next| next.tokens);
         let lack = spending.lacking(self.now, last.plus(beyond.unwrap_or_default()));
         let Some(lack) = lack.filter(|lack| !lack.standing.daily) else { return };
         let names: Vec<String> = working.map(|(name, _)| name.clone()).collect();
@@ -528,7 +542,8 @@ impl Kernel {
     /// What an agent in line waits for, if it is the day's budget.
     pub(crate) fn budget_in_words(&self, agent: &AgentState) -> Option<String> {
         let spending = &self.state.spending;
-        let lack = spending.lacking(self.now, spending.expected(agent)).filter(|lack| lack.lasts)?;
+        let lack =
+            spending.lacking(self.now, spending.expected(agent, agent.model())).filter(|lack| lack.lasts)?;
         let until =
             if lack.standing.daily { format!(" until {}", midnight(self.now)) } else { String::new() };
         Some(format!("{} is used up{until}", lack.standing.which))

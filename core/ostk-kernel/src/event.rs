@@ -716,6 +716,23 @@ pub enum Event {
         /// What happened to it.
         step: Box<AgentEvent>,
     },
+    /// A model is down, and another one answers its agents until it is up again.
+    #[serde(rename = "model.substituted")]
+    ModelSubstituted {
+        /// The one that is down.
+        model: String,
+        /// The one in its place, as HUMANFILE names it.
+        fallback: String,
+        /// Why it is taken for down.
+        why: String,
+        /// Tokens that the other one's context window holds.
+        context_window: u64,
+        /// Whether the price of the other one's calls can be told.
+        has_price: bool,
+        /// Why no call can reach it, so that everybody waits for the model that is down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
     /// A signal was sent to a process.
     #[serde(rename = "agent.signalled")]
     AgentSignalled {

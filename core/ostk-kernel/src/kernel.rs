@@ -84,6 +84,11 @@ pub(crate) enum Target {
     Replies {
         lineage: String,
     },
+    /// What is known of the model in the place of one that is down.
+    Fallback {
+        model: String,
+        named: String,
+    },
     Scan,
     /// Texts of messages are loaded.
     Nudges,
@@ -306,6 +311,7 @@ impl Kernel {
             }
             Some(Target::Model { lineage, call_no }) => self.model_replied(&lineage, call_no, outcome),
             Some(Target::Replies { lineage }) => self.replies_loaded(&lineage, outcome),
+            Some(Target::Fallback { model, named }) => self.fallback_described(&model, named, outcome),
             Some(Target::Scan) => {
                 if let Outcome::Scanned(Ok(paths)) = outcome {
                     self.settle_foreign(&paths, &Via::Watcher, None, None);

@@ -3,8 +3,8 @@
 //! The agents of one model share a lane. It admits so many calls at once, in the order in which they were asked for; the
 //! next call of an agent is behind those of all who wait. When the vendor fails or refuses, the whole lane waits, then a
 //! single call tries it, and with each answer the lane admits twice as many: a vendor that comes back from an outage is
-//! not met by everybody at once. How a lane fares is folded from the log, so a restart does not forget an outage; who is
-//! in line is not, for each agent asks again.
+//! not met by everybody at once. What a lane that is down has no room for goes to the lane of its `fallback`. How a lane
+//! fares is folded from the log, so a restart does not forget an outage; who is in line is not, for each agent asks again.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use ostk_agent::{AgentEvent, AgentState, Next};
 use ostk_log::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{kernel::Kernel, state::LineageState};
+use crate::{agents::Live, fallback::Fallback, kernel::Kernel, state::LineageState};
 
 /// Calls that a lane admits at once when nothing is known against it.
 const WIDEST: u32 = 1_024;
@@ -25,8 +25,15 @@ const JITTER: u64 = 4;
 /// Failures in a row after which an agent gives up while its model answers others: what fails is its own request.
 const MAX_ALONE: u32 = 8;
 
+/// Failures in a row after which a model counts as down: what a moment mends is over by then.
+const DOWN_AFTER: u32 = 3;
+/// A vendor that asks for a wait of this long is down at once.
+const LONG_WAIT_MS: u64 = 30_000;
+/// A model that was down is up again when its lane admits so many calls: the slots of a project that sets none.
+const UP_AGAIN: u32 = 32;
+
 /// How the calls of one model have fared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
     /// Failures since the last answer; calls that were under way together fail as one.
     pub failures: u32,
@@ -36,12 +43,18 @@ pub struct Lane {
     pub width: u32,
     /// When it last answered.
     pub answered_at: Timestamp,
+    /// It failed again and again, or for long, and has not recovered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub down: bool,
+    /// What its agents call meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
 }
 
 impl Default for Lane {
     fn default() -> Self {
         let never = Timestamp::default();
-        Self { failures: 0, resume_at: never, width: WIDEST, answered_at: never }
+        Self { failures: 0, resume_at: never, width: WIDEST, answered_at: never, down: false, fallback: None }
     }
 }
 
@@ -51,7 +64,10 @@ impl Lane {
         match step {
             AgentEvent::ModelReceipt { .. } => {
                 let width = self.width.saturating_mul(2).min(WIDEST);
-                *self = Self { failures: 0, resume_at: Timestamp::default(), width, answered_at: ts };
+                let down = self.down && width < UP_AGAIN;
+                let fallback = self.fallback.take().filter(|_| down);
+                let resume_at = Timestamp::default();
+                *self = Self { failures: 0, resume_at, width, answered_at: ts, down, fallback };
             }
             AgentEvent::ModelFailed { retryable: true, retry_after_ms, .. } => {
                 if ts >= self.resume_at {
@@ -61,6 +77,7 @@ impl Lane {
                 let jitter = spread(seq) % (wait / JITTER + 1);
                 self.resume_at = self.resume_at.max(ts.plus_millis(wait + jitter));
                 self.width = 1;
+                self.down |= self.failures >= DOWN_AFTER || wait >= LONG_WAIT_MS;
             }
             _ => {}
         }
@@ -88,24 +105,35 @@ impl Kernel {
         self.open_lane_of(lineage);
     }
 
-    /// Begins the calls that the lane of an agent's model has room for.
+    /// Begins the calls that the lane of an agent's model has room for, and that of the model it has called.
     pub(crate) fn open_lane_of(&mut self, lineage: &str) {
-        if let Some(model) = self.state.agents.get(lineage).map(|agent| agent.model().to_owned()) {
-            self.open_lane(&model);
+        let Some(agent) = self.state.agents.get(lineage) else { return };
+        let (own, called) = (agent.model().to_owned(), agent.called().to_owned());
+        self.open_lane(&own);
+        if called != own {
+            self.open_lane(&called);
         }
     }
 
-    fn open_lane(&mut self, model: &str) {
+    pub(crate) fn open_lane(&mut self, model: &str) {
         if self.state.panic.is_some() {
             return;
         }
-        let lane = self.state.lanes.get(model).copied().unwrap_or_default();
+        self.look_for_fallback(model);
+        self.admit_to(model);
+        if let Some(fallback) = self.fallback_of(model).map(|fallback| fallback.model.clone()) {
+            self.admit_to(&fallback);
+        }
+    }
+
+    fn admit_to(&mut self, model: &str) {
+        let lane = self.state.lanes.get(model).cloned().unwrap_or_default();
         if lane.resume_at > self.now {
             return self.wake_line(model, lane.resume_at);
         }
-        while self.calling(model) < self.slots(lane) {
+        while self.calling(model) < self.slots(&lane) {
             let Some(lineage) = self.first_in_line(model) else { return };
-            if let Some(until) = self.wait_for_budget(&lineage) {
+            if let Some(until) = self.wait_for_budget(&lineage, model) {
                 return self.wake_line(model, until);
             }
             if let Some(live) = self.agents.get_mut(&lineage) {
@@ -113,7 +141,7 @@ impl Kernel {
             }
             // It may have come to its end in line.
             match self.state.agents.get(&lineage).map(|agent| agent.next(self.now)) {
-                Some(Next::CallModel { call_no }) => self.call_model(&lineage, call_no),
+                Some(Next::CallModel { call_no }) => self.call_model(&lineage, call_no, model),
                 _ => self.drive(&lineage),
             }
         }
@@ -128,52 +156,72 @@ impl Kernel {
         }
     }
 
-    fn slots(&self, lane: Lane) -> usize {
+    fn slots(&self, lane: &Lane) -> usize {
         usize::try_from(lane.width).unwrap_or(usize::MAX).min(self.config.model_slots).max(1)
     }
 
     fn calling(&self, model: &str) -> usize {
-        self.lane_of(model).filter(|(_, live)| live.is_calling()).count()
+        let calls = |(name, live): &(&String, &Live)| {
+            live.is_calling() && self.state.agents.get(*name).is_some_and(|agent| agent.called() == model)
+        };
+        self.agents.iter().filter(calls).count()
     }
 
+    /// Who has waited longest of those that this model may answer.
     fn first_in_line(&self, model: &str) -> Option<String> {
         let runs = |name: &str| {
             self.state.lineages.get(name).is_some_and(|known| known.state == LineageState::Running)
         };
-        let waiting = self.lane_of(model).filter_map(|(name, live)| Some((live.ticket?, name)));
-        let (_, name) = waiting.filter(|(_, name)| runs(name)).min()?;
-        Some(name.to_owned())
+        let waiting = self.agents.iter().filter_map(|(name, live)| Some((live.ticket?, name.as_str())));
+        let mut waiting: Vec<(u64, &str)> = waiting.filter(|(_, name)| runs(name)).collect();
+        waiting.sort_unstable();
+        let may = |name: &str| {
+            self.state
+                .agents
+                .get(name)
+                .is_some_and(|agent| agent.model() == model || self.fallback_for(name, agent) == Some(model))
+        };
+        waiting.into_iter().find(|(_, name)| may(name)).map(|(_, name)| name.to_owned())
     }
 
+    /// Whoever waits for this model looks again at that time, if nothing wakes it before.
     fn wake_line(&mut self, model: &str, at: Timestamp) {
-        let agents = &self.state.agents;
-        let of_lane = |name: &str| agents.get(name).is_some_and(|agent| agent.model() == model);
-        for (_, live) in self.agents.iter_mut().filter(|(name, live)| live.ticket.is_some() && of_lane(name))
-        {
-            live.wake_at = Some(at);
+        let now = self.now;
+        let waits = |name: &str| {
+            self.state.agents.get(name).is_some_and(|agent| {
+                let fallback = self.fallback_of(agent.model());
+                agent.model() == model || fallback.is_some_and(|fallback| fallback.model == model)
+            })
+        };
+        let waiting = self.agents.iter().filter(|(name, live)| live.ticket.is_some() && waits(name));
+        let names: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(live) = self.agents.get_mut(&name) {
+                let before = live.wake_at.filter(|before| *before > now && *before < at);
+                live.wake_at = Some(before.unwrap_or(at));
+            }
         }
-    }
-
-    fn lane_of<'k>(&'k self, model: &'k str) -> impl Iterator<Item = (&'k str, &'k crate::agents::Live)> {
-        let of_lane =
-            move |name: &str| self.state.agents.get(name).is_some_and(|agent| agent.model() == model);
-        self.agents.iter().map(|(name, live)| (name.as_str(), live)).filter(move |(name, _)| of_lane(name))
     }
 
     /// Whether a model that fails this agent once more answers others.
     pub(crate) fn fails_alone(&self, agent: &AgentState) -> bool {
-        let answered = self.state.lanes.get(agent.model()).map(|lane| lane.answered_at);
+        let answered = self.state.lanes.get(agent.called()).map(|lane| lane.answered_at);
         agent.failing().is_some_and(|(failures, since)| {
             failures + 1 >= MAX_ALONE && answered.is_some_and(|at| at > since)
         })
     }
 
     /// What an agent in line waits for, for `ps`.
-    pub(crate) fn in_line(&self, agent: &AgentState) -> String {
-        let lane = self.state.lanes.get(agent.model()).copied().unwrap_or_default();
-        if lane.resume_at > self.now {
-            let seconds = lane.resume_at.millis_since(self.now).div_ceil(1_000);
-            return format!("model fails, next try in {seconds}s");
+    pub(crate) fn in_line(&self, lineage: &str, agent: &AgentState) -> String {
+        let fallback = self.fallback_for(lineage, agent);
+        let resumes =
+            |model: &str| self.state.lanes.get(model).map(|lane| lane.resume_at).unwrap_or_default();
+        let own = resumes(agent.model());
+        let at = fallback.map_or(own, |fallback| own.min(resumes(fallback)));
+        if at > self.now {
+            let seconds = at.millis_since(self.now).div_ceil(1_000);
+            let who = if fallback.is_some() { "model and fallback fail" } else { "model fails" };
+            return format!("{who}, next try in {seconds}s");
         }
         self.budget_in_words(agent).unwrap_or_else(|| "in line for its model".to_owned())
     }

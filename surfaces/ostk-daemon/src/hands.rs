@@ -19,7 +19,7 @@ use ostk_kernel::{
     ProcessSignal, Seen, State, TrustedKeys, Unresolved,
 };
 use ostk_log::{Hash, Timestamp};
-use ostk_models::{ApiKey, Models};
+use ostk_models::{ApiKey, ModelError, Models};
 use ostk_policy::Bounds;
 
 use crate::{
@@ -31,6 +31,8 @@ use crate::{
     stacks::Stacks,
 };
 
+/// An account whose quota is used up is asked again after an hour: most quotas open again within one, or by a person.
+const QUOTA_MS: u64 = 3_600_000;
 /// Files with names elsewhere that are covered: each costs a mount at every start.
 const MAX_LINKED: usize = 256;
 
@@ -345,13 +347,20 @@ impl Hands {
                 let price = ostk_models::price(&request.model, &reply.usage).map(|price| price.0);
                 Outcome::Model(Ok((reply, price)))
             }
-            Err(error) => Outcome::Model(Err(ModelFailure {
-                retryable: error.is_transient(),
-                unsettled: error.may_be_charged(),
-                retry_after_ms: error.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok()),
-                message: error.to_string(),
-            })),
+            Err(error) => Outcome::Model(Err(failure(&error))),
         }
+    }
+}
+
+/// A model call that failed, in the kernel's words.
+fn failure(error: &ModelError) -> ModelFailure {
+    let used_up = matches!(error, ModelError::QuotaExhausted { .. }).then_some(QUOTA_MS);
+    let asked = error.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
+    ModelFailure {
+        retryable: error.is_transient(),
+        unsettled: error.may_be_charged(),
+        retry_after_ms: asked.or(used_up),
+        message: error.to_string(),
     }
 }
 

@@ -26,6 +26,7 @@ mod quarantine;
 mod replay;
 mod rpc;
 mod secrets;
+mod served;
 mod settings;
 mod setup;
 mod signed;
@@ -39,6 +40,7 @@ mod ways;
 pub use anchor::{AnchorError, Options, anchored, listen};
 pub use replay::{ReplayError, replay};
 pub use secrets::{listed_secrets, secret_store};
+pub use served::key_of_model;
 pub use settings::accepted_missing;
 pub use setup::{InitError, Made, init, repository};
 pub use signed::{

@@ -75,6 +75,16 @@ pub(crate) fn summary(event: &str, body: &Map<String, Value>) -> String {
         "agent.signalled" => format!("{} {}", text("signal"), text("lineage")),
         "search.receipt" => format!("{:?}: {} matches", text("pattern"), plain(body.get("matches"))),
         "agent.step" => step(body),
+        "model.substituted" => {
+            let problem = body.get("problem").map(|why| format!("; not used: {}", plain(Some(why))));
+            format!(
+                "{} for {}: {}{}",
+                text("fallback"),
+                text("model"),
+                text("why"),
+                problem.unwrap_or_default()
+            )
+        }
         "anchor.started" => text("version"),
         "anchor.stopped" => text("reason"),
         "policy.loaded" => text("fingerprint").chars().take(12).collect(),
@@ -113,6 +123,7 @@ fn answer(body: &Map<String, Value>) -> String {
 fn step(body: &Map<String, Value>) -> String {
     let step = body.get("step").cloned().unwrap_or_default();
     let mut words = vec![plain(body.get("lineage")), plain(step.get("step"))];
+    words.extend(step.get("fallback").map(|model| format!("to fallback {}", plain(Some(model)))));
     words.extend(step.get("outcome").and_then(|outcome| outcome.get("kind")).map(|kind| plain(Some(kind))));
     words.extend(step.get("error").map(|error| plain(Some(error))));
     words.join(" ")

@@ -33,14 +33,18 @@ fn an_agent_ends_when_the_model_has_nothing_more_to_say() {
 fn nothing_happens_to_an_agent_that_was_never_spawned() {
     let mut agent = AgentState::default();
     assert_eq!(agent.next(Timestamp::default()), Next::Idle);
-    assert!(agent.apply(0, Timestamp::default(), &AgentEvent::ModelIntent { call_no: 1 }).is_err());
+    assert!(
+        agent
+            .apply(0, Timestamp::default(), &AgentEvent::ModelIntent { call_no: 1, fallback: None })
+            .is_err()
+    );
     assert_eq!(agent, AgentState::default());
 }
 
 #[test]
 fn all_tools_of_a_turn_are_asked_for_at_once_and_answered_in_the_order_of_the_reply() {
     let mut world = World::new(Limits::default(), &[]);
-    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    world.step(AgentEvent::ModelIntent { call_no: 1, fallback: None });
     world.receive(1, &asks(&["c", "a", "b"]));
     for (id, open) in [("a-0", vec!["c-0", "b-0"]), ("b-0", vec!["c-0"])] {
         let result_blob = world.put(id);
@@ -58,7 +62,7 @@ fn all_tools_of_a_turn_are_asked_for_at_once_and_answered_in_the_order_of_the_re
 #[test]
 fn a_request_inside_a_turn_leaves_no_tool_without_a_result() {
     let mut world = World::new(Limits::default(), &[]);
-    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    world.step(AgentEvent::ModelIntent { call_no: 1, fallback: None });
     world.receive(1, &asks(&["a"]));
     assert_eq!(heard(&world, "a-0: [kernel] This tool was not called"), 1);
 }
@@ -73,7 +77,7 @@ fn one_identifier_twice_is_one_call() {
 #[test]
 fn a_model_call_that_a_crash_interrupted_is_made_again_under_its_number() {
     let mut world = World::new(Limits::default(), &[]);
-    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    world.step(AgentEvent::ModelIntent { call_no: 1, fallback: None });
     let request = world.conversation();
     world.nudge("meanwhile");
     let mut world = world.after_crash();
@@ -87,7 +91,7 @@ fn a_model_call_that_a_crash_interrupted_is_made_again_under_its_number() {
 #[test]
 fn a_step_out_of_place_changes_nothing() {
     let mut world = World::new(Limits::default(), &[]);
-    world.step(AgentEvent::ModelIntent { call_no: 1 });
+    world.step(AgentEvent::ModelIntent { call_no: 1, fallback: None });
     world.receive(1, &asks(&["a", "b"]));
     let blob = Hash::ZERO;
     let receipt = |call_no, id: &str| AgentEvent::ToolReceipt {
@@ -103,7 +107,7 @@ fn a_step_out_of_place_changes_nothing() {
         receipt(1, "a-0"),
         receipt(1, "z"),
         receipt(2, "b-0"),
-        AgentEvent::ModelIntent { call_no: 2 },
+        AgentEvent::ModelIntent { call_no: 2, fallback: None },
         AgentEvent::ModelFailed {
             call_no: 2,
             error: String::new(),

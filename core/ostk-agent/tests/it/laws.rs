@@ -54,7 +54,7 @@ fn event() -> impl Strategy<Value = AgentEvent> {
     );
     prop_oneof![
         1 => Just(World::new(Limits::default(), &[]).steps[0].2.clone()),
-        6 => call().prop_map(|call_no| AgentEvent::ModelIntent { call_no }),
+        6 => call().prop_map(|call_no| AgentEvent::ModelIntent { call_no, fallback: None }),
         8 => receipt,
         2 => (call(), any::<bool>()).prop_map(|(call_no, retryable)| AgentEvent::ModelFailed {
             call_no,
@@ -79,7 +79,9 @@ fn event() -> impl Strategy<Value = AgentEvent> {
 /// Makes a call number the one that the agent waits for, so that stories get somewhere.
 fn fitting(agent: &AgentState, event: AgentEvent, now: Timestamp) -> AgentEvent {
     match (event, agent.next(now)) {
-        (AgentEvent::ModelIntent { .. }, Next::CallModel { call_no }) => AgentEvent::ModelIntent { call_no },
+        (AgentEvent::ModelIntent { .. }, Next::CallModel { call_no }) => {
+            AgentEvent::ModelIntent { call_no, fallback: None }
+        }
         (
             AgentEvent::ModelReceipt { reply_blob, stop, usage, cost_micro_usd, tools, .. },
             Next::CallModel { call_no },

@@ -134,7 +134,7 @@ impl World {
     fn take(&mut self, stop: usize) {
         match self.next() {
             Next::CallModel { call_no } => {
-                self.step(AgentEvent::ModelIntent { call_no });
+                self.step(AgentEvent::ModelIntent { call_no, fallback: None });
                 // A crash may come between the intent and the reply.
                 if self.steps.len() < stop {
                     self.answer(call_no);

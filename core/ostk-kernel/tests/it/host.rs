@@ -496,10 +496,11 @@ fn kernel(state: State, documents: &Documents, epoch: u64, settings: Settings) -
     Kernel::new(config, state, Gate::new(documents).unwrap())
 }
 
-/// What this host knows of models: `scripted` and `unpriced`.
+/// What this host knows of models: `scripted`, `spare`, `small` and `unpriced`.
 fn describe(model: &str) -> Result<ModelFacts, String> {
     match model {
-        "scripted" => Ok(ModelFacts { context_window: 200_000, has_price: true }),
+        "scripted" | "spare" => Ok(ModelFacts { context_window: 200_000, has_price: true }),
+        "small" => Ok(ModelFacts { context_window: 8_000, has_price: true }),
         "unpriced" => Ok(ModelFacts { context_window: 32_768, has_price: false }),
         other => Err(format!("nobody serves {other}")),
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ostk_agent::Outcome as Ending;
 use ostk_kernel::{ModelFailure, Op, OpId, Outcome};
+use ostk_policy::Documents;
 use serde_json::json;
 
 use crate::{
@@ -15,7 +16,12 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// A fleet of this size, each agent with two notes to make and an answer to give: three model calls.
 pub(crate) fn fleet(size: usize) -> Host {
-    let mut host = Host::new();
+    fleet_of(size, Documents::default())
+}
+
+/// The same, under these documents.
+pub(crate) fn fleet_of(size: usize, documents: Documents) -> Host {
+    let mut host = Host::with(documents);
     let note = |id: &str| vec![tool(id, "note", json!({ "text": "n" }))];
     host.script = vec![note("t1"), note("t2"), vec![say("Done.")]];
     for number in 0..size {
@@ -51,7 +57,7 @@ pub(crate) fn calls_under_way(host: &mut Host) -> Vec<(OpId, Op)> {
     }
 }
 
-fn who(op: &Op) -> String {
+pub(crate) fn who(op: &Op) -> String {
     let Op::Model { agent, .. } = op else { panic!("{op:?}") };
     serde_json::to_value(agent).unwrap()["config"]["lineage"].as_str().unwrap().to_owned()
 }
@@ -79,7 +85,7 @@ fn live(host: &mut Host, up: impl Fn(u64) -> bool) -> Vec<(u64, usize)> {
     panic!("it never comes to rest");
 }
 
-fn all_done_once(host: &Host, size: usize) {
+pub(crate) fn all_done_once(host: &Host, size: usize) {
     let state = host.kernel.state();
     assert_eq!(state.agents.len(), size);
     for (name, agent) in &state.agents {

@@ -1,7 +1,8 @@
 //! The tests of `ostk-kernel`: the kernel over a host in memory (`host`), whose log is durable as far as a test says.
 //!
 //! `writes`, `conflicts` and `undo` are about files, `foreign` about changes made outside, `gate` about refusals,
-//! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `signals` about
+//! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `fallback` about
+//! the model in the place of one that is down, `signals` about
 //! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about
 //! sub-stacks, `supervise` about restarts and health, `pipes` about messages between agents, `needles` about the work
 //! system, `workers` about agents that are given work, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the rest.
@@ -20,6 +21,7 @@ mod approvals;
 mod budget;
 mod conflicts;
 mod crashes;
+mod fallback;
 mod foreign;
 mod gate;
 mod host;

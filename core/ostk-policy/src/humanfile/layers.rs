@@ -17,7 +17,8 @@ const NEEDED: [(HumanfileKey, &str); 2] =
     [(HumanfileKey::Identity, "IDENTITY ada"), (HumanfileKey::Model, "MODEL claude-sonnet-4-6")];
 
 /// What gives agents more than the built-in rules do. A project's file that nobody accepted says it in vain.
-const WIDENING: [HumanfileKey; 9] = [
+const WIDENING: [HumanfileKey; 10] = [
+    HumanfileKey::Fallback,
     HumanfileKey::Secret,
     HumanfileKey::Connect,
     HumanfileKey::Driver,

@@ -112,7 +112,7 @@ pub(super) const ROWS: [Row; 19] = [
         one_of(word, &Mode::ALL.map(Mode::as_str))
     }),
     row(HumanfileKey::Model, "MODEL", (ONE, true, "MODEL id"), |_, word| name(word)),
-    idle(row(HumanfileKey::Fallback, "FALLBACK", (ONE, true, "FALLBACK id"), |_, word| name(word))),
+    row(HumanfileKey::Fallback, "FALLBACK", (ONE, true, "FALLBACK id"), |_, word| name(word)),
     idle(row(HumanfileKey::Available, "AVAILABLE", (Shape::Each, false, "AVAILABLE id …"), |_, word| {
         name(word)
     })),

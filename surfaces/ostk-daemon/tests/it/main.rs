@@ -16,6 +16,7 @@ mod claude;
 mod clients;
 mod codex;
 mod contained;
+mod fallback;
 mod fixture;
 mod home;
 mod hooks;

@@ -44,6 +44,9 @@ pub(crate) fn process_table(output: &Output, rows: &Value) -> String {
     let line = |row: &Value| {
         let mut cells =
             ["lineage", "generation", "kind", "state", "model"].map(|name| text(row, name)).to_vec();
+        if let (Some(model), Some(fallback)) = (cells.last_mut(), row["fallback"].as_str()) {
+            *model = format!("{fallback} for {model}");
+        }
         cells.push(row["age_s"].as_u64().map_or("-".to_owned(), age));
         cells.extend(["turns", "tokens"].map(|name| text(row, name)));
         let percent = |name: &str| row[name].as_u64().map_or("-".to_owned(), |percent| format!("{percent}%"));

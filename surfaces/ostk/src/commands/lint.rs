@@ -96,6 +96,7 @@ impl Looked {
             _ => near(&state.join(document)),
         });
         self.weak_secrets(&state);
+        self.unserved_models();
         self.tracked_although_denied(project.root());
         let mut agents = vec![project.root().join("Agentfile")];
         for dir in ["agents", "profiles"] {
@@ -123,6 +124,30 @@ impl Looked {
             let message = format!("{name} is not masked in what agents read, for {why}");
             let hint = Some("take a longer secret".to_owned());
             self.findings.push(Finding { file, line, column: 0, error: false, message, hint, text });
+        }
+    }
+
+    /// Models that a HUMANFILE names and that nobody serves.
+    fn unserved_models(&mut self) {
+        for (file, text) in self.texts.iter().filter(|(file, _)| file.ends_with(HUMANFILE_DOCUMENT)) {
+            let named = text.lines().enumerate().filter_map(|(at, line)| {
+                let (key, model) = line.split_once(char::is_whitespace)?;
+                let model = model.trim().trim_matches('"');
+                ["MODEL", "FALLBACK"].contains(&key).then_some((at + 1, line, model))
+            });
+            for (at, line, model) in named {
+                let Err(problem) = ostk_daemon::key_of_model(model) else { continue };
+                let (message, hint) = problem.split_once("; ").unwrap_or((&problem, ""));
+                self.findings.push(Finding {
+                    file: file.clone(),
+                    line: at,
+                    column: 0,
+                    error: false,
+                    message: message.to_owned(),
+                    hint: Some(hint.to_owned()).filter(|hint| !hint.is_empty()),
+                    text: Some(line.to_owned()),
+                });
+            }
         }
     }
 
@@ -179,6 +204,7 @@ impl Looked {
         }
         let shown = path.display().to_string();
         self.documents(&documents, &|_| shown.clone());
+        self.unserved_models();
         Ok(())
     }
 

@@ -29,8 +29,8 @@ fn a_mistake_is_shown_with_its_line_a_mark_and_what_to_write_instead() {
 #[test]
 fn every_document_is_looked_at_and_warnings_alone_are_no_failure() {
     let fixture = Fixture::new();
-    fs::write(fixture.home().join(".HUMANFILE"), "IDENTITY ada\nMODEL m\nEMBED off\n").unwrap();
-    write(&fixture, "HUMANFILE", "IDENTITY ada\nMODEL m\n");
+    fs::write(fixture.home().join(".HUMANFILE"), "IDENTITY ada\nMODEL claude-m\nEMBED off\n").unwrap();
+    write(&fixture, "HUMANFILE", "IDENTITY ada\nMODEL claude-m\n");
     write(&fixture, "pins/fixer/pin.caps", "read: .\nwrite: src\nallow: .\n");
     let good = fixture.run(&["lint", "--json"]).good().json();
     assert_eq!((&good["errors"], &good["warnings"]), (&0.into(), &2.into()), "{good}");

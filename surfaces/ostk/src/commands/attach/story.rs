@@ -91,6 +91,9 @@ impl Story {
                 let what = format!("{} session {} on {}", config.lineage, config.session, config.model);
                 marked(output, Paint::Bold, "started", &what)
             }
+            AgentEvent::ModelIntent { fallback: Some(model), .. } => {
+                marked(output, Paint::Yellow, "fallback", &format!("{model} is asked in place of its model"))
+            }
             AgentEvent::ModelIntent { .. } | AgentEvent::Nudged { .. } => String::new(),
             AgentEvent::ModelReceipt { call_no, reply_blob, usage, .. } => {
                 let turn = format!("turn {call_no}, {} tokens", usage.total_tokens());

@@ -52,19 +52,33 @@ pub(super) fn compose(path: &Path, root: &Path, pin: Option<&str>, kind: Kind) -
     Ok(file)
 }
 
-/// The model of `FROM auto`: that of the environment, else that of HUMANFILE.
+/// The model of `FROM auto`: that of the environment, else MODEL of HUMANFILE, or its FALLBACK where only that one has a
+/// key.
 fn auto(root: &Path) -> Result<String, Failure> {
     if let Ok(model) = env::var("OSTK_MODEL") {
         return Ok(model);
     }
     let documents = ostk_daemon::read_documents(&root.join(".ostk"));
-    let layers = (documents.global_humanfile.as_deref(), documents.humanfile.as_deref());
-    let file = Humanfile::layered(layers.0, layers.1)
+    let file = Humanfile::of(&documents)
         .map_err(|errors| Failure::check(errors).hint("ostk lint shows each with its line"))?;
-    file.model().map(str::to_owned).ok_or_else(|| {
+    let model = file.model().ok_or_else(|| {
         Failure::usage("FROM auto: no model is named")
             .hint("name one in HUMANFILE, or export OSTK_MODEL=claude-sonnet-4-6")
-    })
+    })?;
+    let fallback =
+        file.fallback().filter(|fallback| !has_key(root, &file, model) && has_key(root, &file, fallback));
+    Ok(fallback.unwrap_or(model).to_owned())
+}
+
+/// Whether a call of this model finds the key that it needs. May ask the operator's own command.
+fn has_key(root: &Path, file: &Humanfile, model: &str) -> bool {
+    let state_dir = root.join(".ostk");
+    let Ok(needed) = ostk_daemon::key_of_model(model) else { return false };
+    let kept = |name: &str| {
+        let store = ostk_daemon::secret_store(&state_dir, &crate::commands::health::keys_of_log(&state_dir));
+        store.is_ok_and(|store| matches!(store.place(name), Ok(Some(_))))
+    };
+    needed.is_none_or(|name| file.secrets().any(|listed| listed == name) && kept(name))
 }
 
 /// Reads one Agentfile, with the texts and skills that it names.
