@@ -14,21 +14,20 @@ use std::{
     sync::Arc,
 };
 
+use crate::{
+    WindowSize,
+    bisect::Program,
+    handover::Handover,
+    namespace::{self, View},
+    notify::Watched,
+    relay, terminal,
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
     io::Errno,
     process::{Pid, Resource, Rlimit, Signal},
     thread::{CapabilitySet, CapabilitySets},
-};
-use seccompiler::BpfProgram;
-
-use crate::{
-    WindowSize,
-    handover::Handover,
-    namespace::{self, View},
-    notify::Watched,
-    relay, terminal,
 };
 
 /// Everything the child does to itself.
@@ -49,7 +48,7 @@ pub(crate) struct ChildPlan {
     pub(crate) reads_proc: bool,
     /// Whether the ruleset says who may make requests to devices (Landlock ABI 5).
     pub(crate) ioctls_are_ruled: bool,
-    pub(crate) filters: Arc<[BpfProgram]>,
+    pub(crate) filter: Option<Arc<Program>>,
     /// When what it asks for is noted.
     pub(crate) watched: Option<Watched>,
 }
@@ -173,13 +172,20 @@ impl ChildPlan {
         reset_signals();
         let stdio = stdio.or_else(|| terminal.as_ref().map(|terminal| [terminal.as_raw_fd(); 3]));
         set_descriptors(stdio.unwrap_or([-1; 3])).map_err(Step::Descriptors.failed())?;
-        // Late, because they refuse some of the calls above.
-        self.filters.iter().try_for_each(install).map_err(Step::SystemCalls.failed())?;
-        self.watched.iter().try_for_each(Watched::begin).map_err(Step::Observe.failed())?;
+        // Late, because it refuses some of the calls above.
+        self.filter_calls()?;
         // Last: the daemon has more descriptors open than a command may have, and this table is a copy of its.
         let mut limits = self.limits.iter();
         let set = limits.try_for_each(|(resource, limit)| rustix::process::setrlimit(*resource, *limit));
         set.map_err(Step::Limits.failed())
+    }
+
+    fn filter_calls(&self) -> Result<(), Failed> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        match &self.watched {
+            Some(watched) => watched.begin(filter).map_err(Step::Observe.failed()),
+            None => install(filter, 0).map(|_| ()).map_err(Step::SystemCalls.failed()),
+        }
     }
 
     /// The terminals of the view are not older than the view, so no rule made before can name them.
@@ -307,13 +313,14 @@ fn close_at_exec(first: libc::c_uint) -> Result<(), Errno> {
     checked(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) })
 }
 
-fn install(program: &BpfProgram) -> Result<(), Errno> {
-    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
-    // The two types are one: the kernel's `struct sock_filter`.
-    let filter = program.as_ptr().cast::<libc::sock_filter>().cast_mut();
-    let program = libc::sock_fprog { len: length, filter };
+/// Installs a filter, and returns what the call returns: with some flags, a descriptor.
+pub(crate) fn install(program: &Program, flags: libc::c_ulong) -> Result<libc::c_long, Errno> {
+    let len = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     // SAFETY: the kernel copies the program that the structure describes, and keeps no pointer.
-    checked(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+    let installed =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    checked(installed).map(|()| installed)
 }
 
 fn landlock_restrict_self(ruleset: &OwnedFd) -> Result<(), Errno> {

@@ -41,9 +41,6 @@ pub enum SandboxError {
         /// How many entries are tried.
         limit: usize,
     },
-    /// The filter of system calls could not be built.
-    #[error("cannot build the filter of system calls: {0}")]
-    Filter(String),
     /// The Landlock rules could not be built.
     #[error("cannot build the Landlock rules: {0}")]
     Ruleset(String),

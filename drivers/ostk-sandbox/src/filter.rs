@@ -4,9 +4,8 @@
 //! reaches into other processes, changes namespaces, mounts or the machine, or is a large surface of the kernel that
 //! ordinary programs do not need.
 //!
-//! Two filters: the calls that are refused whatever their arguments, found by bisection (`bisect.rs`), and the few that
-//! depend on them, compiled by `seccompiler`. A filter that compares with one call after the other would cost each start
-//! a quarter of a millisecond, because the kernel runs it for every call of its table to learn which are always allowed.
+//! One filter says all: also which calls are noticed (`notify.rs`), for each further program costs a start as much again.
+//! A refusal goes before a notice. `bisect.rs` writes the program.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +13,11 @@ use std::{
 };
 
 use libc::c_long;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
 
-use crate::{SandboxError, bisect};
+use crate::{
+    asked,
+    bisect::{self, Answers, Case, Condition, Program},
+};
 
 /// Not permitted, whatever the arguments.
 const REFUSED: &[c_long] = &[
@@ -117,31 +115,31 @@ const CLONE_FLAGS: [i32; 8] = [
     libc::CLONE_PARENT,
 ];
 /// Requests that put input into a terminal as if it had been typed.
-const TYPING: [u64; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
+const TYPING: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
 /// The part of a socket's type beside its flags.
-const SOCKET_TYPE: u64 = 0xf;
+const SOCKET_TYPE: u32 = 0xf;
 const SOCK_PACKET: i32 = 10;
 
 /// The mode bit of a program that runs as its owner, whoever starts it. A command that makes one lets every other user
 /// of the machine act as this one. `openat2` takes its mode in memory, so it is absent; its users fall back to `openat`.
-const SET_USER_ID: u64 = 0o4000;
+const SET_USER_ID: u32 = 0o4000;
 /// Calls that set a mode, and the number of that argument.
-const MODES: &[(c_long, u8)] =
+const MODES: &[(c_long, u32)] =
     &[(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (SYS_FCHMODAT2, 2), (libc::SYS_mknodat, 2)];
 #[cfg(target_arch = "x86_64")]
-const MODES_HERE: &[(c_long, u8)] = &[(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_mknod, 1)];
+const MODES_HERE: &[(c_long, u32)] = &[(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_mknod, 1)];
 #[cfg(not(target_arch = "x86_64"))]
-const MODES_HERE: &[(c_long, u8)] = &[];
+const MODES_HERE: &[(c_long, u32)] = &[];
 /// `fchmodat2(2)`, Linux 6.6; the same number everywhere.
 const SYS_FCHMODAT2: c_long = 452;
 /// Calls that may create a file, and the number of the argument with the flags; the mode follows it, and means
 /// something with one of [`CREATES`].
 #[cfg(target_arch = "x86_64")]
-const OPENS: &[(c_long, u8)] = &[(libc::SYS_open, 1), (libc::SYS_openat, 2)];
+const OPENS: &[(c_long, u32)] = &[(libc::SYS_open, 1), (libc::SYS_openat, 2)];
 #[cfg(not(target_arch = "x86_64"))]
-const OPENS: &[(c_long, u8)] = &[(libc::SYS_openat, 2)];
+const OPENS: &[(c_long, u32)] = &[(libc::SYS_openat, 2)];
 /// `O_CREAT`, and the bit of `O_TMPFILE` that is its own.
-const CREATES: [u64; 2] = [0o100, 0o20_000_000];
+const CREATES: u32 = 0o100 | 0o20_000_000;
 
 /// What a filter stands in for, where the machine has no better way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -158,58 +156,95 @@ pub(crate) struct Extra {
     pub(crate) shared_processes: bool,
 }
 
-/// The filters, in the order in which they are installed. Made once for each way of standing in.
-pub(crate) fn programs(extra: Extra) -> Result<Arc<[BpfProgram]>, SandboxError> {
-    static MADE: Mutex<BTreeMap<Extra, Arc<[BpfProgram]>>> = Mutex::new(BTreeMap::new());
+/// Which calls of a command are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Noticed {
+    Nothing,
+    Connections,
+    /// Everything that [`asked`] knows.
+    All,
+}
+
+/// The filter. Made once for each way of standing in and of noticing.
+pub(crate) fn program(extra: Extra, noticed: Noticed) -> Arc<Program> {
+    static MADE: Mutex<BTreeMap<(Extra, Noticed), Arc<Program>>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(programs) = made.get(&extra) {
-        return Ok(Arc::clone(programs));
-    }
-    let programs = Arc::from(make(extra)?);
-    made.insert(extra, Arc::clone(&programs));
-    Ok(programs)
+    let make = || Arc::new(bisect::program(&answers(extra, noticed)));
+    Arc::clone(made.entry((extra, noticed)).or_insert_with(make))
 }
 
-fn make(extra: Extra) -> Result<Vec<BpfProgram>, SandboxError> {
+/// A filter that refuses nothing and notices nothing.
+pub(crate) fn none() -> Program {
+    bisect::program(&BTreeMap::new())
+}
+
+const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+
+fn answers(extra: Extra, noticed: Noticed) -> BTreeMap<c_long, Answers> {
     let among_others: &[c_long] = if extra.shared_processes { &REFUSED_AMONG_OTHERS } else { &[] };
-    let refused = [REFUSED, REFUSED_HERE, among_others].concat().into_iter().map(|call| (call, libc::EPERM));
-    let absent = ABSENT.iter().map(|call| (*call, libc::ENOSYS));
-    let outright = bisect::program(refused.chain(absent).collect());
-    let conditional = rules(extra).and_then(compiled);
-    Ok(vec![outright, conditional.map_err(|error| SandboxError::Filter(error.to_string()))?])
+    let outright = |otherwise| move |call: &c_long| (*call, Answers { cases: Vec::new(), otherwise });
+    let refused = [REFUSED, REFUSED_HERE, among_others].concat();
+    let mut answers: BTreeMap<_, _> = refused.iter().map(outright(REFUSE)).collect();
+    let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    answers.extend(ABSENT.iter().map(outright(absent)));
+    answers.extend(by_arguments(extra).into_iter().map(|(call, refused)| {
+        let cases = refused.into_iter().map(|conditions| Case { conditions, answer: REFUSE }).collect();
+        (call, Answers { cases, otherwise: libc::SECCOMP_RET_ALLOW })
+    }));
+    notice(&mut answers, noticed);
+    answers
 }
 
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+/// What is not refused of the noticed calls is noticed. Of `sendto`, what names an address: without one it is the common
+/// `send`.
+fn notice(answers: &mut BTreeMap<c_long, Answers>, noticed: Noticed) {
+    const NOTICE: u32 = libc::SECCOMP_RET_USER_NOTIF;
+    let calls = match noticed {
+        Noticed::Nothing => Vec::new(),
+        Noticed::Connections => vec![libc::SYS_connect],
+        Noticed::All => {
+            let addressed = Case { conditions: vec![Condition::IsThere(4)], answer: NOTICE };
+            let sending = Answers { cases: vec![addressed], otherwise: libc::SECCOMP_RET_ALLOW };
+            answers.insert(libc::SYS_sendto, sending);
+            [asked::CALLS, asked::CALLS_HERE].concat()
+        }
+    };
+    for call in calls {
+        let noticed = answers.entry(call).or_insert(Answers { cases: Vec::new(), otherwise: NOTICE });
+        if noticed.otherwise == libc::SECCOMP_RET_ALLOW {
+            noticed.otherwise = NOTICE;
+        }
+    }
+}
 
-/// Calls that are refused for some arguments.
-fn rules(extra: Extra) -> Result<Rules, BackendError> {
-    let flags = CLONE_FLAGS.map(|flag| u64::from(flag.cast_unsigned()));
-    let clone = flags.map(|flag| rule([(0, SeccompCmpOp::MaskedEq(flag), flag)]));
-    let typing = TYPING.map(|request| rule([(1, SeccompCmpOp::Eq, request)]));
-    let mut rules = BTreeMap::from([
-        (libc::SYS_clone, clone.into_iter().collect::<Result<_, _>>()?),
-        (libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?),
-        (libc::SYS_socket, socket_rules(extra)?),
-        (libc::SYS_socketpair, vec![rule([(0, SeccompCmpOp::Ne, family(libc::AF_UNIX))])?]),
+/// Calls that are refused for some arguments: whenever all of one group of conditions hold.
+fn by_arguments(extra: Extra) -> BTreeMap<c_long, Vec<Vec<Condition>>> {
+    use Condition::{HasAny, Is, IsNot};
+    let namespaces = CLONE_FLAGS.into_iter().fold(0, |all, flag| all | flag.cast_unsigned());
+    let mut refused = BTreeMap::from([
+        (libc::SYS_clone, vec![vec![HasAny(0, namespaces)]]),
+        (libc::SYS_ioctl, TYPING.map(|request| vec![Is(1, request)]).to_vec()),
+        (libc::SYS_socket, sockets(extra)),
+        (libc::SYS_socketpair, vec![vec![IsNot(0, libc::AF_UNIX.cast_unsigned())]]),
     ]);
     if extra.no_local_datagrams {
         for call in [libc::SYS_socket, libc::SYS_socketpair] {
-            rules.entry(call).or_default().extend(datagram_rules()?);
+            refused.entry(call).or_default().extend(local_datagrams());
         }
     }
-    let runs_as_owner = |argument| (argument, SeccompCmpOp::MaskedEq(SET_USER_ID), SET_USER_ID);
     for (call, mode) in MODES.iter().chain(MODES_HERE) {
-        rules.insert(*call, vec![rule([runs_as_owner(*mode)])?]);
+        refused.insert(*call, vec![vec![HasAny(*mode, SET_USER_ID)]]);
     }
     for (call, flags) in OPENS {
-        let creates = |bit| rule([(*flags, SeccompCmpOp::MaskedEq(bit), bit), runs_as_owner(flags + 1)]);
-        rules.insert(*call, CREATES.into_iter().map(creates).collect::<Result<_, _>>()?);
+        refused.insert(*call, vec![vec![HasAny(*flags, CREATES), HasAny(flags + 1, SET_USER_ID)]]);
     }
-    Ok(rules)
+    refused
 }
 
 /// Sockets: the local family, the internet without raw packets, and the question which addresses this machine has.
-fn socket_rules(extra: Extra) -> Result<Vec<SeccompRule>, BackendError> {
+fn sockets(extra: Extra) -> Vec<Vec<Condition>> {
+    use Condition::{Among, Is, IsNot};
+    let netlink = libc::AF_NETLINK.cast_unsigned();
     let mut families = vec![libc::AF_NETLINK];
     if !extra.no_local_sockets {
         families.push(libc::AF_UNIX);
@@ -217,46 +252,16 @@ fn socket_rules(extra: Extra) -> Result<Vec<SeccompRule>, BackendError> {
     if !extra.no_network {
         families.extend([libc::AF_INET, libc::AF_INET6]);
     }
-    let netlink = family(libc::AF_NETLINK);
-    let mut rules = vec![
-        rule(families.into_iter().map(|allowed| (0, SeccompCmpOp::Ne, family(allowed))))?,
-        rule([
-            (0, SeccompCmpOp::Eq, netlink),
-            (2, SeccompCmpOp::Ne, u64::from(libc::NETLINK_ROUTE.cast_unsigned())),
-        ])?,
-    ];
-    for raw in [libc::SOCK_RAW, SOCK_PACKET] {
-        let raw = u64::from(raw.cast_unsigned());
-        // A netlink socket is raw by its nature.
-        rules.push(rule([(0, SeccompCmpOp::Ne, netlink), (1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), raw)])?);
-    }
-    Ok(rules)
+    let other = families.into_iter().map(|family| IsNot(0, family.cast_unsigned())).collect();
+    // A netlink socket is raw by its nature.
+    let raw = |kind: i32| vec![IsNot(0, netlink), Among(1, SOCKET_TYPE, kind.cast_unsigned())];
+    let other_netlink = vec![Is(0, netlink), IsNot(2, libc::NETLINK_ROUTE.cast_unsigned())];
+    vec![other, other_netlink, raw(libc::SOCK_RAW), raw(SOCK_PACKET)]
 }
 
 /// Local sockets without connections. A raw one is such a socket too (unix(7)).
-fn datagram_rules() -> Result<Vec<SeccompRule>, BackendError> {
-    let local = (0, SeccompCmpOp::Eq, family(libc::AF_UNIX));
-    let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW].map(|kind| u64::from(kind.cast_unsigned()));
-    kinds
-        .map(|kind| rule([local.clone(), (1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), kind)]))
-        .into_iter()
-        .collect()
-}
-
-fn family(family: i32) -> u64 {
-    u64::from(family.cast_unsigned())
-}
-
-/// A rule whose conditions all hold; each is (number of the argument, comparison, value).
-fn rule(conditions: impl IntoIterator<Item = (u8, SeccompCmpOp, u64)>) -> Result<SeccompRule, BackendError> {
-    let condition = |(argument, comparison, value)| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, comparison, value)
-    };
-    SeccompRule::new(conditions.into_iter().map(condition).collect::<Result<_, _>>()?)
-}
-
-fn compiled(rules: Rules) -> Result<BpfProgram, BackendError> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let answer = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-    SeccompFilter::new(rules, SeccompAction::Allow, answer, arch)?.try_into()
+fn local_datagrams() -> [Vec<Condition>; 2] {
+    let local = Condition::Is(0, libc::AF_UNIX.cast_unsigned());
+    [libc::SOCK_DGRAM, libc::SOCK_RAW]
+        .map(|kind| vec![local, Condition::Among(1, SOCKET_TYPE, kind.cast_unsigned())])
 }

@@ -1,18 +1,23 @@
-//! The kernel's notices of system calls (seccomp user notification, Linux 5.5): the filter that asks for them, and the
+//! The kernel's notices of system calls (seccomp user notification, Linux 5.5): the
 //! descriptor over which they come and are answered.
 //!
-//! A call that is noticed stands still until it is answered: that it goes on, or with what has become of it. Where
-//! several filters speak, a refusal wins over a notice and a notice over leave, in whatever order they were installed:
-//! so what `filter.rs` refuses is neither noticed nor let through. What the calls mean is said in `asked.rs`.
+//! A call that is noticed stands still until it is answered: that it goes on, or with what has become of it. Which calls
+//! are noticed says `filter.rs`, and what they mean `asked.rs`.
 
 #![expect(unsafe_code, reason = "seccomp and the requests to its descriptor have no safe wrapper")]
 
 use std::{
-    collections::BTreeMap,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     sync::Arc,
 };
 
+use crate::{
+    SandboxError,
+    bisect::Program,
+    child::{self, checked},
+    filter,
+    handover::Handover,
+};
 use libc::{c_int, c_long, c_ulong};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -20,13 +25,6 @@ use rustix::{
     io::Errno,
     pipe::PipeFlags,
     process::{PidfdFlags, PidfdGetfdFlags, WaitOptions},
-};
-use seccompiler::BpfProgram;
-
-use crate::{
-    SandboxError, bisect,
-    child::{self, checked},
-    handover::Handover,
 };
 
 /// One call that waits for its answer.
@@ -38,30 +36,22 @@ pub(crate) struct Call {
     pub(crate) arguments: [u64; 6],
 }
 
-/// What a child does to be noticed.
+/// Who gets the descriptor over which notices come.
 pub(crate) struct Watched {
-    program: BpfProgram,
     handover: Arc<Handover>,
     /// Another thread takes the descriptor.
     observed: bool,
 }
 
 impl Watched {
-    /// Notices each of `calls`, and `sendto` when it names an address: without one it is the common `send`.
-    pub(crate) fn new(calls: impl IntoIterator<Item = c_long>, handover: Arc<Handover>) -> Self {
-        let answers = calls.into_iter().map(|call| (call, libc::SECCOMP_RET_USER_NOTIF)).collect();
-        Self {
-            program: bisect::with_address(libc::SYS_sendto, libc::SECCOMP_RET_USER_NOTIF, answers),
-            handover,
-            observed: true,
-        }
+    /// By a thread that holds the handover too.
+    pub(crate) const fn by_an_observer(handover: Arc<Handover>) -> Self {
+        Self { handover, observed: true }
     }
 
-    /// Notices connections.
-    pub(crate) fn connecting() -> Result<Self, SandboxError> {
-        let answers = BTreeMap::from([(libc::SYS_connect, libc::SECCOMP_RET_USER_NOTIF)]);
-        let handover = Arc::new(Handover::new()?);
-        Ok(Self { program: bisect::answering(Vec::new(), answers), handover, observed: false })
+    /// By whoever starts the command.
+    pub(crate) fn here() -> Result<Self, SandboxError> {
+        Ok(Self { handover: Arc::new(Handover::new()?), observed: false })
     }
 
     /// The descriptor, when the child has handed it out and it is not for an observer.
@@ -75,11 +65,11 @@ impl Watched {
     }
 
     /// Installs the filter and hands out the descriptor. Called by the child; system calls only.
-    pub(crate) fn begin(&self) -> Result<(), Errno> {
+    pub(crate) fn begin(&self, program: &Program) -> Result<(), Errno> {
         let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         // With the second flag a signal does not make a call come twice (Linux 5.19).
-        let listener = match install(&self.program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
-            Err(Errno::INVAL) => install(&self.program, flags)?,
+        let listener = match install(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+            Err(Errno::INVAL) => install(program, flags)?,
             installed => installed?,
         };
         self.handover.give(listener.as_fd())
@@ -87,13 +77,8 @@ impl Watched {
 }
 
 /// Installs a filter and returns the descriptor of its notices.
-fn install(program: &BpfProgram, flags: c_ulong) -> Result<OwnedFd, Errno> {
-    let len = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
-    let program = libc::sock_fprog { len, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
-    // SAFETY: the kernel copies the program that the structure describes, and keeps no pointer.
-    let listener =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
-    checked(listener)?;
+fn install(program: &Program, flags: c_ulong) -> Result<OwnedFd, Errno> {
+    let listener = child::install(program, flags)?;
     let listener = RawFd::try_from(listener).map_err(|_| Errno::BADF)?;
     // SAFETY: the kernel has just opened it for this process, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(listener) })
@@ -150,7 +135,7 @@ pub(crate) fn works() -> bool {
 fn reaches_into_children() -> Result<bool, Errno> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let other_end = write.as_raw_fd();
-    let nothing = bisect::answering(Vec::new(), BTreeMap::new());
+    let nothing = filter::none();
     let waits = || {
         // The child's own copy would keep it from learning that the other is gone.
         // SAFETY: a descriptor of the child's table, which nobody uses after this.

@@ -85,8 +85,7 @@ impl Observer {
         let handover = Arc::new(Handover::new()?);
         let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let stop = Arc::new(stop.map_err(|errno| SandboxError::io("create an eventfd")(errno.into()))?);
-        let calls = asked::CALLS.iter().chain(asked::CALLS_HERE).copied();
-        let watched = Watched::new(calls, Arc::clone(&handover));
+        let watched = Watched::by_an_observer(Arc::clone(&handover));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("observer".into())

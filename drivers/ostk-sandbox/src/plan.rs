@@ -8,7 +8,6 @@ use std::{
     ffi::{CString, OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
-    sync::Arc,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit};
@@ -19,7 +18,7 @@ use crate::{
     cgroup::Group,
     child::ChildPlan,
     connect::Connects,
-    filter::{self, Extra},
+    filter::{self, Extra, Noticed},
     handover::Handover,
     launch::Program,
     mounted,
@@ -110,7 +109,6 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         false => trees.enumerated(spec)?,
     };
     let ruleset = probe.landlock_abi.map(|_| ruleset::build(&grants)).transpose()?;
-    let filters = if probe.filters { filter::programs(means.extra)? } else { Arc::default() };
     let cwd = c_path(&paths::resolve("working directory", &spec.cwd)?)?;
     let reads_proc =
         matches!(&spec.readable, Readable::Only(paths) if paths.iter().any(|path| path == "/proc"));
@@ -124,8 +122,14 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         let (observer, watched) = Observer::new(connects)?;
         (Some(watched), None, Some(observer))
     } else {
-        (connects.is_some().then(Watched::connecting).transpose()?, connects, None)
+        (connects.is_some().then(Watched::here).transpose()?, connects, None)
     };
+    let noticed = match &watched {
+        Some(_) if spec.observe => Noticed::All,
+        Some(_) => Noticed::Connections,
+        None => Noticed::Nothing,
+    };
+    let filtered = probe.filters || watched.is_some();
     let child = ChildPlan {
         view,
         relays: ports,
@@ -137,7 +141,7 @@ pub(crate) fn plan(probe: &Probe, spec: &Spec) -> Result<Plan, SandboxError> {
         ruleset,
         reads_proc,
         ioctls_are_ruled,
-        filters,
+        filter: filtered.then(|| filter::program(means.extra, noticed)),
         watched,
     };
     let containment = Containment {
