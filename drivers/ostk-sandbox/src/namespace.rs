@@ -11,14 +11,18 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{Mode, OFlags, Stat},
     io::Errno,
     mount::{MountFlags, MountPropagationFlags},
     net::{AddressFamily, SocketFlags, SocketType},
     thread::UnshareFlags,
 };
 
-use crate::{Namespaces, child::checked, spare::Spare};
+use crate::{
+    Namespaces,
+    child::checked,
+    spare::{Cover, Spare},
+};
 
 /// The namespaces of a command.
 pub(crate) struct View {
@@ -39,6 +43,15 @@ pub(crate) struct View {
 pub(crate) struct Mount {
     pub(crate) target: CString,
     pub(crate) kind: MountKind,
+    /// What is seen there where the view that was made before has this mount.
+    pub(crate) covered: Option<Identity>,
+}
+
+/// Device and number of a file.
+pub(crate) type Identity = [u64; 2];
+
+pub(crate) fn identity(file: &Stat) -> Identity {
+    [file.st_dev, file.st_ino]
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +68,8 @@ pub(crate) enum MountKind {
     EmptyDirectory,
     /// Nothing to read, and nothing to connect to.
     EmptyFile,
-    /// Another directory in its place.
-    Other(CString),
+    /// The empty directory that another one is covered with.
+    EmptyToo(CString),
     /// Another directory in its place, writable.
     WritableOther(CString),
 }
@@ -199,7 +212,26 @@ pub(crate) fn raise_loopback() -> Result<(), Errno> {
 }
 
 impl Mount {
+    /// The path that it covers with something empty.
+    pub(crate) fn cover(&self) -> Option<Cover> {
+        let is_directory = match self.kind {
+            MountKind::EmptyDirectory | MountKind::EmptyToo(_) => true,
+            MountKind::EmptyFile => false,
+            _ => return None,
+        };
+        Some(Cover { target: self.target.clone(), is_directory })
+    }
+
+    /// Whether it was made before, and what it covers has not been replaced since.
+    fn is_made(&self) -> bool {
+        let Some(covered) = self.covered else { return false };
+        rustix::fs::stat(self.target.as_c_str()).is_ok_and(|seen| identity(&seen) == covered)
+    }
+
     pub(crate) fn make(&self) -> Result<(), Errno> {
+        if self.is_made() {
+            return Ok(());
+        }
         let target = self.target.as_c_str();
         match &self.kind {
             MountKind::Pinned => rustix::mount::mount_bind_recursive(target, target),
@@ -221,7 +253,7 @@ impl Mount {
                 Err(Errno::NOENT) => Ok(()),
                 made => made,
             },
-            MountKind::Other(source) => rustix::mount::mount_bind(source.as_c_str(), target),
+            MountKind::EmptyToo(source) => rustix::mount::mount_bind(source.as_c_str(), target),
             MountKind::WritableOther(source) => {
                 rustix::mount::mount_bind(source.as_c_str(), target)?;
                 set_writable(target)

@@ -233,13 +233,15 @@ fn require_room(spec: &Spec) -> Result<(), SandboxError> {
 
 fn view(probe: &Probe, trees: &Trees, means: &Means) -> Result<View, SandboxError> {
     let mounted = mounted::all()?;
+    let mut mounts = trees.mounts(&mounted)?;
+    let way = probe.namespaces;
     Ok(View {
-        way: probe.namespaces,
+        way,
         maps: IdMaps::of_this_process(),
         processes: means.own_processes,
         network: means.own_network,
-        spare: if means.own_network { Spare::take(probe.namespaces, &mounted) } else { None },
-        mounts: trees.mounts(&mounted)?,
+        spare: means.own_network.then(|| Spare::take(way, &mounted, &mut mounts)).flatten(),
+        mounts,
     })
 }
 

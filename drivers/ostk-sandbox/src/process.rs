@@ -172,7 +172,7 @@ fn begin<'a>(
 ) -> Result<(Begun, Supervisor<'a>), SandboxError> {
     let mut started = start_it(&plan)?;
     if let Some(view) = plan.child.view.as_ref().filter(|view| view.network) {
-        Spare::prepare(view.way);
+        Spare::prepare(view.way, &view.mounts);
     }
     let pid = started.pid.as_raw_nonzero().get();
     let relays = std::mem::take(&mut started.relays);

@@ -114,7 +114,10 @@ impl Trees {
         leave_out_what_is_hidden(&mut kinds);
         share_the_empty_directory(&mut kinds)?;
         // A path sorts after its ancestors, so an inner mount lands inside the outer one.
-        kinds.into_iter().map(|(path, kind)| Ok(Mount { target: c_path(&path)?, kind })).collect()
+        kinds
+            .into_iter()
+            .map(|(path, kind)| Ok(Mount { target: c_path(&path)?, kind, covered: None }))
+            .collect()
     }
 
     /// The directory of shared memory is shared by all; in a private view the command gets one of its own.
@@ -181,7 +184,7 @@ fn share_the_empty_directory(kinds: &mut BTreeMap<PathBuf, MountKind>) -> Result
     let mut empty = kinds.iter_mut().filter(|(_, kind)| **kind == MountKind::EmptyDirectory);
     let Some((first, _)) = empty.next() else { return Ok(()) };
     let first = c_path(first)?;
-    empty.for_each(|(_, kind)| *kind = MountKind::Other(first.clone()));
+    empty.for_each(|(_, kind)| *kind = MountKind::EmptyToo(first.clone()));
     Ok(())
 }
 

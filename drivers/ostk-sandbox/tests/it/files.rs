@@ -1,9 +1,9 @@
 //! What a command can and cannot change.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, time::Duration};
 
 use ostk_sandbox::{
-    Exit, Guarantee, Missing, Namespaces, Probe, Protection, Readable, Sandbox, SandboxError, probe,
+    Exit, Guarantee, Missing, Namespaces, Network, Probe, Protection, Readable, Sandbox, SandboxError, probe,
 };
 
 use crate::yard::{Yard, every_way, said, text};
@@ -205,6 +205,31 @@ fn hidden_files_and_directories_cannot_be_read() {
         spec.hidden = vec![keys, yard.outside.join("file"), yard.outside.join("missing")];
         let outcome = sandbox.run(&spec).unwrap();
         assert_eq!(text(&outcome.stdout), "", "{protection:?}");
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_something_hidden_is_hidden_from_the_next_command() {
+    let sandbox = Sandbox::new(probe());
+    let yard = Yard::new();
+    let (keys, file) = (yard.outside.join("keys"), yard.outside.join("file"));
+    fs::create_dir(&keys).unwrap();
+    let mut spec = yard.shell("cat ../outside/keys/* ../outside/file; true");
+    spec.network = Network::None;
+    spec.hidden = vec![keys.clone(), file.clone()];
+    // What the next commands may not see is covered for them beforehand, on a thread of its own.
+    for round in 0..6 {
+        let outcome = sandbox.run(&spec).unwrap();
+        assert_eq!(text(&outcome.stdout), "", "round {round}");
+        std::thread::sleep(Duration::from_millis(100));
+        let (new_keys, new_file) = (yard.outside.join("new-keys"), yard.outside.join("new-file"));
+        fs::create_dir(&new_keys).unwrap();
+        for new in [new_keys.join("signing.key"), new_file.clone()] {
+            fs::write(new, format!("secret {round}")).unwrap();
+        }
+        fs::rename(&keys, yard.outside.join(format!("old-{round}"))).unwrap();
+        fs::rename(new_keys, &keys).unwrap();
+        fs::rename(new_file, &file).unwrap();
     }
 }
 
