@@ -30,25 +30,36 @@ pub(crate) fn measure(dir: &Path) -> Result<Vec<Figure>> {
     let alone = Spec { network: Network::None, ..spec.clone() };
     let agents = as_an_agents(&alone, dir)?;
     let sandbox = Sandbox::new(probe());
-    let (mut plain, mut added) = (Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
-    for _ in 0..ROUNDS {
-        let (outside, output) =
-            seconds(|| Command::new("/bin/true").env_clear().stdin(Stdio::piped()).output());
-        output?;
-        plain.push(outside * 1e3);
-        for (spec, added) in [&spec, &alone, &agents].into_iter().zip(&mut added) {
-            let (inside, outcome) = seconds(|| sandbox.run(spec));
-            ensure!(outcome?.exit == Exit::Code(0), "the contained command failed");
-            added.push((inside - outside) * 1e3);
-        }
+    let (mut plain, mut added) = (Vec::new(), Vec::new());
+    for spec in [&spec, &alone, &agents] {
+        let (mut outside, more) = side_by_side(&sandbox, spec)?;
+        plain.append(&mut outside);
+        added.push(more);
     }
-    let [with_network, without, agents] = added;
+    let [with_network, without, agents] =
+        added.try_into().map_err(|_| anyhow::anyhow!("three kinds of commands"))?;
     Ok(vec![
         Figure::low("true, outside the sandbox", "ms", plain),
         Figure::low("added by the sandbox", "ms", with_network).median(3.0),
         Figure::low("added by the sandbox, without network", "ms", without).median(3.0),
         Figure::low("added by the sandbox, an agent's command", "ms", agents).median(3.0),
     ])
+}
+
+/// Milliseconds of the command outside, and what it took more inside right after. Commands with the same bounds follow each
+/// other, as those of an agent do.
+fn side_by_side(sandbox: &Sandbox, spec: &Spec) -> Result<(Vec<f64>, Vec<f64>)> {
+    let (mut plain, mut added) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (outside, output) =
+            seconds(|| Command::new("/bin/true").env_clear().stdin(Stdio::piped()).output());
+        output?;
+        let (inside, outcome) = seconds(|| sandbox.run(spec));
+        ensure!(outcome?.exit == Exit::Code(0), "the contained command failed");
+        plain.push(outside * 1e3);
+        added.push((inside - outside) * 1e3);
+    }
+    Ok((plain, added))
 }
 
 /// Twenty files and twenty directories of a home are hidden, and settings guarded in a tree of 130 directories.
