@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 mod life;
+mod span;
 mod stack;
 mod work;
 
@@ -8,11 +9,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(crate) use span::span;
 pub(crate) use stack::{Spawn, StackAction};
 
 pub(crate) use life::{Kill, LineageAction, Note, Nudge, Panic, PipeAction, RevivalPolicy, with_signals};
 pub(crate) use work::{
-    Add, Close, Compile, Compounds, Decide, Edit, Filter, Hay, Lease, Next, Tack, WorkAction,
+    Add, Close, Compile, Compounds, Decide, Edit, Filter, Hay, Lease, Next, Tack, Which, WorkAction,
 };
 
 /// Options of every command stand below its own.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::span::span;
+
 /// Arguments of `ostk hay`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Hay {
@@ -107,12 +109,9 @@ pub(crate) struct Add {
     pub(crate) hay: Vec<String>,
 }
 
-/// Arguments of `ostk work list`.
+/// Of which needles something is asked.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Filter {
-    /// Only open, in_progress, shelved or closed.
-    #[arg(long)]
-    pub(crate) status: Option<String>,
+pub(crate) struct Which {
     /// Only of this priority.
     #[arg(long)]
     pub(crate) priority: Option<String>,
@@ -122,6 +121,16 @@ pub(crate) struct Filter {
     /// Only of this milestone.
     #[arg(long)]
     pub(crate) milestone: Option<String>,
+}
+
+/// Arguments of `ostk work list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Filter {
+    /// Only open, in_progress, shelved or closed.
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    #[command(flatten)]
+    pub(crate) which: Which,
     /// Closed ones too.
     #[arg(long)]
     pub(crate) all: bool,
@@ -133,15 +142,8 @@ pub(crate) struct Filter {
 /// Arguments of `ostk work next`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Next {
-    /// Only of this priority.
-    #[arg(long)]
-    pub(crate) priority: Option<String>,
-    /// Only with this tag.
-    #[arg(long)]
-    pub(crate) tag: Option<String>,
-    /// Only of this milestone.
-    #[arg(long)]
-    pub(crate) milestone: Option<String>,
+    #[command(flatten)]
+    pub(crate) which: Which,
     /// Only look at it.
     #[arg(long)]
     pub(crate) peek: bool,
@@ -248,17 +250,6 @@ pub(crate) struct Tack {
     pub(crate) run: bool,
 }
 
-/// `90s`, `30m`, `2h` or `1d`.
 fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("not a time: {text}; 90s, 30m, 2h");
-    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = digits.parse().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(count.saturating_mul(seconds)))
+    span(text).ok_or_else(|| format!("not a time: {text}; 90s, 30m, 2h"))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Done, inspect::ask};
 use crate::{
-    args::{Add, Close, Compile, Compounds, Decide, Edit, Filter, Hay, Lease, Next, WorkAction},
+    args::{Add, Close, Compile, Compounds, Decide, Edit, Filter, Hay, Lease, Next, Which, WorkAction},
     connect,
     failure::Failure,
     git::git,
@@ -115,13 +115,16 @@ fn changed(verb: &str, call: &Value, how: &str, output: &Output) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
+fn asked_of(which: &Which) -> Value {
+    let Which { priority, tag, milestone } = which;
+    given(&[("priority", priority.clone()), ("tag", tag.clone()), ("milestone", milestone.clone())])
+}
+
 fn list(args: &Filter, output: &Output) -> Done {
-    let mut call = given(&[
-        ("status", args.status.clone()),
-        ("priority", args.priority.clone()),
-        ("tag", args.tag.clone()),
-        ("milestone", args.milestone.clone()),
-    ]);
+    let mut call = asked_of(&args.which);
+    if let Some(status) = &args.status {
+        call["status"] = json!(status);
+    }
     call["all"] = json!(args.all);
     if let Some(limit) = args.limit {
         call["limit"] = json!(limit);
@@ -150,11 +153,7 @@ fn list(args: &Filter, output: &Output) -> Done {
 }
 
 fn next(args: &Next, output: &Output) -> Done {
-    let mut call = given(&[
-        ("priority", args.priority.clone()),
-        ("tag", args.tag.clone()),
-        ("milestone", args.milestone.clone()),
-    ]);
+    let mut call = asked_of(&args.which);
     call["peek"] = json!(args.peek);
     lend(&mut call, &args.lease);
     let found = ask("work.next", &call)?;
