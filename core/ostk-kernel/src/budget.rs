@@ -52,6 +52,13 @@ impl Allowance {
     }
 }
 
+/// Dollars as millionths, from one to 10^15; `None` for any other amount.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 1 and 10^15")]
+pub fn micro_usd(dollars: f64) -> Option<u64> {
+    let micro = (dollars * 1e6).round();
+    (1.0..=1e15).contains(&micro).then_some(micro as u64)
+}
+
 /// What model calls took, or are expected to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {

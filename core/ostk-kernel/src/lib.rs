@@ -53,7 +53,7 @@ pub use act::{
     ProcessSignal, Seen, ShellEnd, Unresolved,
 };
 pub use approvals::{Answer, Approval, Scope};
-pub use budget::{Allowance, Charge, Spending};
+pub use budget::{Allowance, Charge, Spending, micro_usd};
 pub use call::{Call, CallError, CallId, Caller, Code};
 pub use clock::SteadyClock;
 pub use event::{Change, Event, FileImage, Via};
@@ -76,7 +76,7 @@ pub use stacks::{Attestation, Ended, FirstAgent, Stack, StackOp, StackState, Wit
 pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,
 };
-pub use supervise::{Fall, Phase, Supervision};
+pub use supervise::{Fall, Phase, SESSION, Supervision};
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
 pub use tools::{TOOLS, Tool, render as render_tool, tool_call};
 pub use trust::{KeyStanding, TrustedKeys, rotation_statement, vouching_statement};

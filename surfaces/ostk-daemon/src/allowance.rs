@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use ostk_agent::model::Usage;
-use ostk_kernel::Allowance;
+use ostk_kernel::{Allowance, micro_usd};
 
 use crate::settings;
 
@@ -41,13 +41,6 @@ fn parse(settings: &str) -> Result<Allowance, String> {
     });
     let (tokens_per_day, micro_usd_per_day) = (tokens.transpose()?, usd.transpose()?);
     Ok(Allowance { tokens_per_day, micro_usd_per_day, ..Allowance::default() })
-}
-
-/// Dollars as millionths; nothing for what is no amount.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 1 and 10^15")]
-fn micro_usd(dollars: f64) -> Option<u64> {
-    let micro = (dollars * 1e6).round();
-    (1.0..=1e15).contains(&micro).then_some(micro as u64)
 }
 
 /// What a request of so many bytes to this model is expected to take; `None` for its price if that is not known.

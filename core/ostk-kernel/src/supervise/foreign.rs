@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Stands in a command line for the name of the client's session.
-const SESSION: &str = "{session}";
+pub const SESSION: &str = "{session}";
 /// The longest name of a client's session.
 const MAX_SESSION: usize = 128;
 /// What the call may take beyond its command.

@@ -15,6 +15,7 @@ use ostk_agent::{HealthCheck, Lifetime, Restart, RestartRule};
 use ostk_log::{Hash, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use foreign::SESSION;
 pub(crate) use health::Check;
 pub(crate) use keep::Charge;
 

@@ -5,6 +5,7 @@
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use libostk::{CallOptions, Hash, Project};
+use ostk_kernel::micro_usd;
 use serde_json::{Value, json};
 
 use super::{Done, inspect, run};
@@ -38,7 +39,7 @@ fn spawn(args: &Spawn, output: &Output) -> Done {
     let project = connect::project()?;
     let mut call = json!({ "name": args.name, "scope": scope(&project, &args.scope)? });
     let limits = [("tokens", args.tokens), ("turns", args.turns)];
-    let usd = args.budget_usd.map(micro_usd).transpose()?;
+    let usd = args.budget_usd.map(amount).transpose()?;
     for (name, limit) in limits.into_iter().chain([("budget_micro_usd", usd)]) {
         if let Some(limit) = limit {
             call[name] = json!(limit);
@@ -74,13 +75,8 @@ fn scope(project: &Project, given: &Path) -> Result<String, Failure> {
     inside.ok_or_else(|| Failure::usage(format!("{} is not in this repository", given.display())))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 1 and 10^15")]
-fn micro_usd(dollars: f64) -> Result<u64, Failure> {
-    let micro = (dollars * 1e6).round();
-    if (1.0..=1e15).contains(&micro) {
-        return Ok(micro as u64);
-    }
-    Err(Failure::usage("--budget-usd must be an amount above 0"))
+fn amount(dollars: f64) -> Result<u64, Failure> {
+    micro_usd(dollars).ok_or_else(|| Failure::usage("--budget-usd must be an amount above 0"))
 }
 
 fn list(output: &Output) -> Done {

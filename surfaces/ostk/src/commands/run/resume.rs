@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-/// Stands for the session, as the kernel has it.
-const SESSION: &str = "{session}";
+use ostk_kernel::SESSION;
+
 /// Options of Claude Code that choose a session themselves.
 const CHOSEN: [&str; 6] = ["-c", "--continue", "-r", "--resume", "--session-id", "--from-pr"];
 
