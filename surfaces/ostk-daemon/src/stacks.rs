@@ -19,7 +19,7 @@ use std::{
 };
 
 use libostk::{CallOptions, Client, Entry, Header, Identity, Tail};
-use ostk_kernel::{Attestation, CallError, Code, Ended, FirstAgent, StackOp, State, Within};
+use ostk_kernel::{Allowance, Attestation, CallError, Code, Ended, FirstAgent, StackOp, State, Within};
 use serde_json::{Value, json};
 
 use crate::{
@@ -100,7 +100,7 @@ impl Stacks {
         let found = anchored(&directory);
         let child = if found { None } else { Some(self.launch(within, &directory)?) };
         let mut client = connect(&directory)?;
-        self.watch(&within.stack, child, heard, host.clone());
+        self.watch(within, child, heard, host.clone());
         let mut started = None;
         if let Some(agent) = agent {
             let call = json!({ "name": agent.name, "agentfile": agent.agentfile, "task": agent.task });
@@ -154,15 +154,17 @@ impl Stacks {
     }
 
     /// Tells the host when the daemon is gone, and when it has spent its budget.
-    fn watch(&self, name: &str, child: Option<Child>, heard: u64, host: HostHandle) {
+    fn watch(&self, within: &Within, child: Option<Child>, heard: u64, host: HostHandle) {
+        let name = &within.stack;
         let end = Arc::new(AtomicBool::new(false));
-        if let Some(earlier) = lock(&self.watched).insert(name.to_owned(), Arc::clone(&end)) {
+        if let Some(earlier) = lock(&self.watched).insert(name.clone(), Arc::clone(&end)) {
             earlier.store(true, Ordering::Relaxed);
         }
-        let (name, directory) = (name.to_owned(), self.directory.join(name));
+        let (name, directory) = (name.clone(), self.directory.join(name));
         let (packs, tail) = (directory.join("packs"), libostk::tail(&directory, heard));
         let ear = Ear { name: name.clone(), packs, tail, host: host.clone() };
-        let watch = Watch { directory, child, ear, spent_since: None };
+        let is_bounded = within.budget != Allowance::default();
+        let watch = Watch { directory, child, ear, is_bounded, spent_since: None };
         thread::spawn(move || match watch.until(&end) {
             Seen::Nothing => {}
             Seen::Gone(how) => host.tell(Message::StackEnded { name, how }),
@@ -220,6 +222,8 @@ struct Watch {
     directory: PathBuf,
     child: Option<Child>,
     ear: Ear,
+    /// It has a budget that can be used up.
+    is_bounded: bool,
     spent_since: Option<Instant>,
 }
 
@@ -236,7 +240,7 @@ impl Watch {
                 // A daemon that was told to end is waited for all the same, so that no dead process stays.
                 return if is_over { Seen::Nothing } else { Seen::Gone(how) };
             }
-            if !is_over && asked.elapsed() >= ASK {
+            if self.is_bounded && !is_over && asked.elapsed() >= ASK {
                 asked = Instant::now();
                 if self.has_spent() {
                     return self.hand_on(end);
