@@ -20,16 +20,45 @@ use crate::{
 };
 
 /// Tokens of one call.
-const USAGE: Usage = Usage { input: 90, output: 10, cache_read: 0, cache_write: 0 };
+pub(crate) const USAGE: Usage = Usage { input: 90, output: 10, cache_read: 0, cache_write: 0 };
 
-/// The Agentfile of an agent, and how many turns it may take. A call takes as many tokens as any other, so that the
+/// What it costs, in millionths of a dollar.
+pub(crate) const PRICE: u64 = 5;
+/// Commands that are agents.
+pub(crate) const WARDS: &[&str] = &["w0", "w1"];
+
+/// The Agentfile of an agent, how many turns it may take, and for how many calls its tokens are enough. A call takes as many tokens as any other, so that the
 /// limit of tokens can be kept to the last one.
-pub(crate) fn agentfile(name: &str, seed: u64) -> (String, u64) {
+pub(crate) fn agentfile(name: &str, seed: u64, features: &Features) -> (String, [u64; 2]) {
     let mut rng = script(name, seed);
     let (turns, calls) = (rng.within(2, 6), rng.within(2, 8));
     let tokens = calls * USAGE.total_tokens() + 50;
-    let text = format!("FROM scripted\nTASK Change the files.\nLIMIT turns {turns}\nLIMIT tokens {tokens}\n");
-    (text, turns.min(calls))
+    let mut text =
+        format!("FROM scripted\nTASK Change the files.\nLIMIT turns {turns}\nLIMIT tokens {tokens}\n");
+    if features.supervision {
+        text.push_str(&supervised(name, &mut rng));
+    }
+    (text, [turns, calls])
+}
+
+/// The Agentfile of a command that is an agent.
+pub(crate) fn ward_file(name: &str, seed: u64) -> String {
+    format!("FROM auto\n{}", supervised(name, &mut script(name, seed)))
+}
+
+/// With whom it is started again, how often, after which ends, and how one tells that it works.
+fn supervised(name: &str, rng: &mut Rng) -> String {
+    let strategy = rng.pick(&["one_for_one", "rest_for_one", "one_for_all"]).copied().unwrap_or_default();
+    let lifetime = rng.pick(&["permanent", "transient"]).copied().unwrap_or_default();
+    let (times, within) = (rng.within(1, 4), rng.within(5, 120));
+    let mut text = format!("RESTART {strategy} {times}/{within}\nLIFETIME {lifetime}\n");
+    if rng.chance(50) {
+        let (interval, failures) = (rng.within(2, 20), rng.within(1, 3));
+        text.push_str(&format!(
+            "HEALTHCHECK --interval={interval}s --timeout=5s --retries={failures} CMD check {name}\n"
+        ));
+    }
+    text
 }
 
 fn script(name: &str, seed: u64) -> Rng {
@@ -61,10 +90,11 @@ pub(crate) fn call(
     Outcome::Model(match trouble {
         Some(0) => Err(failure("429: rate limited", true, Some(7_000))),
         Some(1) => Err(failure("529: overloaded", true, None)),
-        Some(2) => Err(failure("the stream was cut", true, None)),
+        // Nobody knows what it cost.
+        Some(2) => Err(ModelFailure { unsettled: true, ..failure("the stream was cut", true, None) }),
         Some(3) => Err(failure("the reply is not what the vendor documents", true, None)),
         Some(_) => Err(failure("400: the request is malformed", false, None)),
-        None => Ok((reply(name, seed, features, agent.spent().turns), Some(5))),
+        None => Ok((reply(name, seed, features, agent.spent().turns), Some(PRICE))),
     })
 }
 

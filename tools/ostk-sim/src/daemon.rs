@@ -12,8 +12,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use ostk_blobs::BlobStore;
 use ostk_journal::{OpenError, Options, Reader, SteppedJournal};
 use ostk_kernel::{
-    Act, After, Awaited, Call, CallError, CallId, Caller, Config, Kernel, Op, OpId, Outcome, ProcessSignal,
-    State, fold, fold_line,
+    Act, After, Allowance, Awaited, Call, CallError, CallId, Caller, Config, Kernel, Op, OpId, Outcome,
+    ProcessSignal, State, fold, fold_line,
 };
 use ostk_log::{Draft, Header, KeyId, Signer, Timestamp, planted};
 use ostk_policy::{Documents, Gate};
@@ -53,6 +53,13 @@ pub(crate) enum NoStart {
     Later(String),
     /// Something is wrong that no start will mend.
     Never(String),
+}
+
+/// What the operator has set up: the same for every daemon until the operator changes it.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) documents: Documents,
+    pub(crate) allowance: Allowance,
 }
 
 /// A running daemon.
@@ -106,11 +113,11 @@ impl Daemon {
     /// daemon before handed to its journal, and `floor` how many of those records must still be there.
     pub(crate) fn start(
         doom: &Arc<Doom>,
-        documents: &Documents,
+        setup: &Setup,
         mut history: Vec<Draft>,
         floor: u64,
     ) -> Result<Self, (NoStart, Vec<Draft>)> {
-        match Self::open(doom, documents, &mut history, floor) {
+        match Self::open(doom, setup, &mut history, floor) {
             Ok(mut daemon) => {
                 daemon.history = history;
                 Ok(daemon)
@@ -119,12 +126,7 @@ impl Daemon {
         }
     }
 
-    fn open(
-        doom: &Arc<Doom>,
-        documents: &Documents,
-        history: &mut Vec<Draft>,
-        floor: u64,
-    ) -> Result<Self, NoStart> {
+    fn open(doom: &Arc<Doom>, setup: &Setup, history: &mut Vec<Draft>, floor: u64) -> Result<Self, NoStart> {
         let dir = Path::new(STATE_DIR);
         let progress: Arc<Mutex<Progress>> = Arc::default();
         let (durable, written) = (Arc::clone(&progress), Arc::clone(&progress));
@@ -145,7 +147,7 @@ impl Daemon {
             return Err(NoStart::Never(lost));
         }
         let state = refold(dir, recovery.next_seq, history)?;
-        let gate = Gate::new(documents).map_err(|errors| NoStart::Never(format!("{errors:?}")))?;
+        let gate = Gate::new(&setup.documents).map_err(|errors| NoStart::Never(format!("{errors:?}")))?;
         let torn = recovery.torn.as_ref();
         let recovered = torn.map(|torn| json!({ "torn_from_seq": torn.first_seq, "torn_bytes": torn.bytes }));
         let epoch = recovery.last_epoch + 1;
@@ -154,7 +156,7 @@ impl Daemon {
             epoch,
             recovered,
             model_slots: MODEL_SLOTS,
-            allowance: ostk_kernel::Allowance::default(),
+            allowance: setup.allowance,
             within: None,
         };
         Ok(Self {

@@ -104,7 +104,7 @@ impl World {
                 let moments = self.rng.within(1, 30);
                 self.arm(death, moments);
             }
-            match Daemon::start(&self.doom, &self.documents, history, floor) {
+            match Daemon::start(&self.doom, &self.setup, history, floor) {
                 Ok(daemon) => {
                     self.begin_life(daemon);
                     if !self.doom.is_dead() {
@@ -146,7 +146,7 @@ impl World {
         let now = self.now();
         self.note(format_args!("starts with {} records", daemon.kernel.state().next_seq));
         self.counts.one("starts");
-        daemon.boot(now, &self.documents);
+        daemon.boot(now, &self.setup.documents);
         self.daemon = Some(daemon);
         if self.doom.is_dead() {
             return;

@@ -2,7 +2,12 @@
 //!
 //! The draws have a stream of their own: a seed without any feature does what it did before there were features.
 
-use crate::rng::Rng;
+use ostk_kernel::Allowance;
+
+use crate::{
+    agents::{PRICE, USAGE},
+    rng::Rng,
+};
 
 /// Keeps this stream apart from the one of the run.
 const STREAM: u64 = 0x6665_6174_7572_6573;
@@ -12,12 +17,28 @@ const STREAM: u64 = 0x6665_6174_7572_6573;
 pub(crate) struct Features {
     /// Clients and agents talk through pipes.
     pub(crate) pipes: bool,
+    /// A day costs no more than so much; the operator changes it now and then.
+    pub(crate) budget: bool,
+    /// Agents are started again when they end, and there are commands that are agents.
+    pub(crate) supervision: bool,
 }
 
 impl Features {
     /// The features of a seed.
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ STREAM);
-        Self { pipes: rng.chance(30) }
+        Self { pipes: rng.chance(30), budget: rng.chance(30), supervision: rng.chance(30) }
+    }
+}
+
+/// What may be spent in a day: a few calls, and never less than one, for which an agent would wait without end.
+pub(crate) fn allowance(rng: &mut Rng) -> Allowance {
+    let tokens = rng.within(1, 6) * USAGE.total_tokens() + rng.within(0, 60);
+    let micro_usd = rng.within(1, 6) * PRICE;
+    let which = rng.below(3);
+    Allowance {
+        tokens_per_day: Some(tokens).filter(|_| which != 0),
+        micro_usd_per_day: Some(micro_usd).filter(|_| which != 1),
+        ..Allowance::default()
     }
 }

@@ -18,6 +18,8 @@ const SHORT: u64 = 40_000;
 const SLOW: u64 = 3_000_000;
 /// Longest time of a command.
 const COMMAND: u64 = 8_000_000;
+/// The same of one that is an agent, unless it is ended.
+const WARD: u64 = 20_000_000;
 /// Longest time of a model call.
 const MODEL: u64 = 20_000_000;
 
@@ -27,12 +29,21 @@ impl World {
         self.counts.one(&format!("operations: {}", name_of(&op)));
         let slow = !self.calm && self.rng.chance(3);
         let takes = match &op {
-            Op::Shell(command) => self.rng.within(0, COMMAND).min(command.timeout_ms * 1_000),
+            Op::Shell(command) => self.command_takes(command),
             Op::Model { .. } => self.rng.within(0, MODEL),
             Op::Start { .. } | Op::Interact { .. } | Op::Search { .. } => self.rng.within(0, SLOW),
             _ if slow => self.rng.within(0, SLOW),
             _ => self.rng.within(0, SHORT),
         };
+        if let Op::Shell(command) = &op
+            && is_ward(&command.line)
+            && self
+                .running
+                .iter()
+                .any(|running| matches!(&running.op, Op::Shell(other) if other.line == command.line))
+        {
+            self.fail(format!("{} lives twice", command.lineage));
+        }
         let before = match &op {
             // A scan that finds nothing is told from one that was not made.
             Op::Shell(_) => [vec![String::new()], self.yard.scan().unwrap_or_default()].concat(),
@@ -137,10 +148,9 @@ impl World {
                 let daemon = self.daemon.as_ref()?;
                 agents::call(&agent, &name, self.seed, daemon.blobs(), &self.features, trouble)
             }
-            Op::LoadDocuments => Outcome::Documents {
-                documents: Box::default(),
-                allowance: Ok(ostk_kernel::Allowance::default()),
-            },
+            Op::LoadDocuments => {
+                Outcome::Documents { documents: Box::default(), allowance: Ok(self.setup.allowance) }
+            }
         })
     }
 
@@ -157,10 +167,27 @@ impl World {
         if !self.doom.survives("command.ended") {
             return None;
         }
-        let exit = if aborted { 137 } else { 0 };
+        let exit = if aborted { 137 } else { self.exit_of(&command.line) };
         let end = ShellEnd { exit, stdout: command.line.clone().into_bytes(), ..ShellEnd::default() };
         let after = self.yard.scan().unwrap_or_default();
         Some(Outcome::Shell { end: Ok(end), before, after })
+    }
+
+    /// A command that is an agent ends when it likes, and at the end of the run not by itself.
+    fn command_takes(&mut self, command: &Command) -> u64 {
+        let longest = command.timeout_ms * 1_000;
+        match is_ward(&command.line) {
+            true if self.calm => longest,
+            true => self.rng.within(0, WARD).min(longest),
+            false => self.rng.within(0, COMMAND).min(longest),
+        }
+    }
+
+    /// Agents that are commands fail, and so do checks of whether somebody works.
+    fn exit_of(&mut self, line: &str) -> i32 {
+        let fails = (is_ward(line) && self.rng.chance(50))
+            || (line.starts_with("check ") && !self.calm && self.rng.chance(30));
+        i32::from(fails)
     }
 
     fn observe(&mut self, paths: Vec<String>, wanted: &[Hash]) -> Outcome {
@@ -190,6 +217,9 @@ impl World {
 
     /// A command does its work.
     pub(crate) fn work(&mut self, line: &str) {
+        if is_ward(line) || line.starts_with("check ") {
+            return;
+        }
         let words: Vec<&str> = line.split('\t').collect();
         let times = self.ran.entry(line.to_owned()).or_default();
         *times += 1;
@@ -229,6 +259,11 @@ impl Running {
             }
         }
     }
+}
+
+/// Whether it is a command that is an agent.
+pub(crate) fn is_ward(line: &str) -> bool {
+    line.starts_with("serve ")
 }
 
 fn name_of(op: &Op) -> &'static str {

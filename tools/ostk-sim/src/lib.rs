@@ -31,7 +31,9 @@ mod pipes;
 mod planted;
 mod plumbing;
 mod rng;
+mod spending;
 mod steps;
+mod supervision;
 mod trace;
 mod walk;
 mod world;
@@ -61,7 +63,7 @@ pub struct Settings {
     pub files_lose: bool,
     /// Clients share needles most of the time.
     pub work: bool,
-    /// Nothing of what a seed draws for itself: pipes.
+    /// Nothing of what a seed draws for itself: pipes, limits of a day, supervision.
     pub plain: bool,
     /// Farthest jump of the wall clock into the past, in microseconds.
     pub back_jump_us: u64,

@@ -44,6 +44,8 @@ struct Life {
     /// An agent's first step has a record.
     spawned: bool,
     orphaned_from: Option<Stage>,
+    /// Its end was decided because of another's; its last record follows.
+    taken_along: bool,
     /// By signal: block, ignore or handle.
     dispositions: BTreeMap<String, String>,
     /// Signals that wait, by the record that brought them.
@@ -80,6 +82,14 @@ impl Lives {
                 Some("finished") => self.ends(lineage),
                 _ => Ok(()),
             },
+            "supervise.fell" => {
+                self.life(lineage)?.falls();
+                Ok(())
+            }
+            "supervise.restarted" => {
+                self.life(lineage)?.starts_again();
+                Ok(())
+            }
             "agent.signalled" => self.life(lineage)?.take(seq, text("signal")),
             "signal.delivered" => self.life(lineage)?.deliver(body),
             "signal.masked" => {
@@ -117,7 +127,7 @@ impl Lives {
 
     fn ends(&mut self, lineage: &str) -> Judged {
         let life = self.life(lineage)?;
-        if life.stage == Stage::Exited {
+        if life.stage == Stage::Exited && !std::mem::take(&mut life.taken_along) {
             return Err(format!("{lineage} ends a second time"));
         }
         (life.stage, life.orphaned_from) = (Stage::Exited, None);
@@ -133,6 +143,7 @@ impl Life {
             native: false,
             spawned: false,
             orphaned_from: None,
+            taken_along: false,
             dispositions: BTreeMap::new(),
             waiting: BTreeMap::new(),
         }
@@ -149,6 +160,23 @@ impl Life {
                 self.stage = Stage::Orphaned;
             }
             _ => {}
+        }
+    }
+
+    /// It has ended by itself; whoever is held when that happens is so when it is started again.
+    fn falls(&mut self) {
+        if !matches!(self.stage, Stage::Stopped | Stage::Frozen) {
+            self.taken_along = self.stage != Stage::Exited;
+            (self.stage, self.orphaned_from) = (Stage::Exited, None);
+            self.waiting.clear();
+        }
+    }
+
+    fn starts_again(&mut self) {
+        if self.stage == Stage::Exited {
+            (self.stage, self.spawned, self.taken_along) = (Stage::Running, true, false);
+            self.dispositions.clear();
+            self.waiting.clear();
         }
     }
 

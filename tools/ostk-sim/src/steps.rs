@@ -8,6 +8,7 @@ use crate::{
     agents,
     clients::{SHARED, Wish, first_line},
     disk::Trouble,
+    features::allowance,
     ledger::Deed,
     world::{Asker, Death, LONG_GRACE, World},
 };
@@ -175,6 +176,15 @@ impl World {
             let revival = self.rng.pick(&["revive", "revive", "revive", "ask", "reap"]).copied();
             return self.spawn(&name, revival.unwrap_or_default());
         }
+        if self.features.supervision && self.rng.chance(40) && self.ward_starts() {
+            return;
+        }
+        if self.features.budget && self.rng.chance(20) {
+            self.setup.allowance = allowance(&mut self.rng);
+            self.counts.one("limits of a day changed");
+            self.ada("policy.reload", json!({}));
+            return;
+        }
         match self.rng.below(20) {
             0 => self.ada("kernel.panic", json!({ "reason": "a drill" })),
             1..=2 => self.ada("kernel.resume", json!({})),
@@ -187,9 +197,21 @@ impl World {
     }
 
     pub(crate) fn spawn(&mut self, name: &str, revival: &str) {
-        let (text, turns) = agents::agentfile(name, self.seed);
+        let (text, turns) = agents::agentfile(name, self.seed, &self.features);
         self.spawned.insert(name.to_owned(), turns);
         self.ada("agent.spawn", json!({ "name": name, "agentfile": text, "revival": revival }));
+    }
+
+    /// A command that is an agent starts under supervision; false if all have.
+    fn ward_starts(&mut self) -> bool {
+        let Some(name) = agents::WARDS.iter().find(|name| !self.wards.contains(**name)) else { return false };
+        self.wards.insert((*name).to_owned());
+        let file = agents::ward_file(name, self.seed);
+        let revival = if self.rng.chance(80) { "revive" } else { "reap" };
+        let command = format!("serve {name}");
+        let args = json!({ "name": name, "agentfile": file, "command": command, "revival": revival });
+        self.ada("agent.spawn", args);
+        true
     }
 
     fn ada_signals(&mut self) -> CallId {
@@ -206,6 +228,10 @@ impl World {
     }
 
     fn clock_jumps(&mut self) {
+        if self.features.budget && self.rng.chance(40) {
+            let by = i64::try_from(self.rng.within(0, 4_000_000)).unwrap_or(0) - 2_000_000;
+            return self.jump_to_midnight(by);
+        }
         let by = match self.rng.below(4) {
             0 => i64::try_from(self.rng.within(0, 7_200_000_000)).unwrap_or(0),
             1 => -i64::try_from(self.rng.within(0, self.settings.back_jump_us)).unwrap_or(0),

@@ -10,7 +10,7 @@ use ostk_blobs::BlobStore;
 use ostk_log::Draft;
 use serde_json::Value;
 
-use crate::{ledger::Ledger, lives::Lives, needles::Needles};
+use crate::{ledger::Ledger, lives::Lives, needles::Needles, supervision::Supervision};
 
 /// Walks over the records of one log.
 pub(crate) struct Walk<'a> {
@@ -24,6 +24,7 @@ pub(crate) struct Walk<'a> {
     locks: BTreeMap<String, (String, String)>,
     lives: Lives,
     needles: Needles,
+    supervision: Supervision,
     /// Who added each line of a file that is not shared: the actor and the record.
     origins: BTreeMap<(String, String), (String, u64)>,
 }
@@ -85,6 +86,7 @@ impl<'a> Walk<'a> {
             locks: BTreeMap::new(),
             lives: Lives::default(),
             needles: Needles::default(),
+            supervision: Supervision::default(),
             origins: BTreeMap::new(),
         }
     }
@@ -105,6 +107,9 @@ impl<'a> Walk<'a> {
         if let Err(what) = self.needles.record(&draft.event, &draft.actor, body) {
             self.wrong.push(format!("record {seq}: {what}"));
         }
+        if let Err(what) = self.supervision.record(&draft.event, draft.ts, body) {
+            self.wrong.push(format!("record {seq}: {what}"));
+        }
         if EFFECTS.contains(&draft.event.as_str()) {
             self.only_once(seq, draft, body);
         }
@@ -116,6 +121,7 @@ impl<'a> Walk<'a> {
             self.wrong.push(format!("record {seq}: a write without a receipt"));
         }
         self.wrong.extend(self.needles.left());
+        self.wrong.extend(self.supervision.left());
     }
 
     fn only_once(&mut self, seq: u64, draft: &Draft, body: &Value) {
@@ -146,9 +152,11 @@ impl<'a> Walk<'a> {
     fn step(&mut self, seq: u64, body: &Value) {
         let (lineage, step) = (text(body, "lineage"), body.get("step").unwrap_or(&Value::Null));
         let call_no = step.get("call_no").and_then(Value::as_u64).unwrap_or_default();
+        // The calls of a fresh context are counted anew.
+        let run = self.supervision.restarts(lineage);
         let receipt = match text(step, "step") {
-            "model_receipt" => format!("{lineage}: model call {call_no}"),
-            "tool_receipt" => format!("{lineage}: tool call {call_no} {}", text(step, "id")),
+            "model_receipt" => format!("{lineage} {run}: model call {call_no}"),
+            "tool_receipt" => format!("{lineage} {run}: tool call {call_no} {}", text(step, "id")),
             _ => return,
         };
         if !self.once.insert(receipt.clone()) {

@@ -14,17 +14,16 @@ use camino::Utf8PathBuf;
 use ostk_disk::Mounted;
 use ostk_kernel::{Call, CallId, Caller, Code, Op, OpId, SteadyClock};
 use ostk_log::{Timestamp, planted};
-use ostk_policy::Documents;
 use serde_json::{Value, json};
 
 use crate::{
     Settings, agents,
     clients::{Client, FREE, SHARED, Wish, first_line},
     counts::Counts,
-    daemon::{Answer, Daemon, MODEL_SLOTS, Order},
+    daemon::{Answer, Daemon, MODEL_SLOTS, Order, Setup},
     disk::{SimDisk, Trouble},
     doom::Doom,
-    features::Features,
+    features::{Features, allowance},
     ledger::{Deed, Ledger},
     pipes::Pipes,
     rng::Rng,
@@ -34,6 +33,8 @@ use crate::{
 
 /// The wall clock when a run begins, in microseconds.
 const BEGIN: u64 = 1_790_000_000_000_000;
+/// A day of the wall clock, in microseconds.
+const DAY_US: u64 = 86_400_000_000;
 /// A call that needs no command ends this long after its deadline at the latest, in microseconds: time jumps by seconds
 /// from one step to the next, and each stage of a call may wait for the disk.
 const GRACE: u64 = 60_000_000;
@@ -104,7 +105,14 @@ pub(crate) struct World {
     pub(crate) ran: BTreeMap<String, u64>,
     /// Messages and signals that reached their clients.
     pub(crate) heard: BTreeSet<String>,
-    pub(crate) spawned: BTreeMap<String, u64>,
+    /// Agents, with the turns that each may take, and the calls for which its tokens are enough.
+    pub(crate) spawned: BTreeMap<String, [u64; 2]>,
+    /// Commands that are agents, of those that were spawned.
+    pub(crate) wards: BTreeSet<String>,
+    /// They are ended, so that everything can come to rest.
+    pub(crate) wards_end: bool,
+    /// How often the clock was moved on in a row, and no model was called.
+    pub(crate) idle: u64,
     pub(crate) processes: BTreeSet<String>,
     /// No model answers until then.
     pub(crate) outage: u64,
@@ -116,7 +124,7 @@ pub(crate) struct World {
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
     pub(crate) wrong: Vec<String>,
-    pub(crate) documents: Documents,
+    pub(crate) setup: Setup,
     _mounted: Mounted,
 }
 
@@ -154,6 +162,9 @@ impl World {
             ran: BTreeMap::new(),
             heard: BTreeSet::new(),
             spawned: BTreeMap::new(),
+            wards: BTreeSet::new(),
+            wards_end: false,
+            idle: 0,
             processes: BTreeSet::new(),
             outage: 0,
             tries: BTreeMap::new(),
@@ -163,10 +174,13 @@ impl World {
             counts: Counts::default(),
             trace,
             wrong: Vec::new(),
-            documents: Documents::default(),
+            setup: Setup::default(),
             _mounted: mounted,
         };
         world.lay_out()?;
+        if world.features.budget {
+            world.setup.allowance = allowance(&mut world.rng);
+        }
         world.start(Vec::new(), 0, 0);
         Ok(world)
     }
@@ -216,6 +230,15 @@ impl World {
         let what = what.into();
         self.note(format_args!("WRONG {what}"));
         self.wrong.push(what);
+    }
+
+    /// The wall clock jumps to so many microseconds after the next midnight, or before it.
+    pub(crate) fn jump_to_midnight(&mut self, by: i64) {
+        let day = self.now().as_micros() / DAY_US + 1;
+        let wall = (day * DAY_US).saturating_add_signed(by);
+        self.skew = i64::try_from(wall).unwrap_or(i64::MAX) - i64::try_from(BEGIN + self.clock).unwrap_or(0);
+        self.note(format_args!("the wall clock jumps to midnight and {by} µs"));
+        self.counts.one("clock jumps to midnight");
     }
 
     /// Time passes.
@@ -401,7 +424,8 @@ impl World {
 
     /// Everyone who can be sent a message.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.clients.iter().map(|client| client.name.clone()).chain(self.spawned.keys().cloned()).collect()
+        let clients = self.clients.iter().map(|client| client.name.clone());
+        clients.chain(self.spawned.keys().cloned()).chain(self.wards.iter().cloned()).collect()
     }
 
     /// The files that clients use.
