@@ -114,6 +114,9 @@ impl State {
             | Event::PipeWritten { .. }
             | Event::PipeDelivered { .. }
             | Event::PipeClosed { .. } => self.apply_pipe(seq, ts, actor, event),
+            Event::SagaBegan { .. } | Event::SagaStep { .. } | Event::SagaTurned { .. } => {
+                self.apply_saga((seq, ts), actor, event)
+            }
             Event::SuperviseBegan { .. }
             | Event::SuperviseFell { .. }
             | Event::SuperviseRestarted { .. }

@@ -17,6 +17,7 @@ use crate::{
     budget::{Allowance, Charge},
     lineages::{Resolution, Revival},
     pipes::End,
+    sagas::{SagaState, StepChange, StepPlan},
     signals::Disposition,
     stacks::{Attestation, Within},
     state::LineageKind,
@@ -715,6 +716,40 @@ pub enum Event {
         lineage: String,
         /// What happened to it.
         step: Box<AgentEvent>,
+    },
+    /// Somebody began a saga. The record's number is the saga's.
+    #[serde(rename = "saga.began")]
+    SagaBegan {
+        /// What it is called.
+        name: String,
+        /// The calls of its steps with their arguments.
+        plan_blob: Hash,
+        /// Its steps, in order.
+        steps: Vec<StepPlan>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A step of a saga came to another state.
+    #[serde(rename = "saga.step")]
+    SagaStep {
+        /// Which, and to what.
+        #[serde(flatten)]
+        change: StepChange,
+    },
+    /// A saga came to another state.
+    #[serde(rename = "saga.turned")]
+    SagaTurned {
+        /// The saga, by its first record.
+        saga: u64,
+        /// What it is now.
+        state: SagaState,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A model is down, and another one answers its agents until it is up again.
     #[serde(rename = "model.substituted")]

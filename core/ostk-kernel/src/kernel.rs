@@ -63,6 +63,7 @@ pub struct Kernel {
     /// Generations that a lineage's digest has told it already, so that it is told once.
     pub(crate) told: BTreeMap<(String, String), u64>,
     pub(crate) agents: BTreeMap<String, crate::agents::Live>,
+    pub(crate) sagas: BTreeMap<u64, crate::sagas::LiveSaga>,
     /// When the ends of pipes are let go whose clients did not come back.
     pub(crate) lost_ends_at: Option<Timestamp>,
     /// Health checks, by lineage.
@@ -90,6 +91,10 @@ pub(crate) enum Target {
         named: String,
     },
     Scan,
+    /// The calls of this saga are loaded.
+    SagaPlan {
+        saga: u64,
+    },
     /// Texts of messages are loaded.
     Nudges,
     /// The daemon of this stack is started again.
@@ -117,6 +122,12 @@ pub(crate) enum ReplyTo {
         tool: String,
     },
     Shell(JobId),
+    /// A step of a saga, or the call that undoes it.
+    Saga {
+        saga: u64,
+        step: usize,
+        undo: bool,
+    },
     /// An acceptance command, for the call that closes a needle.
     Closing(JobId),
     /// It asked whether this lineage works, in the run that began with this record.
@@ -161,6 +172,8 @@ pub(crate) enum Stage {
     Spawn(Box<crate::spawn::Draft>),
     /// Waits for an agent to end.
     Agent(String),
+    /// Waits for what becomes of this saga.
+    Saga(u64),
     /// Looks up where the path of a question leads.
     Why,
     /// The daemon of this stack is started or ended.
@@ -239,6 +252,7 @@ impl Kernel {
             nudge_texts: BTreeMap::new(),
             told: BTreeMap::new(),
             agents: BTreeMap::new(),
+            sagas: BTreeMap::new(),
             lost_ends_at: None,
             checks: BTreeMap::new(),
             work_seen: None,
@@ -322,6 +336,7 @@ impl Kernel {
                 // What is wrong with them is in the log.
                 let _ = self.reload(outcome);
             }
+            Some(Target::SagaPlan { saga }) => self.saga_plan_loaded(saga, outcome),
             Some(Target::Stack(name)) => self.stack_restarted(&name, outcome),
             Some(Target::StackSeal(name)) => self.stack_force_sealed(&name, outcome),
             Some(Target::Unwatched) => {}
@@ -354,6 +369,8 @@ impl Kernel {
             |job| late.contains(&job.id),
             |job| match job.stage {
                 Stage::Asking(id) => still_waiting(id),
+                Stage::Saga(id) => CallError::new(Code::Deadline, format!("saga {id} goes on"))
+                    .hint(format!("see where it stands: ostk saga show {id}")),
                 _ => CallError::new(
                     Code::Deadline,
                     format!("{} did not end by its deadline", job.syscall.name),
@@ -390,7 +407,7 @@ impl Kernel {
             self.state.panic.is_some()
                 || self.state.lineages.get(name).is_some_and(|known| known.state.is_held())
         };
-        matches!(job.reply_to, ReplyTo::Tool { .. }) && held(job.caller.lineage())
+        matches!(job.reply_to, ReplyTo::Tool { .. } | ReplyTo::Saga { .. }) && held(job.caller.lineage())
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {
@@ -406,6 +423,7 @@ impl Kernel {
             .chain(self.next_check())
             .chain(self.lost_ends_at)
             .chain(self.next_lapse())
+            .chain(self.next_saga())
             .chain(self.next_kill())
             .min()
     }
@@ -415,8 +433,14 @@ impl Kernel {
     }
 
     pub(crate) fn take_acts(&mut self) -> Vec<Act> {
+        self.drive_sagas();
         self.settle_work();
         std::mem::take(&mut self.acts)
+    }
+
+    /// Whether a bug keeps the kernel from taking any further call.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken.is_some()
     }
 
     pub(crate) fn fresh_id(&mut self) -> u64 {
@@ -524,7 +548,7 @@ impl Kernel {
                 self.held.push_back(job);
             }
             (Caller::Agent(_) | Caller::World(_), Some(LineageState::Exited | LineageState::Exiting))
-                if !is_needed_to_end(&job) =>
+                if !is_needed_to_end(&job) && !matches!(job.reply_to, ReplyTo::Saga { undo: true, .. }) =>
             {
                 let error = CallError::new(Code::Stopped, format!("{} has ended", job.caller.lineage()))
                     .hint("start a session: session.start");
@@ -574,6 +598,7 @@ impl Kernel {
             name if crate::needles::is_call(name) => self.start_needles(job),
             "stack.spawn" | "stack.seal" | "stack.list" => self.start_stack(job),
             "pipe.make" | "pipe.write" | "pipe.read" | "pipe.close" | "pipe.list" => self.start_pipe(job),
+            "saga.run" | "saga.list" | "saga.show" | "saga.compensate" => self.start_saga(job),
             "quarantine.took" => self.quarantined(job),
             "secret.refused" => self.refuse_secret_call(job),
             _ => self.start_work(job),
@@ -603,6 +628,7 @@ impl Kernel {
             Stage::New
             | Stage::Json
             | Stage::Agent(_)
+            | Stage::Saga(_)
             | Stage::Asking(_)
             | Stage::Signal
             | Stage::Closing(_) => match outcome {
@@ -705,6 +731,7 @@ impl Kernel {
                 self.tool_done(&lineage, generation, call_no, tool, result);
             }
             ReplyTo::Shell(job) => self.shell_settled(job, &result),
+            ReplyTo::Saga { saga, step, undo } => self.step_called(saga, step, undo, &result),
             ReplyTo::Closing(job) => self.acceptance_ended(job, result),
             ReplyTo::Check { lineage, run } => self.checked(&lineage, run, &result),
             ReplyTo::Supervised { lineage, run } => self.command_ended(&lineage, run, &result),
@@ -724,7 +751,12 @@ impl Job {
     /// Whether a deadline may end the job: not once its effect has begun, which ends by itself.
     pub(crate) fn may_expire(&self) -> bool {
         match &self.stage {
-            Stage::New | Stage::Agent(_) | Stage::Spawn(_) | Stage::Asking(_) | Stage::Signal => true,
+            Stage::New
+            | Stage::Agent(_)
+            | Stage::Saga(_)
+            | Stage::Spawn(_)
+            | Stage::Asking(_)
+            | Stage::Signal => true,
             Stage::File(stage) => stage.may_expire(),
             Stage::Repeat(_) | Stage::Why => true,
             Stage::Pipe(stage) => matches!(stage, crate::pipes::PipeStage::Waiting(_)),

@@ -44,12 +44,24 @@ impl Kernel {
             }
             return None;
         }
+        // Whoever began a saga waits for its end, also when a restart came between.
+        if let Some(id) = self.open_saga_of(&key) {
+            self.open_keys.insert(key, Vec::new());
+            self.wait_for_saga(job, id);
+            return None;
+        }
         if self.state.keys.contains_key(&key) {
             self.repeat(job.caller, job.reply_to, &key);
             return None;
         }
         self.open_keys.insert(key, Vec::new());
         Some(job)
+    }
+
+    fn open_saga_of(&self, key: &str) -> Option<u64> {
+        let keyed = self.state.keys.get(key).filter(|keyed| keyed.kind == "saga")?;
+        let id = keyed.facts.get("saga").and_then(Value::as_u64)?;
+        self.state.sagas.get(&id).is_some_and(|saga| saga.state.is_open()).then_some(id)
     }
 
     /// Its caller no longer waits for the open call with this key: it ends if it has had no effect yet, and a command of it
@@ -120,6 +132,10 @@ impl Kernel {
                     add(&mut facts, stream, json!(shown(bytes)));
                 }
                 Ok(facts)
+            }
+            "saga" => {
+                let id = facts.get("saga").and_then(Value::as_u64).unwrap_or_default();
+                self.saga_result(id, crate::sagas::SagaState::Completed)
             }
             "conflict" => Err(conflict_again(facts, blobs)),
             "process" if !self.runs(&facts) => {

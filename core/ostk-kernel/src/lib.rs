@@ -34,6 +34,7 @@ mod pipes;
 mod quarantine;
 mod queue;
 mod restraint;
+mod sagas;
 mod secrets;
 mod shell;
 mod signals;
@@ -67,6 +68,7 @@ pub use needles::{decision_rows, hay_rows, needle_row};
 pub use ostk_work::Board;
 pub use panic::Panic;
 pub use pipes::{End, Ends, Message, Pipe};
+pub use sagas::{Saga, SagaState, Step, StepChange, StepPlan, StepState};
 pub use signals::{
     Consequence, Disposition, SIGNALS, Signal, SignalEffect, Signals, Waiting, consequence,
     describe as describe_signals, lookup as lookup_signal,

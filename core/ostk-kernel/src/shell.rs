@@ -27,6 +27,9 @@ pub(crate) const MAX_AGENT_MS: u64 = 24 * 3_600_000;
 /// Output shown in a reply; the whole kept output is in the blob.
 const MAX_SHOWN: usize = 32 * 1024;
 
+/// What is said of a command whose end a crash hid.
+pub(crate) const INTERRUPTED: &str = "interrupted by a restart; how far it came is unknown";
+
 /// Where a command stands.
 #[derive(Debug)]
 pub(crate) enum ShellStage {
@@ -271,7 +274,7 @@ impl Kernel {
                 duration_ms: 0,
                 changed: Vec::new(),
                 changed_more: 0,
-                problem: Some("interrupted by a restart; how far it came is unknown".to_owned()),
+                problem: Some(INTERRUPTED.to_owned()),
             };
             self.record(&crate::files::caller_of(&actor), &event);
         }

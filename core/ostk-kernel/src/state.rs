@@ -44,6 +44,9 @@ pub struct State {
     /// Pipes between processes, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pipes: BTreeMap<String, crate::pipes::Pipe>,
+    /// Sagas, by their first record.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sagas: BTreeMap<u64, crate::sagas::Saga>,
     /// Processes that are started again when they end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub supervised: BTreeMap<String, crate::supervise::Supervision>,

@@ -99,6 +99,17 @@ const LABELLED: &[(&str, &str)] = &[
     ("lineage", "whose"),
     ("path", "or which file's"),
 ];
+const SAGA_ROW: &[(&str, &str)] = &[
+    ("saga", "its first record, by which it is named"),
+    ("name", "what it is called"),
+    ("owner", "whose it is"),
+    ("state", "running, compensating, completed, failed or escalated"),
+    ("since", "when it began"),
+    ("done", "steps that are done"),
+    ("of", "steps"),
+    ("reason", "why it does not run any more"),
+    ("steps", "id, call, undo, state, attempts, undos, unknown, problem"),
+];
 const NEEDLE: Arg = need("id", Text, "the needle: 7, →7 or ->7");
 const NEEDLE_ROW: &[(&str, &str)] = &[("id", "the needle"), ("needle", "everything about it")];
 const LEASE: Arg = may(
@@ -708,6 +719,42 @@ pub const TABLE: &[Syscall] = &[
             may("message", Text, "for the process's lineage, which does not see it otherwise"),
         ],
         result: &[("seq", "its record")],
+    },
+    Syscall {
+        name: "saga.compensate",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Undo what a saga has done, last things first; of one that could not be undone, try it again.",
+        args: &[need("id", Number, "the saga, by its first record"), TIMEOUT],
+        result: SAGA_ROW,
+    },
+    Syscall {
+        name: "saga.list",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "Every saga that is kept, and where it stands.",
+        args: &[],
+        result: &[("sagas", "saga, name, owner, state, since, done, of, reason")],
+    },
+    Syscall {
+        name: "saga.run",
+        class: Class::KernelWrite,
+        effect: Effect::Write,
+        doc: "Do several steps of which all or none shall stay, and wait for the end.",
+        args: &[
+            need("steps", Objects, "each {id, do, undo, timeout_s, retries, idempotent}"),
+            may("name", Text, "what it is called"),
+            TIMEOUT,
+        ],
+        result: SAGA_ROW,
+    },
+    Syscall {
+        name: "saga.show",
+        class: Class::KernelRead,
+        effect: Effect::Read,
+        doc: "A saga and where each of its steps stands.",
+        args: &[need("id", Number, "the saga, by its first record")],
+        result: SAGA_ROW,
     },
     Syscall {
         name: "search",

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     call::{CallError, Code},
-    needles, pipes,
+    needles, pipes, sagas,
     table::{ArgKind, lookup},
 };
 
@@ -97,6 +97,14 @@ pub const TOOLS: &[Tool] = &[
         doc: "End a sub-stack that you spawned and take its directory back.",
         call: "stack.seal",
         args: &[("name", "name", true), ("reason", "reason", false)],
+    },
+    Tool {
+        name: "saga",
+        doc: "Do several steps of which all or none shall stay: when one fails, those before it are undone, last first, also after \
+              a crash. steps: each {id, do, undo, timeout_s, retries, idempotent}; do and undo are a command line, or {call, args} \
+              with call file.write|file.edit|file.delete|file.rename|file.batch|note|nudge|lock. With id alone: where that saga stands.",
+        call: "saga.run",
+        args: &[("name", "name", false), ("steps", "steps", false), ("id", "id", false)],
     },
     Tool {
         name: "nudge",
@@ -237,6 +245,7 @@ impl Tool {
         let calls = match self.name {
             "work" => needles::ACTIONS,
             "pipe" => &pipes::ACTIONS,
+            "saga" => &[("show", "saga.show")],
             _ => &[],
         };
         calls.iter().map(|(_, call)| *call)
@@ -291,6 +300,7 @@ pub fn tool_call(name: &str, input: &Value) -> Result<(&'static str, Value), Cal
     }
     match name {
         "fs_ops" => Ok((fs_ops_call(&mut args)?, Value::Object(args))),
+        "saga" => Ok((sagas::saga_call(&mut args)?, Value::Object(args))),
         "pipe" => Ok((pipes::pipe_call(&mut args)?, Value::Object(args))),
         "work" => Ok((needles::work_call(&mut args)?, Value::Object(args))),
         "Grep" | "Glob" => {

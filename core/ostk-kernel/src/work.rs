@@ -41,7 +41,11 @@ impl Kernel {
             "lock" => self.lock(&job),
             "note" => self.note(&job),
             "nudge" => self.nudge(&job),
-            "ps" => (Ok(json!({ "processes": self.processes(), "budget": self.budget_row() })), None),
+            "ps" => (
+                Ok(json!({ "processes": self.processes(), "budget": self.budget_row(),
+                "escalated": self.escalated_sagas() })),
+                None,
+            ),
             "status" => (Ok(self.status()), None),
             "why" => return self.start_why(job),
             "approval.list" => (Ok(self.approvals(job.flag("all"))), None),
@@ -203,6 +207,9 @@ impl Kernel {
                 self.describe_agent(name, &mut row);
                 if let (Some(waits), Some(doing)) = (self.waits_for_restart(name), row.get_mut("doing")) {
                     *doing = json!(waits);
+                }
+                if let (Some(words), Some(doing)) = (self.saga_in_words(name), row.get_mut("doing")) {
+                    *doing = json!(words);
                 }
                 if let (Some(id), Some(doing)) = (self.open_question(name), row.get_mut("doing")) {
                     *doing = json!(format!("asks for consent (question {id})"));

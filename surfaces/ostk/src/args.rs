@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 mod life;
+mod saga;
 mod span;
 mod stack;
 mod work;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(crate) use saga::SagaAction;
 pub(crate) use span::span;
 pub(crate) use stack::{Spawn, StackAction};
 
@@ -133,6 +135,11 @@ pub(crate) enum Command {
     Stack {
         #[command(subcommand)]
         action: StackAction,
+    },
+    /// Do several steps of which all or none shall stay.
+    Saga {
+        #[command(subcommand)]
+        action: SagaAction,
     },
     /// Hold every agent, its commands and its model calls.
     Panic(Panic),

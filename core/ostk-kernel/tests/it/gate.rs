@@ -289,6 +289,7 @@ fn every_call_of_the_table_has_code() {
         "kernel.panic": {}, "lineage.resolve": { "lineage": "v", "resolution": "reap" }, "signal.wait": { "timeout_ms": 0 },
         "pipe.close": { "pipe": "p" }, "pipe.make": { "pipe": "p" }, "pipe.read": { "pipe": "p", "timeout_ms": 0 },
         "pipe.write": { "pipe": "p", "text": "t", "timeout_ms": 0 },
+        "saga.compensate": { "id": 1 }, "saga.run": { "steps": [{ "do": "true" }] }, "saga.show": { "id": 1 },
         "session.resumable": { "session": "s1" },
         "stack.seal": { "name": "s" }, "stack.spawn": { "name": "s", "scope": "src" },
         "search": { "pattern": "x" }, "secret.refused": { "call": "note", "secrets": ["A_KEY"] }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },

@@ -4,7 +4,8 @@
 //! `repeats` about idempotency, `agents` about native agents, `lanes` about the model calls of a fleet, `fallback` about
 //! the model in the place of one that is down, `signals` about
 //! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about
-//! sub-stacks, `supervise` about restarts and health, `pipes` about messages between agents, `needles` about the work
+//! sub-stacks, `supervise` about restarts and health, `pipes` about messages between agents, `sagas` about work
+//! of which all or nothing stays, `needles` about the work
 //! system, `workers` about agents that are given work, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the rest.
 
 #![recursion_limit = "256"]
@@ -32,6 +33,7 @@ mod needles;
 mod pipes;
 mod repeats;
 mod restraint;
+mod sagas;
 mod secrets;
 mod signals;
 mod stacks;

@@ -24,6 +24,7 @@ mod http;
 mod mcp;
 mod pipes;
 mod real;
+mod sagas;
 mod secrets;
 mod stacks;
 mod supervise;

@@ -23,10 +23,23 @@ pub(crate) fn ask(verb: &str, args: &Value) -> Result<Value, Failure> {
 pub(crate) fn ps(output: &Output) -> Done {
     let mut answer = ask("ps", &json!({}))?;
     let (rows, warnings) = (answer["processes"].take(), answer["budget"]["warnings"].take());
+    let escalated = answer["escalated"].take();
     output.show(&rows, |output| {
         let warnings = warnings.as_array().into_iter().flatten().filter_map(Value::as_str);
         let warnings = warnings.map(|text| output.paint(Paint::Yellow, text));
-        [process_table(output, &rows)].into_iter().chain(warnings).collect::<Vec<_>>().join("\n")
+        let escalated = escalated.as_array().into_iter().flatten().map(|saga| {
+            let text = format!(
+                "saga {} could not be undone; look at it: ostk saga show {}",
+                saga["saga"], saga["saga"]
+            );
+            output.paint(Paint::Red, &text)
+        });
+        [process_table(output, &rows)]
+            .into_iter()
+            .chain(warnings)
+            .chain(escalated)
+            .collect::<Vec<_>>()
+            .join("\n")
     });
     Ok(ExitCode::SUCCESS)
 }

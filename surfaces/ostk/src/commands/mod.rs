@@ -22,6 +22,7 @@ mod policy;
 mod project;
 mod quarantine;
 mod run;
+mod saga;
 mod secret;
 mod show;
 mod sign;
@@ -66,6 +67,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::StateHash => inspect::state_hash(output),
         Command::Completions(args) => inspect::completions(&args),
         Command::Undo(args) => act::undo(&args, output),
+        Command::Saga { action } => saga::saga(&action, output),
         Command::Stack { action } => stack::stack(&action, output),
         Command::Kill(args) => life::kill(&args, output),
         Command::Nudge(args) => life::nudge(&args, output),
