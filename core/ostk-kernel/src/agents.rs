@@ -322,16 +322,17 @@ impl Kernel {
     }
 
     fn wait_for_end(&mut self, mut job: Job, lineage: String) {
+        let waits = self.state.queue.contains_key(&lineage);
         match self.state.lineages.get(&lineage).map(|known| known.state) {
-            None => {
+            None if !waits => {
                 let error = no_lineage(&lineage);
                 self.finish(job, Err(error), None);
             }
-            Some(LineageState::Exited) if self.is_over(&lineage) => {
+            Some(LineageState::Exited) if self.is_over(&lineage) && !waits => {
                 let result = self.ending(&lineage);
                 self.finish(job, Ok(result), Some(self.state.next_seq));
             }
-            Some(_) => {
+            None | Some(_) => {
                 let wait = job.number("timeout_ms").unwrap_or(MAX_WAIT_MS).min(MAX_WAIT_MS);
                 job.deadline = job.deadline.min(self.now.plus_millis(wait));
                 job.stage = Stage::Agent(lineage);

@@ -17,6 +17,7 @@ use crate::{
     labels::{DISTRUSTED, MAX_LABELS, NETWORK},
     lineages::Resolution,
     panic::Panic,
+    places::QueuedSpawn,
     signals::{self, Consequence, SignalEffect, Signals, Waiting, consequence},
     state::{
         Conflict, FileEntry, Keyed, Lineage, LineageKind, LineageState, Lock, OpenShell, OpenWrite, Read,
@@ -278,7 +279,20 @@ impl State {
             Event::PolicyLoaded { fingerprint, documents_blob } => {
                 self.policy = Some((fingerprint, documents_blob));
             }
+            Event::AgentQueued { lineage, priority, call_blob, key } => {
+                let (seq, since, by) = (at.seq, at.ts, at.actor.to_owned());
+                let facts = || json!({ "lineage": lineage, "generation": null, "queued": true });
+                self.remember(key, at.seq, "call", true, facts);
+                self.queue.insert(lineage, QueuedSpawn { seq, since, by, priority, call_blob });
+            }
+            Event::AgentUnqueued { lineage, .. } => {
+                self.queue.remove(&lineage).ok_or("nobody who waited for a place")?;
+            }
             Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, key } => {
+                // A client may come under the same name; that is not what waits.
+                if self.queue.get(&lineage).is_some_and(|waiting| waiting.by == at.actor) {
+                    self.queue.remove(&lineage);
+                }
                 let generation = self.session(at.seq, &lineage, kind, pin.clone(), client);
                 if kind == LineageKind::Native {
                     self.supervised.remove(&lineage);

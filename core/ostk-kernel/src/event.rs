@@ -768,6 +768,27 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
     },
+    /// A spawn was accepted and waits for a place.
+    #[serde(rename = "agent.queued")]
+    AgentQueued {
+        /// The lineage that it will be.
+        lineage: String,
+        /// Whom it goes before.
+        priority: Priority,
+        /// The arguments of the call.
+        call_blob: Hash,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A spawn that waited for a place will not begin.
+    #[serde(rename = "agent.unqueued")]
+    AgentUnqueued {
+        /// The lineage that it would have been.
+        lineage: String,
+        /// Why not.
+        reason: String,
+    },
     /// A signal was sent to a process.
     #[serde(rename = "agent.signalled")]
     AgentSignalled {

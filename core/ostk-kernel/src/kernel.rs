@@ -38,6 +38,8 @@ pub struct Config {
     pub recovered: Option<Value>,
     /// Calls of one model that may be under way at once.
     pub model_slots: usize,
+    /// Agents that may run at once; a spawn beyond it waits.
+    pub agent_slots: usize,
     /// What the fleet may spend in a day.
     pub allowance: crate::budget::Allowance,
     /// The stack that this daemon is of, if it is.
@@ -70,6 +72,8 @@ pub struct Kernel {
     pub(crate) checks: BTreeMap<String, crate::supervise::Check>,
     /// The state of the board for which workers at rest have been looked after.
     pub(crate) work_seen: Option<u64>,
+    /// Spawns that waited for a place and are being begun.
+    pub(crate) starting: BTreeSet<String>,
     next_id: u64,
     broken: Option<String>,
 }
@@ -105,6 +109,8 @@ pub(crate) enum Target {
     Unwatched,
     /// Documents are read again because of a signal.
     Reload,
+    /// What a spawn asked for that has a place now.
+    Queued(String),
     /// A background process is being killed.
     Killed {
         alias: String,
@@ -135,6 +141,8 @@ pub(crate) enum ReplyTo {
         lineage: String,
         run: u64,
     },
+    /// It is a spawn that waited for a place.
+    Queued(String),
     /// It is the command of a supervised lineage.
     Supervised {
         lineage: String,
@@ -256,6 +264,7 @@ impl Kernel {
             lost_ends_at: None,
             checks: BTreeMap::new(),
             work_seen: None,
+            starting: BTreeSet::new(),
             next_id: 1,
             broken: None,
         }
@@ -339,6 +348,7 @@ impl Kernel {
             Some(Target::SagaPlan { saga }) => self.saga_plan_loaded(saga, outcome),
             Some(Target::Stack(name)) => self.stack_restarted(&name, outcome),
             Some(Target::StackSeal(name)) => self.stack_force_sealed(&name, outcome),
+            Some(Target::Queued(name)) => self.start_queued(&name, outcome),
             Some(Target::Unwatched) => {}
             Some(Target::Killed { alias }) => {
                 self.record(&Caller::Kernel, &Event::ProcessEnded { alias, outcome: "killed".to_owned() });
@@ -435,6 +445,7 @@ impl Kernel {
     pub(crate) fn take_acts(&mut self) -> Vec<Act> {
         self.drive_sagas();
         self.settle_work();
+        self.fill_places();
         std::mem::take(&mut self.acts)
     }
 
@@ -734,6 +745,7 @@ impl Kernel {
             ReplyTo::Saga { saga, step, undo } => self.step_called(saga, step, undo, &result),
             ReplyTo::Closing(job) => self.acceptance_ended(job, result),
             ReplyTo::Check { lineage, run } => self.checked(&lineage, run, &result),
+            ReplyTo::Queued(name) => self.queued_began(&name, &result),
             ReplyTo::Supervised { lineage, run } => self.command_ended(&lineage, run, &result),
             ReplyTo::Nobody => {}
         }

@@ -31,6 +31,7 @@ mod ops;
 mod panic;
 mod pins;
 mod pipes;
+mod places;
 mod quarantine;
 mod queue;
 mod restraint;
@@ -68,6 +69,7 @@ pub use needles::{decision_rows, hay_rows, needle_row};
 pub use ostk_work::Board;
 pub use panic::Panic;
 pub use pipes::{End, Ends, Message, Pipe};
+pub use places::QueuedSpawn;
 pub use sagas::{Saga, SagaState, Step, StepChange, StepPlan, StepState};
 pub use signals::{
     Consequence, Disposition, SIGNALS, Signal, SignalEffect, Signals, Waiting, consequence,

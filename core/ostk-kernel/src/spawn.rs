@@ -123,7 +123,7 @@ fn remedy(name: &str) -> &'static str {
 impl Kernel {
     /// Reads the Agentfile and asks the host what it knows of the model.
     pub(crate) fn start_spawn(&mut self, mut job: Job) {
-        match draft(&job) {
+        match self.check_line(&job).and_then(|()| draft(&job)) {
             Ok(draft) if job.text("command").is_some() => self.spawn_foreign(job, &draft),
             Ok(draft) => {
                 let model = draft.file.from.clone();
@@ -157,6 +157,7 @@ impl Kernel {
             return Err(CallError::new(Code::Conflict, format!("{name} is running already"))
                 .hint(format!("ostk attach {name}, or choose another name")));
         }
+        self.check_line(job)?;
         self.check_open()?;
         let facts = usable(&file, &uses, facts)?;
         if self.state.spending.allowance().bounds_money() && !facts.has_price {
@@ -189,6 +190,9 @@ impl Kernel {
                 .transpose()?,
             key: job.key.clone(),
         };
+        if self.must_wait(job) {
+            return self.enqueue(job, name, pin.as_deref());
+        }
         let step = AgentEvent::Spawned { config: Box::new(config) };
         let spawned = Event::AgentStep { lineage: name.to_owned(), step: Box::new(step.clone()) };
         limits::check_record(&spawned)?;

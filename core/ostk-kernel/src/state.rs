@@ -84,6 +84,9 @@ pub struct State {
     /// Needles, hay and decisions.
     #[serde(default, skip_serializing_if = "ostk_work::Board::is_empty")]
     pub work: ostk_work::Board,
+    /// Spawns that wait for a place, by the name of their lineage.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub queue: BTreeMap<String, crate::places::QueuedSpawn>,
     /// Native agents that are given needles.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub workers: BTreeMap<String, crate::workers::Worker>,

@@ -167,12 +167,18 @@ pub const TABLE: &[Syscall] = &[
                 "the command line of a restart, with {session} for the session of the command's own client",
             ),
             may("revival", Text, "what becomes of it when its daemon is gone: revive (default), reap or ask"),
+            may(
+                "priority",
+                Text,
+                "P0 (first) to P3: whom it goes before while it waits for a place; P2 by default",
+            ),
         ],
         result: &[
             ("lineage", "the agent"),
             ("generation", "its session"),
             ("pin", "the pin that bounds it"),
             ("context_window", "tokens of its context window; null of a command"),
+            ("queued", "its place in line, if it waits for one to run"),
         ],
     },
     Syscall {

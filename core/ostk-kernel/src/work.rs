@@ -194,7 +194,8 @@ impl Kernel {
     }
 
     fn processes(&self) -> Vec<Value> {
-        self.state
+        let rows = self
+            .state
             .lineages
             .iter()
             .map(|(name, lineage)| {
@@ -215,8 +216,10 @@ impl Kernel {
                     *doing = json!(format!("asks for consent (question {id})"));
                 }
                 row
-            })
-            .collect()
+            });
+        let mut rows: Vec<Value> = rows.collect();
+        self.show_line(&mut rows);
+        rows
     }
 
     fn status(&self) -> Value {
@@ -225,7 +228,7 @@ impl Kernel {
             "files": self.state.files.len(), "lineages": self.state.lineages.len(),
             "running": self.state.lineages.values().filter(|lineage| lineage.state == LineageState::Running).count(),
             "conflicts": self.state.conflicts.len(), "open_calls": self.jobs.len(), "panic": self.state.panic,
-            "working": self.state.agents.values().filter(|agent| !agent.is_finished()).count(),
+            "queued": self.state.queue.len(), "working": self.state.agents.values().filter(|agent| !agent.is_finished()).count(),
             "budget": self.budget_row() })
     }
 }

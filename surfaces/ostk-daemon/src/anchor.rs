@@ -233,6 +233,7 @@ fn start(place: &Place, options: &Options, runtime: &tokio::runtime::Runtime) ->
         epoch,
         recovered: recovered(&recovery),
         model_slots: crate::slots::model_slots(project).map_err(AnchorError::Part)?,
+        agent_slots: crate::slots::agent_slots(project).map_err(AnchorError::Part)?,
         allowance: place.allowance()?,
         within: place.within.clone(),
     };

@@ -1,37 +1,47 @@
-//! How many calls of one model may be under way at once: `[models] slots` of `ostk.toml`.
+//! How much may go on at once, as `ostk.toml` says: calls of one model (`[models] slots`), and agents (`[scheduler] agents`).
 //!
-//! Only the number is here; the kernel hands the slots out. A server on this machine answers one or a few at a time, a
-//! vendor's account has limits of its own, and the kernel narrows the number by itself when a vendor refuses.
+//! Only the numbers are here; the kernel hands the slots out. A server on this machine answers one or a few calls at a time,
+//! a vendor's account has limits of its own, and the kernel narrows the number by itself when a vendor refuses.
 
 use std::path::Path;
 
 use crate::settings;
 
-/// Slots of a project that does not say.
-const DEFAULT: usize = 32;
-/// Most slots: each is an open connection and a reply held in memory.
+/// Calls of one model, in a project that does not say.
+const MODEL_SLOTS: usize = 32;
+/// Most slots: each call is an open connection and a reply held in memory, and an agent makes one at a time.
 const MOST: usize = 1_024;
 
-/// The project's number of slots.
+/// Calls of one model that may be under way at once.
 ///
 /// # Errors
 /// When `ostk.toml` cannot be read, or its `[models]` holds anything but `slots`, a number from 1 to 1024.
 pub(crate) fn model_slots(state_dir: &Path) -> Result<usize, String> {
-    settings::read(state_dir, slots)
+    let slots = settings::read(state_dir, |text| number(text, "models", "slots"))?;
+    Ok(slots.unwrap_or(MODEL_SLOTS))
 }
 
-fn slots(settings: &str) -> Result<usize, String> {
+/// Agents that may run at once; without a number as many as are started.
+///
+/// # Errors
+/// When `ostk.toml` cannot be read, or its `[scheduler]` holds anything but `agents`, a number from 1 to 1024.
+pub(crate) fn agent_slots(state_dir: &Path) -> Result<usize, String> {
+    let agents = settings::read(state_dir, |text| number(text, "scheduler", "agents"))?;
+    Ok(agents.unwrap_or(usize::MAX))
+}
+
+/// The one setting of a section.
+fn number(settings: &str, section: &str, name: &str) -> Result<Option<usize>, String> {
     let settings: toml::Table = settings.parse().map_err(|error| format!("{error}"))?;
-    let Some(models) = settings.get("models") else { return Ok(DEFAULT) };
-    let given = models.as_table().ok_or("models must be a section")?;
-    if let Some(unknown) = given.keys().find(|name| *name != "slots") {
-        return Err(format!("models.{unknown} is no setting; there is: slots"));
+    let Some(given) = settings.get(section) else { return Ok(None) };
+    let given = given.as_table().ok_or_else(|| format!("{section} must be a section"))?;
+    if let Some(unknown) = given.keys().find(|known| *known != name) {
+        return Err(format!("{section}.{unknown} is no setting; there is: {name}"));
     }
-    let Some(slots) = given.get("slots") else { return Ok(DEFAULT) };
-    let number = slots.as_integer().and_then(|slots| usize::try_from(slots).ok());
-    number
-        .filter(|slots| (1..=MOST).contains(slots))
-        .ok_or_else(|| format!("models.slots must be a number from 1 to {MOST}"))
+    let Some(slots) = given.get(name) else { return Ok(None) };
+    let slots = slots.as_integer().and_then(|slots| usize::try_from(slots).ok());
+    let slots = slots.filter(|slots| (1..=MOST).contains(slots));
+    slots.map(Some).ok_or_else(|| format!("{section}.{name} must be a number from 1 to {MOST}"))
 }
 
 #[cfg(test)]
@@ -40,8 +50,9 @@ mod tests {
 
     #[test]
     fn a_number_of_slots_is_taken_and_anything_else_is_named() {
-        assert_eq!(slots(""), Ok(DEFAULT));
-        assert_eq!(slots("[models]\nslots = 4"), Ok(4));
+        let slots = |text: &str| number(text, "models", "slots");
+        assert_eq!(slots(""), Ok(None));
+        assert_eq!(slots("[models]\nslots = 4"), Ok(Some(4)));
         for wrong in ["models = 4", "[models]\nslot = 4", "[models]\nslots = 0", "[models]\nslots = \"4\""] {
             assert!(slots(wrong).unwrap_err().contains("models"), "{wrong}");
         }

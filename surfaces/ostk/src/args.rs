@@ -252,6 +252,9 @@ pub(crate) struct Run {
     /// What becomes of it when its daemon is gone; it goes on by default.
     #[arg(long, value_enum)]
     pub(crate) revival: Option<RevivalPolicy>,
+    /// Whom it goes before if it has to wait for a place: P0 (first) to P3; P2 by default.
+    #[arg(long, requires = "agentfile")]
+    pub(crate) priority: Option<String>,
     /// Check the Agentfile and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,

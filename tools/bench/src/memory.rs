@@ -30,6 +30,7 @@ impl Memory {
             epoch: 1,
             recovered: None,
             model_slots: 32,
+            agent_slots: usize::MAX,
             allowance: ostk_kernel::Allowance::default(),
             within: None,
         };

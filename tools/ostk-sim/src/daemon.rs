@@ -156,6 +156,7 @@ impl Daemon {
             epoch,
             recovered,
             model_slots: MODEL_SLOTS,
+            agent_slots: usize::MAX,
             allowance: setup.allowance,
             within: None,
         };

@@ -18,7 +18,7 @@ use crate::{
     event::Event,
     kernel::{Job, Kernel, Stage, Target},
     shell::blob,
-    state::{LineageKind, LineageState},
+    state::{LineageKind, LineageState, name_of},
     work::{no_lineage, short_text},
 };
 
@@ -34,8 +34,9 @@ impl Kernel {
         let mut seen = BTreeSet::new();
         let mut at = target;
         while at != own {
+            let queued = self.state.queue.get(at).map(|waiting| name_of(&waiting.by));
             let parent = self.state.lineages.get(at).and_then(|known| known.parent.as_deref());
-            match parent {
+            match queued.or(parent) {
                 Some(parent) if seen.insert(at) => at = parent,
                 _ => return false,
             }
@@ -63,6 +64,9 @@ impl Kernel {
         text: &str,
         key: Option<String>,
     ) -> Result<Value, CallError> {
+        if let Some(answer) = self.call_off_spawn(from, target, signal) {
+            return answer;
+        }
         let known = self.state.lineages.get(target).ok_or_else(|| no_lineage(target))?;
         if known.kind == LineageKind::Human {
             return Err(CallError::new(Code::Usage, format!("{target} is a person, not a process"))

@@ -35,7 +35,7 @@ impl Kernel {
     pub(crate) fn spawn_foreign(&mut self, job: Job, draft: &Draft) {
         let name = job.text("name").unwrap_or_default().to_owned();
         let result = self.admit_foreign(&job, &name, draft);
-        let good = result.is_ok();
+        let good = result.as_ref().is_ok_and(|begun| begun.get("queued").is_none());
         let after = Some(self.state.next_seq);
         self.finish(job, result, after);
         if good {
@@ -85,6 +85,9 @@ impl Kernel {
         };
         let began = charge.event(name);
         limits::check_record(&began)?;
+        if self.must_wait(job) {
+            return self.enqueue(job, name, pin.as_deref());
+        }
         self.end_processes_of_another_pin(name, pin.as_deref());
         self.record(&job.caller, &session);
         self.record_with(&Caller::Kernel, &began, blobs, Awaited::Durable);

@@ -84,6 +84,8 @@ pub(crate) fn ada() -> Caller {
 pub(crate) struct Settings {
     pub(crate) allowance: Allowance,
     pub(crate) within: Option<Within>,
+    /// Agents that may run at once, if that is bounded.
+    pub(crate) agents: Option<usize>,
 }
 
 impl Host {
@@ -490,9 +492,9 @@ impl Host {
 }
 
 fn kernel(state: State, documents: &Documents, epoch: u64, settings: Settings) -> Kernel {
-    let Settings { allowance, within } = settings;
-    let config =
-        Config { version: "test".to_owned(), epoch, recovered: None, model_slots: SLOTS, allowance, within };
+    let Settings { allowance, within, agents } = settings;
+    let (version, model_slots, agent_slots) = ("test".to_owned(), SLOTS, agents.unwrap_or(usize::MAX));
+    let config = Config { version, epoch, recovered: None, model_slots, agent_slots, allowance, within };
     Kernel::new(config, state, Gate::new(documents).unwrap())
 }
 

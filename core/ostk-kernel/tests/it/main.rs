@@ -5,8 +5,9 @@
 //! the model in the place of one that is down, `signals` about
 //! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about
 //! sub-stacks, `supervise` about restarts and health, `pipes` about messages between agents, `sagas` about work
-//! of which all or nothing stays, `needles` about the work
-//! system, `workers` about agents that are given work, `crashes` and `laws` about what holds after any crash and any interleaving, `work` about the rest.
+//! of which all or nothing stays, `needles` about the work system, `workers` about agents that are given work,
+//! `places` about those that wait to begin, `crashes` and `laws` about what holds after any crash and any
+//! interleaving, `work` about the rest.
 
 #![recursion_limit = "256"]
 #![allow(
@@ -31,6 +32,7 @@ mod lanes;
 mod laws;
 mod needles;
 mod pipes;
+mod places;
 mod repeats;
 mod restraint;
 mod sagas;

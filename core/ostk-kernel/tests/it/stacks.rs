@@ -232,7 +232,7 @@ fn inside(pin: Option<&str>, budget: Allowance) -> Host {
     documents.pins.insert("wide".to_owned(), "read: .\nwrite: .\nexecute: shell\n".to_owned());
     let (stack, scope) = ("parser".to_owned(), "src/parser".to_owned());
     let within = Within { stack, scope, pin: pin.map(str::to_owned), mode: None, budget };
-    Host::of(documents, Settings { allowance: budget, within: Some(within) })
+    Host::of(documents, Settings { allowance: budget, within: Some(within), agents: None })
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod hooks;
 mod http;
 mod mcp;
 mod pipes;
+mod places;
 mod real;
 mod sagas;
 mod secrets;

@@ -55,10 +55,13 @@ fn agent(args: &Run, path: &Path, output: &Output) -> Done {
     if let Some(revival) = args.revival {
         call["revival"] = json!(revival.word());
     }
+    if let Some(priority) = &args.priority {
+        call["priority"] = json!(priority);
+    }
     let mut client = connect::operator(&project)?;
     let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
     if args.detach {
-        output.show(&spawned, |_| format!("{name} started; follow it: ostk attach {name}"));
+        output.show(&spawned, |_| begun(&spawned, &name, &format!("follow it: ostk attach {name}")));
         return Ok(ExitCode::SUCCESS);
     }
     let ending = wait(&mut client, &name)?;
@@ -93,10 +96,13 @@ fn supervised(args: &Run, path: &Path, output: &Output) -> Done {
     if let Some(revival) = args.revival {
         call["revival"] = json!(revival.word());
     }
+    if let Some(priority) = &args.priority {
+        call["priority"] = json!(priority);
+    }
     let mut client = connect::operator(&project)?;
     let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
     if args.detach {
-        output.show(&spawned, |_| format!("{name} started; how it does: ostk ps"));
+        output.show(&spawned, |_| begun(&spawned, &name, "how it does: ostk ps"));
         return Ok(ExitCode::SUCCESS);
     }
     let ending = wait(&mut client, &name)?;
@@ -108,6 +114,14 @@ fn supervised(args: &Run, path: &Path, output: &Output) -> Done {
         format!("{mark} {name}: {reason}  (started again {} times)", ending["restarts"])
     });
     Ok(ExitCode::from(exit.and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1)))
+}
+
+/// What became of a spawn, and how to see more of it.
+fn begun(spawned: &Value, name: &str, more: &str) -> String {
+    match spawned["queued"].as_u64() {
+        Some(place) => format!("{name} waits for a place, number {place} in line: ostk ps"),
+        None => format!("{name} started; {more}"),
+    }
 }
 
 /// The lineage that the arguments name, or the file does.
