@@ -1,22 +1,14 @@
 //! One HTTP POST, and its body piece by piece.
 //!
-//! hyper with rustls (ring) and the system's certificates. Plain http is spoken where the base URL says so; a proxy
-//! is used only for https to other machines. What the bytes mean is the wires' business.
+//! How other machines are reached is `ostk-https`'s. What the bytes mean is the wires' business.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use ostk_https::{Client, Unanswered, Way, chain};
 
 use crate::config::{Config, Timeouts};
 use crate::error::{ModelError, Phase};
@@ -25,36 +17,20 @@ use crate::error::{ModelError, Phase};
 const MAX_BODY_BYTES: usize = 64 << 20;
 /// Of an error's body; vendors send one sentence, proxies a page.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-/// Idle connections are closed before vendors and gateways close them.
-const POOL_IDLE: Duration = Duration::from_secs(50);
-
-type Direct = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-type Tunneled = Client<HttpsConnector<Tunnel<HttpConnector>>, Full<Bytes>>;
-
 #[derive(Debug)]
 pub(crate) struct Http {
-    direct: Direct,
-    tunneled: Option<Tunneled>,
-    proxy: Matcher,
+    client: Client,
     timeouts: Timeouts,
-    /// Without certificates https would fail with a puzzling error; it is refused with a clear one.
-    has_roots: bool,
 }
 
 impl Http {
-    pub(crate) fn new(config: &Config) -> Result<Self, ModelError> {
-        let (tls, has_roots) = tls()?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(config.timeouts.connect));
-        let proxy = Matcher::builder()
-            .https(config.https_proxy.clone().unwrap_or_default())
-            .no(config.no_proxy.clone().unwrap_or_default())
-            .build();
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
-        let direct = pooled().build(https.wrap_connector(tcp.clone()));
-        Ok(Self { direct, tunneled: tunneled(&proxy, tcp, tls), proxy, timeouts: config.timeouts, has_roots })
+    pub(crate) fn new(config: &Config) -> Self {
+        let way = Way {
+            connect: config.timeouts.connect,
+            https_proxy: config.https_proxy.clone(),
+            no_proxy: config.no_proxy.clone(),
+        };
+        Self { client: Client::new(&way), timeouts: config.timeouts }
     }
 
     /// Sends the request and waits for the head of the response.
@@ -64,21 +40,12 @@ impl Http {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, ModelError> {
-        let is_https = uri.scheme_str() == Some("https");
-        if is_https && !self.has_roots {
-            return Err(ModelError::Config { message: NO_ROOTS.into() });
-        }
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.headers_mut() = headers;
-        let through_proxy = is_https && !is_loopback(&uri) && self.proxy.intercept(&uri).is_some();
         *request.uri_mut() = uri;
-        let sent = match self.tunneled.as_ref().filter(|_| through_proxy) {
-            Some(client) => client.request(request),
-            None => self.direct.request(request),
-        };
-        match tokio::time::timeout(self.timeouts.first_byte, sent).await {
-            Ok(response) => response.map_err(|error| of_client(&error)),
+        match tokio::time::timeout(self.timeouts.first_byte, self.client.request(request)).await {
+            Ok(response) => response.map_err(of_client),
             Err(_) => Err(ModelError::Timeout { phase: Phase::FirstByte }),
         }
     }
@@ -88,82 +55,13 @@ impl Http {
     }
 }
 
-const NO_ROOTS: &str = "no certificates to check https with; install ca-certificates or set SSL_CERT_FILE";
-
-fn tls() -> Result<(ClientConfig, bool), ModelError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let has_roots = !roots.is_empty();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ModelError::Config { message: error.to_string() })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((config, has_roots))
-}
-
-fn pooled() -> hyper_util::client::legacy::Builder {
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new());
-    builder
-}
-
-fn tunneled(proxy: &Matcher, tcp: HttpConnector, tls: ClientConfig) -> Option<Tunneled> {
-    // Any public https address shows which proxy there is; which hosts go around it is asked for each request.
-    let found = proxy.intercept(&Uri::from_static("https://proxy-probe.invalid/"))?;
-    let mut tunnel = Tunnel::new(found.uri().clone(), tcp);
-    if let Some(auth) = found.basic_auth() {
-        tunnel = tunnel.with_auth(auth.clone());
+fn of_client(error: Unanswered) -> ModelError {
+    match error {
+        Unanswered::NoTls(message) => ModelError::Config { message },
+        Unanswered::Untrusted(message) => ModelError::Untrusted { message },
+        Unanswered::Unconnected(message) => ModelError::Connect { message },
+        Unanswered::Broken(message) => ModelError::Stream { message },
     }
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    Some(pooled().build(https.wrap_connector(tunnel)))
-}
-
-/// Whether the address is this machine: never proxied, and served without a key.
-pub(crate) fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn of_client(error: &ClientError) -> ModelError {
-    let message = chain(error);
-    if is_untrusted(error) {
-        ModelError::Untrusted { message }
-    } else if error.is_connect() {
-        ModelError::Connect { message }
-    } else {
-        ModelError::Stream { message }
-    }
-}
-
-/// Whether an invalid certificate is among the causes. `io::Error` hides what it wraps from `source`.
-fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return matches!(tls, rustls::Error::InvalidCertificate(_));
-        }
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause = match wrapped {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    false
-}
-
-/// An error with its causes: the outermost says only that a request failed.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The body of a response, with a limit on its size and on each silence.
@@ -220,28 +118,5 @@ impl Reader {
         let rest = async { while let Ok(Some(_)) = self.next().await {} };
         // A server that keeps talking loses its connection, nothing else.
         let _ = tokio::time::timeout(patience, rest).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bad_certificate_is_found_however_deep_it_is_wrapped() {
-        let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        assert!(is_untrusted(&std::io::Error::other(std::io::Error::other(bad))));
-        assert!(!is_untrusted(&std::io::Error::other(rustls::Error::DecryptError)));
-        assert!(!is_untrusted(&std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
-    }
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for uri in ["http://127.0.0.1:1/v1", "http://LOCALHOST/", "http://[::1]:8080/", "http://127.9.9.9/"] {
-            assert!(is_loopback(&Uri::from_static(uri)), "{uri}");
-        }
-        for uri in ["https://api.anthropic.com/", "http://localhost.example/", "http://10.0.0.1/", "/"] {
-            assert!(!is_loopback(&Uri::from_static(uri)), "{uri}");
-        }
     }
 }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, Uri, body::Incoming};
 use ostk_agent::model::{ModelReply, ModelRequest};
+use ostk_https::is_loopback;
 
 use crate::catalog;
 use crate::config::{ApiKey, Config, Endpoint};
 use crate::error::{ModelError, Phase};
-use crate::http::{Http, Reader, is_loopback};
+use crate::http::{Http, Reader};
 use crate::route::{Provider, Route, route};
 use crate::sse::SseParser;
 use crate::wires::{Assembler, Wire};
@@ -55,7 +56,7 @@ impl Models {
     /// # Errors
     /// [`ModelError::Config`] if TLS cannot be set up at all.
     pub fn new(config: Config) -> Result<Self, ModelError> {
-        let http = Http::new(&config)?;
+        let http = Http::new(&config);
         Ok(Self { config: Arc::new(config), http: Arc::new(http) })
     }
 

@@ -39,7 +39,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["ostk-keys", "ostk-log", "ostk-sim"]),
     ("landlock", &["ostk-sandbox"]),
     ("cedar-policy", &["ostk-policy"]),
-    ("hyper-rustls", &["ostk-models", "ostk-proxy"]),
+    ("hyper-rustls", &["ostk-https"]),
 ];
 
 /// What a driver would need to decide.

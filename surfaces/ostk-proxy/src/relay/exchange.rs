@@ -78,7 +78,7 @@ async fn exchange<D: ModelDesk>(
             return Err(wrong(
                 vendor,
                 StatusCode::BAD_GATEWAY,
-                format!("{vendor} cannot be reached: {}", error.why),
+                format!("{vendor} cannot be reached: {error}"),
             ));
         }
         Err(_) => {

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use hyper::http::response::Parts;
+use ostk_https::{Unanswered, chain};
 use ostk_keys::secrets::{MaskStream, Masker};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
@@ -20,7 +21,6 @@ use crate::listen::Permit;
 use crate::relay::MAX_BODY_BYTES;
 use crate::relay::budget::Share;
 use crate::relay::desk::{ModelDesk, ModelReply};
-use crate::relay::upstream::{Unanswered, chain};
 use crate::relay::usage;
 
 /// What is said of a request that ends before anything else is known.
@@ -77,8 +77,8 @@ impl<D: ModelDesk> Settlement<D> {
 
     /// No answer came.
     pub(crate) fn unanswered(&mut self, error: &Unanswered) {
-        self.reply.unsent = error.unsent;
-        self.failed(error.why.as_str());
+        self.reply.unsent = error.is_unsent();
+        self.failed(error.to_string());
     }
 
     fn passed(&mut self, bytes: &Bytes) {

@@ -1,11 +1,5 @@
-//! Where the vendors are, and the HTTP client that reaches them.
-//!
-//! hyper with rustls (ring) and the system's certificates, one pool of connections for all relays. Redirects are not
-//! followed: they would take a key elsewhere. Plain http is spoken where the address says so; the machine's own proxy is
-//! used only for https to other machines.
+//! Where the vendors are. How they are reached is `ostk-https`'s, with one pool of connections for all relays.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,24 +7,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::{Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::{Builder, Client};
-use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use ostk_https::{Client, Unanswered, Way, is_https, is_loopback};
 
 use crate::relay::vendor::Vendor;
 
 /// For a TCP connection to a vendor.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Idle connections are closed before vendors and gateways close them.
-const POOL_IDLE: Duration = Duration::from_secs(50);
-
-type Direct = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-type Tunneled = Client<HttpsConnector<Tunnel<HttpConnector>>, Full<Bytes>>;
-
 /// Addresses, as the vendors' own clients have them in the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
@@ -70,25 +52,17 @@ pub enum UpstreamError {
         /// As configured.
         text: String,
     },
-    /// TLS cannot be set up.
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// An address is https and the machine has no certificates.
-    #[error("no certificates to check https with; install ca-certificates or set SSL_CERT_FILE")]
-    NoRoots,
 }
 
 /// The vendors, and the connections to them. One is shared by all relays.
 #[derive(Debug)]
 pub struct Upstreams {
     bases: [Uri; 3],
-    direct: Direct,
-    tunneled: Option<Tunneled>,
-    proxy: Matcher,
+    client: Client,
 }
 
 impl Upstreams {
-    /// Reads the system's certificates, if an address is https; connects to nobody yet.
+    /// Connects to nobody yet.
     ///
     /// # Errors
     /// See [`UpstreamError`].
@@ -98,18 +72,12 @@ impl Upstreams {
             base(Vendor::OpenAi, &addresses.openai)?,
             base(Vendor::Gemini, &addresses.gemini)?,
         ];
-        let tls = tls(bases.iter().any(is_https))?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_DEADLINE));
-        let proxy = Matcher::builder()
-            .https(addresses.https_proxy.clone().unwrap_or_default())
-            .no(addresses.no_proxy.clone().unwrap_or_default())
-            .build();
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
-        let direct = pooled().build(https.wrap_connector(tcp.clone()));
-        Ok(Self { bases, direct, tunneled: tunneled(&proxy, tcp, tls), proxy })
+        let way = Way {
+            connect: CONNECT_DEADLINE,
+            https_proxy: addresses.https_proxy.clone(),
+            no_proxy: addresses.no_proxy.clone(),
+        };
+        Ok(Self { bases, client: Client::new(&way) })
     }
 
     fn base(&self, vendor: Vendor) -> &Uri {
@@ -149,23 +117,8 @@ impl Upstreams {
     /// # Errors
     /// [`Unanswered`].
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
-        let uri = request.uri();
-        let through_proxy = is_https(uri) && !is_loopback(uri) && self.proxy.intercept(uri).is_some();
-        let sent = match self.tunneled.as_ref().filter(|_| through_proxy) {
-            Some(client) => client.request(request),
-            None => self.direct.request(request),
-        };
-        sent.await.map_err(|error| Unanswered { why: chain(&error), unsent: error.is_connect() })
+        self.client.request(request).await
     }
-}
-
-/// Why a request got no answer.
-#[derive(Debug)]
-pub(crate) struct Unanswered {
-    /// In words, without anything of the request but its address.
-    pub(crate) why: String,
-    /// There was no connection to send it on.
-    pub(crate) unsent: bool,
 }
 
 fn base(vendor: Vendor, text: &str) -> Result<Uri, UpstreamError> {
@@ -178,59 +131,6 @@ fn base(vendor: Vendor, text: &str) -> Result<Uri, UpstreamError> {
     } else {
         Err(wrong())
     }
-}
-
-/// Reading the certificates takes a tenth of a second, so they are read only if there is something to check.
-fn tls(is_needed: bool) -> Result<ClientConfig, UpstreamError> {
-    let mut roots = RootCertStore::empty();
-    if is_needed {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err(UpstreamError::NoRoots);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn pooled() -> Builder {
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).http1_preserve_header_case(true);
-    builder
-}
-
-fn tunneled(proxy: &Matcher, tcp: HttpConnector, tls: ClientConfig) -> Option<Tunneled> {
-    // Any public https address shows which proxy there is; which hosts go around it is asked for each request.
-    let found = proxy.intercept(&Uri::from_static("https://proxy-probe.invalid/"))?;
-    let mut tunnel = Tunnel::new(found.uri().clone(), tcp);
-    if let Some(auth) = found.basic_auth() {
-        tunnel = tunnel.with_auth(auth.clone());
-    }
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    Some(pooled().build(https.wrap_connector(tunnel)))
-}
-
-fn is_https(uri: &Uri) -> bool {
-    uri.scheme() == Some(&Scheme::HTTPS)
-}
-
-fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// An error with its causes: the outermost says only that a request failed.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
