@@ -24,7 +24,7 @@ use crate::{
 
 /// Steps of one saga.
 const MAX_STEPS: usize = 64;
-/// Sagas about which something is done at once.
+/// Sagas that are not over: something is done about them, or they wait for a person.
 const MAX_OPEN: usize = 64;
 /// The calls of a saga with all their arguments, in bytes: they are held in memory while it is open.
 const MAX_PLAN: usize = 4 << 20;
@@ -187,9 +187,10 @@ impl Kernel {
         check_name(&name)?;
         let given = job.args.get("steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let (steps, plan) = read(given)?;
-        if self.state.open_sagas().count() >= MAX_OPEN {
-            return Err(CallError::new(Code::Busy, format!("{MAX_OPEN} sagas are open"))
-                .hint("wait for one to end: ostk saga list"));
+        let over = |saga: &&Saga| matches!(saga.state, SagaState::Completed | SagaState::Failed);
+        if self.state.sagas.len() - self.state.sagas.values().filter(over).count() >= MAX_OPEN {
+            let error = CallError::new(Code::Busy, format!("{MAX_OPEN} sagas are open or wait for a person"));
+            return Err(error.hint("wait for one to end, or look at those that escalated: ostk saga list"));
         }
         let bytes = serde_json::to_vec(&plan).unwrap_or_default();
         if bytes.len() > MAX_PLAN {

@@ -104,7 +104,9 @@ impl Step {
 impl Kernel {
     /// Lets every saga go on as far as it can now.
     pub(crate) fn drive_sagas(&mut self) {
-        if self.state.sagas.is_empty() || self.state.panic.is_some() || self.is_broken() {
+        // Nothing begins after the record that says that this daemon let the journal go.
+        let is_held = self.state.panic.is_some() || self.state.stopped;
+        if self.state.sagas.is_empty() || is_held || self.is_broken() {
             return;
         }
         loop {

@@ -1,9 +1,12 @@
 //! Sagas: steps that are done, undone in reverse, tried again, and taken up after a crash at any record.
 
-use ostk_kernel::{Code, SagaState, StepState};
+use ostk_kernel::{Caller, Code, SagaState, StepState};
 use serde_json::{Value, json};
 
-use crate::host::{Host, ada, agent, assert_code, exit};
+use crate::{
+    agents::{say, tool},
+    host::{Host, ada, agent, assert_code, exit},
+};
 
 /// A host whose commands note that they ran, in the file `ran`; those whose names begin with `bad` fail.
 fn host() -> Host {
@@ -191,15 +194,12 @@ impl Done for ostk_kernel::Step {
     }
 }
 
-/// Runs a saga of a person and lets the daemon die after every single operation, and with every single record lost.
-fn dies_everywhere(last: &str) {
+/// Begins work and lets the daemon die after every single operation, killed or without power.
+fn dies_everywhere(begin: impl Fn(&mut Host), is_right: impl Fn(&Host, usize)) {
     for at in 0..200 {
         for power in [false, true] {
             let mut host = host();
-            let mut args = steps(&["a", "b"]);
-            let end = json!({ "id": "last", "do": last, "undo": "undo-c" });
-            args["steps"].as_array_mut().unwrap().push(end);
-            host.submit_keyed(&ada(), "saga.run", args, Some("k"));
+            begin(&mut host);
             let mut over = false;
             for _ in 0..at {
                 host.sync_to(host.log.len());
@@ -220,6 +220,7 @@ fn dies_everywhere(last: &str) {
                 host.run();
             }
             is_consistent(&host, at);
+            is_right(&host, at);
             host.files_match_the_fold();
             if over {
                 return;
@@ -229,14 +230,53 @@ fn dies_everywhere(last: &str) {
     panic!("the saga never came to its end");
 }
 
+fn with_a_last_step(last: &str) -> Value {
+    let mut args = steps(&["a", "b"]);
+    let end = json!({ "id": "last", "do": last, "undo": "undo-c" });
+    args["steps"].as_array_mut().unwrap().push(end);
+    args
+}
+
+fn saga_of(caller: Caller, last: &'static str) -> impl Fn(&mut Host) {
+    move |host| {
+        host.submit_keyed(&caller, "saga.run", with_a_last_step(last), Some("k"));
+    }
+}
+
 #[test]
 fn after_a_crash_at_any_point_a_saga_completes_or_is_undone() {
-    dies_everywhere("c");
+    dies_everywhere(saga_of(ada(), "c"), |_, _| {});
+    dies_everywhere(saga_of(agent("w"), "c"), |_, _| {});
 }
 
 #[test]
 fn after_a_crash_at_any_point_of_a_saga_that_fails_it_is_undone() {
-    dies_everywhere("bad");
+    let failed = |host: &Host, at: usize| {
+        let saga = host.kernel.state().sagas.values().next();
+        assert!(saga.is_none_or(|saga| saga.state == SagaState::Failed), "{at}: {saga:?}");
+    };
+    dies_everywhere(saga_of(ada(), "bad"), failed);
+    dies_everywhere(saga_of(agent("w"), "bad"), failed);
+}
+
+#[test]
+fn a_native_agent_hears_how_its_saga_ended_whatever_died_meanwhile() {
+    let begin = |host: &mut Host| {
+        let saga = tool("t1", "saga", with_a_last_step("c"));
+        host.script = vec![vec![saga], vec![say("Done.")]];
+        let file = "FROM scripted\nTASK Do it.\n";
+        host.submit(&ada(), "agent.spawn", json!({ "name": "worker", "agentfile": file }));
+    };
+    dies_everywhere(begin, |host, at| {
+        let state = host.kernel.state();
+        let Some(worker) = state.agents.get("worker") else { return };
+        assert_eq!(worker.outcome(), Some(&ostk_agent::Outcome::Done), "{at}");
+        assert_eq!(host.count("saga.began"), 1, "{at}: it is begun once");
+        let told = format!("{:?}", host.conversation(worker));
+        let saga = only(host);
+        assert_eq!(saga.owner, "agent:worker");
+        assert!(told.contains(saga.state.word()), "{at}: {saga:?}: {told}");
+    });
 }
 
 #[test]
@@ -266,7 +306,35 @@ fn a_step_whose_end_a_crash_hid_is_undone_or_done_again_if_that_is_as_good() {
 }
 
 #[test]
-fn a_stopped_owner_holds_its_saga_and_a_panic_holds_all() {
+fn a_stopped_owner_holds_its_saga() {
+    let mut host = host();
+    host.submit(&agent("w"), "saga.run", steps(&["a", "b"]));
+    host.ok(&ada(), "agent.signal", json!({ "lineage": "w", "signal": "SIGSTOP" }));
+    host.tick(4_000_000);
+    host.run();
+    assert!(ran(&host).len() <= 1, "what it had begun ends, and no more: {:?}", ran(&host));
+    assert_eq!(only(&host).state, SagaState::Running);
+    host.ok(&ada(), "agent.signal", json!({ "lineage": "w", "signal": "SIGCONT" }));
+    host.run();
+    assert_eq!(ran(&host), ["a", "b"]);
+}
+
+#[test]
+fn a_daemon_that_stops_in_good_order_leaves_the_rest_to_the_next() {
+    let mut host = host();
+    let args = json!({ "steps": [{ "do": "a", "undo": "undo-a" }, { "do": "bad", "retries": 1 }] });
+    host.submit(&ada(), "saga.run", args);
+    host.run();
+    host.now += 10_000_000;
+    host.stop();
+    assert_eq!(host.events().last(), Some(&"anchor.stopped"), "what is due is not begun any more");
+    host.crash();
+    host.run();
+    assert_eq!(ran(&host), ["a", "bad", "bad", "undo-a"]);
+}
+
+#[test]
+fn a_panic_holds_every_saga() {
     let mut host = host();
     host.submit(&agent("w"), "saga.run", steps(&["a", "b"]));
     host.ok(&ada(), "kernel.panic", json!({ "reason": "test" }));
