@@ -97,6 +97,10 @@ impl State {
             | Event::NeedleChecked { .. }
             | Event::NeedleClosed { .. }
             | Event::DecisionMade { .. } => self.apply_needles(at, event),
+            Event::TimerSet { .. }
+            | Event::TimerFired { .. }
+            | Event::TimerEnded { .. }
+            | Event::TimerRemoved { .. } => self.apply_timer(at, event),
             Event::StackSpawned { .. }
             | Event::StackActive { .. }
             | Event::StackSaid { .. }

@@ -789,6 +789,53 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// Somebody set a timer.
+    #[serde(rename = "timer.set")]
+    TimerSet {
+        /// Its name.
+        name: String,
+        /// Whom it spawns, or sends a message to.
+        lineage: String,
+        /// The call that it makes.
+        call: String,
+        /// The arguments of that call.
+        call_blob: Hash,
+        /// When it fires first.
+        due: Timestamp,
+        /// Milliseconds between two firings; absent if it fires once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        every_ms: Option<u64>,
+        /// How often it fires; absent without a bound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        times: Option<u64>,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// The time of a timer has come: its call is made.
+    #[serde(rename = "timer.fired")]
+    TimerFired {
+        /// The timer.
+        name: String,
+    },
+    /// The call of a timer ended.
+    #[serde(rename = "timer.ended")]
+    TimerEnded {
+        /// The timer.
+        name: String,
+        /// Why it came to nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
+    /// Somebody removed a timer.
+    #[serde(rename = "timer.removed")]
+    TimerRemoved {
+        /// The timer.
+        name: String,
+        /// Idempotency key of the call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
     /// A signal was sent to a process.
     #[serde(rename = "agent.signalled")]
     AgentSignalled {

@@ -111,6 +111,11 @@ pub(crate) enum Target {
     Reload,
     /// What a spawn asked for that has a place now.
     Queued(String),
+    /// What a timer does is loaded.
+    Timer {
+        name: String,
+        seq: u64,
+    },
     /// A background process is being killed.
     Killed {
         alias: String,
@@ -143,6 +148,11 @@ pub(crate) enum ReplyTo {
     },
     /// It is a spawn that waited for a place.
     Queued(String),
+    /// It is the call of a timer, for its firing with this record.
+    Timer {
+        name: String,
+        seq: u64,
+    },
     /// It is the command of a supervised lineage.
     Supervised {
         lineage: String,
@@ -305,6 +315,7 @@ impl Kernel {
         self.revive_orphans();
         self.judge_after_boot();
         self.mind_lost_ends();
+        self.fire_again();
         self.take_acts()
     }
 
@@ -349,6 +360,7 @@ impl Kernel {
             Some(Target::Stack(name)) => self.stack_restarted(&name, outcome),
             Some(Target::StackSeal(name)) => self.stack_force_sealed(&name, outcome),
             Some(Target::Queued(name)) => self.start_queued(&name, outcome),
+            Some(Target::Timer { name, seq }) => self.timer_loaded(name, seq, outcome),
             Some(Target::Unwatched) => {}
             Some(Target::Killed { alias }) => {
                 self.record(&Caller::Kernel, &Event::ProcessEnded { alias, outcome: "killed".to_owned() });
@@ -395,6 +407,7 @@ impl Kernel {
         self.restart_due();
         self.let_lost_ends_go();
         self.check_health();
+        self.fire_timers();
         self.drive_due();
         (self.take_acts(), self.next_deadline())
     }
@@ -431,6 +444,7 @@ impl Kernel {
             .chain(self.next_release())
             .chain(self.next_restart())
             .chain(self.next_check())
+            .chain(self.next_timer())
             .chain(self.lost_ends_at)
             .chain(self.next_lapse())
             .chain(self.next_saga())
@@ -608,6 +622,7 @@ impl Kernel {
             }
             name if crate::needles::is_call(name) => self.start_needles(job),
             "stack.spawn" | "stack.seal" | "stack.list" => self.start_stack(job),
+            "timer.set" | "timer.list" | "timer.remove" => self.start_timers(job),
             "pipe.make" | "pipe.write" | "pipe.read" | "pipe.close" | "pipe.list" => self.start_pipe(job),
             "saga.run" | "saga.list" | "saga.show" | "saga.compensate" => self.start_saga(job),
             "quarantine.took" => self.quarantined(job),
@@ -746,6 +761,7 @@ impl Kernel {
             ReplyTo::Closing(job) => self.acceptance_ended(job, result),
             ReplyTo::Check { lineage, run } => self.checked(&lineage, run, &result),
             ReplyTo::Queued(name) => self.queued_began(&name, &result),
+            ReplyTo::Timer { name, seq } => self.timer_ended(&name, seq, &result),
             ReplyTo::Supervised { lineage, run } => self.command_ended(&lineage, run, &result),
             ReplyTo::Nobody => {}
         }

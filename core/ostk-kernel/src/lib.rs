@@ -44,6 +44,7 @@ mod stacks;
 mod state;
 mod supervise;
 mod table;
+mod timers;
 mod tools;
 mod trust;
 mod why;
@@ -82,6 +83,7 @@ pub use state::{
 };
 pub use supervise::{Fall, Phase, SESSION, Supervision};
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
+pub use timers::Timer;
 pub use tools::{TOOLS, Tool, render as render_tool, tool_call};
 pub use trust::{KeyStanding, TrustedKeys, rotation_statement, vouching_statement};
 pub use workers::Worker;

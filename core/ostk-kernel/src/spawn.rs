@@ -256,10 +256,18 @@ pub(crate) fn mode_of(file: &Agentfile) -> Option<Mode> {
 
 /// Reads a spawn's name and Agentfile; refuses what is not understood or not carried out.
 pub(crate) fn draft(job: &Job) -> Result<Draft, CallError> {
-    check_name(job.text("name").unwrap_or_default())?;
-    let text = job.text("agentfile").unwrap_or_default();
+    let text = |name: &str| job.text(name).unwrap_or_default();
+    read(text("name"), text("agentfile"), job.text("command").is_some())
+}
+
+/// Whether a native agent of this name may be asked for with this Agentfile.
+pub(crate) fn check_agentfile(name: &str, text: &str) -> Result<(), CallError> {
+    read(name, text, false).map(|_| ())
+}
+
+fn read(name: &str, text: &str, foreign: bool) -> Result<Draft, CallError> {
+    check_name(name)?;
     let (file, uses) = Agentfile::parse_with_uses(text, &|_| None).map_err(|errors| usage(&errors))?;
-    let foreign = job.text("command").is_some();
     let mut refused = if foreign { not_for_commands(&uses) } else { not_carried_out(&uses) };
     refused.extend(check_without_a_shell(&file, &uses));
     if refused.is_empty() { Ok(Draft { file, uses }) } else { Err(usage(&refused)) }

@@ -87,6 +87,9 @@ pub struct State {
     /// Spawns that wait for a place, by the name of their lineage.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub queue: BTreeMap<String, crate::places::QueuedSpawn>,
+    /// What is done at a time, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timers: BTreeMap<String, crate::timers::Timer>,
     /// Native agents that are given needles.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub workers: BTreeMap<String, crate::workers::Worker>,

@@ -4,6 +4,7 @@ mod life;
 mod saga;
 mod span;
 mod stack;
+mod timer;
 mod work;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use saga::SagaAction;
 pub(crate) use span::span;
 pub(crate) use stack::{Spawn, StackAction};
+pub(crate) use timer::{AddTimer, TimerAction};
 
 pub(crate) use life::{Kill, LineageAction, Note, Nudge, Panic, PipeAction, RevivalPolicy, with_signals};
 pub(crate) use work::{
@@ -112,6 +114,11 @@ pub(crate) enum Command {
     Pipe {
         #[command(subcommand)]
         action: PipeAction,
+    },
+    /// Spawn an agent or send a message at a time, or again and again: add, list, remove.
+    Timer {
+        #[command(subcommand)]
+        action: TimerAction,
     },
     /// Add a remark to the log
     Note(Note),

@@ -252,6 +252,10 @@ impl Kernel {
             Phase::Over => false,
         };
         let stacks = self.state.stacks.values().any(crate::Stack::is_active);
-        agents || stacks || !self.state.queue.is_empty() || self.state.supervised.values().any(kept)
+        agents
+            || stacks
+            || !self.state.queue.is_empty()
+            || !self.state.timers.is_empty()
+            || self.state.supervised.values().any(kept)
     }
 }

@@ -291,6 +291,7 @@ fn every_call_of_the_table_has_code() {
         "pipe.write": { "pipe": "p", "text": "t", "timeout_ms": 0 },
         "saga.compensate": { "id": 1 }, "saga.run": { "steps": [{ "do": "true" }] }, "saga.show": { "id": 1 },
         "session.resumable": { "session": "s1" },
+        "timer.remove": { "name": "t" }, "timer.set": { "name": "t", "lineage": "v", "text": "t", "after_ms": 1 },
         "stack.seal": { "name": "s" }, "stack.spawn": { "name": "s", "scope": "src" },
         "search": { "pattern": "x" }, "secret.refused": { "call": "note", "secrets": ["A_KEY"] }, "shell.run": { "command": "true" }, "why": { "lineage": "v", "verb": "ps" },
     });

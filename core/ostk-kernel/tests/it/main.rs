@@ -6,7 +6,7 @@
 //! signals and lineages, `restraint` about an agent's budgets and loops, `budget` about the day's, `stacks` about
 //! sub-stacks, `supervise` about restarts and health, `pipes` about messages between agents, `sagas` about work
 //! of which all or nothing stays, `needles` about the work system, `workers` about agents that are given work,
-//! `places` about those that wait to begin, `crashes` and `laws` about what holds after any crash and any
+//! `places` about those that wait to begin, `timers` about what is done at a time, `crashes` and `laws` about what holds after any crash and any
 //! interleaving, `work` about the rest.
 
 #![recursion_limit = "256"]
@@ -40,6 +40,7 @@ mod secrets;
 mod signals;
 mod stacks;
 mod supervise;
+mod timers;
 mod undo;
 mod work;
 mod workers;

@@ -29,5 +29,6 @@ mod sagas;
 mod secrets;
 mod stacks;
 mod supervise;
+mod timers;
 mod wire;
 mod workers;

@@ -250,6 +250,6 @@ pub(crate) struct Tack {
     pub(crate) run: bool,
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     span(text).ok_or_else(|| format!("not a time: {text}; 90s, 30m, 2h"))
 }

@@ -28,6 +28,7 @@ mod show;
 mod sign;
 mod stack;
 mod tack;
+mod timer;
 mod trust;
 mod work;
 
@@ -71,6 +72,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Done {
         Command::Stack { action } => stack::stack(&action, output),
         Command::Kill(args) => life::kill(&args, output),
         Command::Nudge(args) => life::nudge(&args, output),
+        Command::Timer { action } => timer::timer(&action, output),
         Command::Pipe { action } => pipe::pipe(&action, output),
         Command::Note(args) => life::note(&args, output),
         Command::Hay(args) => work::hay(&args, output),
