@@ -287,6 +287,14 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     }
 }
 
+/// Removes a file.
+pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
+    match mounted() {
+        Some(disk) => disk.remove_file(path.as_ref()),
+        None => system::remove_file(path),
+    }
+}
+
 /// Removes a folder with everything below it.
 pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     match mounted() {

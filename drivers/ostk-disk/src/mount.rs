@@ -13,6 +13,8 @@ pub trait Disk: Debug {
     fn open(&self, path: &Path, how: &OpenOptions) -> io::Result<Arc<dyn Node>>;
     /// Gives a file another name, taking the place of a file that has it: old or new, never neither.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a folder with everything below it.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Creates a folder and those above it; no error if it exists.

@@ -14,6 +14,7 @@
 //! | `log/checkpoint` | size and root of the tree, signed (C2SP tlog-checkpoint) |
 //! | `log/tile/…` | hash tiles (C2SP tlog-tiles) |
 //! | `packs/*.pack` | blobs, see `ostk-blobs` |
+//! | `snapshots/<next seq>.json` | a folded state, signed: a cache, see [`Snapshots`] |
 //! | `run/journal.lock` | held while a writer is open |
 //!
 //! The first record of a segment names the last line of the segment before by its `prev_hash`, as every record does;
@@ -32,6 +33,7 @@ mod reader;
 mod recover;
 mod refs;
 mod segments;
+mod snapshot;
 mod stepped;
 mod tail;
 mod tree;
@@ -46,6 +48,7 @@ pub use queue::{APPEND_DEADLINE, QUEUE_BLOB_BYTES, QUEUE_RECORDS, RELAXED_GATHER
 pub use reader::{Entry, Reader};
 pub use recover::{Recovery, Torn};
 pub use refs::blob_refs;
+pub use snapshot::Snapshots;
 pub use stepped::SteppedJournal;
 pub use tail::{POLL, Tail};
 pub use verify::{MAX_PROBLEMS, Problem, Report, verify, verify_watched};

@@ -122,7 +122,7 @@ impl Client {
         if self.works && rng.chance(60) {
             return self.about_work(rng);
         }
-        if self.talks && rng.chance(40) {
+        if self.talks && rng.chance(50) {
             return pipes::wish(&self.name, self.made, rng);
         }
         let (shared, free) = (pick(rng, SHARED), pick(rng, FREE));

@@ -19,7 +19,10 @@ use ostk_log::{Draft, Header, KeyId, Signer, Timestamp, planted};
 use ostk_policy::{Documents, Gate};
 use serde_json::{Value, json};
 
-use crate::doom::Doom;
+use crate::{
+    doom::Doom,
+    snapshots::{Taking, resume},
+};
 
 /// Where the daemon's files are on the simulated disk.
 pub(crate) const STATE_DIR: &str = "/sim/.ostk";
@@ -60,6 +63,10 @@ pub(crate) enum NoStart {
 pub(crate) struct Setup {
     pub(crate) documents: Documents,
     pub(crate) allowance: Allowance,
+    /// Daemons take snapshots.
+    pub(crate) snapshots: bool,
+    /// The program that they run, as snapshots name it.
+    pub(crate) build: String,
 }
 
 /// A running daemon.
@@ -84,6 +91,9 @@ pub(crate) struct Daemon {
     /// Every record of the log, as it was handed to the journal.
     pub(crate) history: Vec<Draft>,
     doom: Arc<Doom>,
+    /// Takes snapshots, in the name of this build.
+    snapshots: Option<(Taking, String)>,
+    pub(crate) from_snapshot: bool,
     pub(crate) acts: u64,
 }
 
@@ -98,7 +108,7 @@ impl Signer for Key {
     }
 }
 
-fn signer() -> Arc<dyn Signer> {
+pub(crate) fn signer() -> Arc<dyn Signer> {
     static SIGNER: OnceLock<Arc<dyn Signer>> = OnceLock::new();
     let key = || -> Arc<dyn Signer> {
         let key = SigningKey::from_bytes(&[7; 32]);
@@ -147,6 +157,17 @@ impl Daemon {
             return Err(NoStart::Never(lost));
         }
         let state = refold(dir, recovery.next_seq, history)?;
+        let (mut state, mut taken) = (state, None);
+        if setup.snapshots
+            && let Some((newest, resumed)) =
+                resume(&setup.build, recovery.next_seq).map_err(NoStart::Never)?
+        {
+            if resumed != state || resumed.hash() != state.hash() {
+                let what = format!("the snapshot of record {newest} is not the fold of the log");
+                return Err(NoStart::Never(what));
+            }
+            (state, taken) = (resumed, Some(newest));
+        }
         let gate = Gate::new(&setup.documents).map_err(|errors| NoStart::Never(format!("{errors:?}")))?;
         let torn = recovery.torn.as_ref();
         let recovered = torn.map(|torn| json!({ "torn_from_seq": torn.first_seq, "torn_bytes": torn.bytes }));
@@ -176,6 +197,8 @@ impl Daemon {
             orders: Vec::new(),
             history: Vec::new(),
             doom: Arc::clone(doom),
+            snapshots: setup.snapshots.then(|| (Taking::from(taken.unwrap_or(0)), setup.build.clone())),
+            from_snapshot: taken.is_some(),
             acts: 0,
         })
     }
@@ -240,6 +263,9 @@ impl Daemon {
         let later = self.parked.split_off(&(self.durable + 1));
         let ready = std::mem::replace(&mut self.parked, later);
         self.carry_out(ready.into_values().flatten().collect(), now);
+        if let Some((taking, build)) = &mut self.snapshots {
+            taking.durable(build, self.durable, self.kernel.state());
+        }
         if let Some(reason) = poison {
             self.poison(reason);
         }
@@ -331,16 +357,6 @@ fn awaited_by(act: &Act) -> After {
     match act {
         Act::Run { .. } if planted!("effect before intent") => After::Nothing,
         Act::Reply { .. } if planted!("early acknowledgement") => After::Nothing,
-        Act::Run { op: Op::Observe { paths, .. }, .. }
-            if planted!("message before its record") && paths.is_empty() =>
-        {
-            After::Nothing
-        }
-        Act::Reply { result: Ok(result), .. }
-            if planted!("message before its record") && result.get("from").is_some() =>
-        {
-            After::Nothing
-        }
         Act::Reply { result: Ok(result), .. }
             if planted!("double delivery") && result.get("nudges").is_some() =>
         {

@@ -44,6 +44,7 @@ impl World {
         self.gather(&daemon);
         let (written, durable) = daemon.promised();
         let history = daemon.history;
+        self.copy_the_project(&history, durable);
         let floor = if self.death == Death::PowerCut { durable } else { written.max(durable) };
         for asked in std::mem::take(&mut self.asked).into_values() {
             if let Asker::Client(at) = asked.asker
@@ -99,6 +100,7 @@ impl World {
     pub(crate) fn start(&mut self, mut history: Vec<Draft>, mut floor: u64, mut durable: u64) {
         for _ in 0..MAX_STARTS {
             self.doom.revive();
+            self.meddle();
             if !self.calm && self.rng.chance(20) {
                 let death = if self.rng.chance(50) { Death::Kill } else { Death::PowerCut };
                 let moments = self.rng.within(1, 30);
@@ -146,6 +148,7 @@ impl World {
         let now = self.now();
         self.note(format_args!("starts with {} records", daemon.kernel.state().next_seq));
         self.counts.one("starts");
+        self.counts.add("starts from a snapshot", u64::from(daemon.from_snapshot));
         daemon.boot(now, &self.setup.documents);
         self.daemon = Some(daemon);
         if self.doom.is_dead() {

@@ -409,6 +409,14 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.moment("disk.remove")?;
+        state.visible.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        state.unsynced.push(Naming::Removed(path.to_owned()));
+        Ok(())
+    }
+
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         if !state.folders.contains(path) {

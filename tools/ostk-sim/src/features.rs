@@ -21,13 +21,20 @@ pub(crate) struct Features {
     pub(crate) budget: bool,
     /// Agents are started again when they end, and there are commands that are agents.
     pub(crate) supervision: bool,
+    /// Daemons take snapshots, which are torn, old or of another log when the next one starts.
+    pub(crate) snapshots: bool,
 }
 
 impl Features {
     /// The features of a seed.
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ STREAM);
-        Self { pipes: rng.chance(30), budget: rng.chance(30), supervision: rng.chance(30) }
+        Self {
+            pipes: rng.chance(30),
+            budget: rng.chance(30),
+            supervision: rng.chance(30),
+            snapshots: rng.chance(30),
+        }
     }
 }
 

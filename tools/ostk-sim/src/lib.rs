@@ -31,6 +31,7 @@ mod pipes;
 mod planted;
 mod plumbing;
 mod rng;
+mod snapshots;
 mod spending;
 mod steps;
 mod supervision;
@@ -63,7 +64,7 @@ pub struct Settings {
     pub files_lose: bool,
     /// Clients share needles most of the time.
     pub work: bool,
-    /// Nothing of what a seed draws for itself: pipes, limits of a day, supervision.
+    /// Nothing of what a seed draws for itself: pipes, limits of a day, supervision, snapshots.
     pub plain: bool,
     /// Farthest jump of the wall clock into the past, in microseconds.
     pub back_jump_us: u64,

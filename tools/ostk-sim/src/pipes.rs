@@ -39,7 +39,7 @@ pub(crate) struct Pipes {
     /// By their records as well.
     pub(crate) heard: BTreeMap<u64, Heard>,
     pub(crate) over: Vec<Over>,
-    /// Keys of reads whose caller was ended, or whose daemon was about to end: nobody asked again.
+    /// Keys of reads whose caller was ended, whose daemon was about to end, or that took too long: nobody asked again.
     pub(crate) given_up: BTreeSet<String>,
     /// The last message that each reader took out of each pipe.
     last: BTreeMap<(String, String), u64>,
@@ -48,7 +48,8 @@ pub(crate) struct Pipes {
 /// What a client does with a pipe. `made` numbers its calls.
 pub(crate) fn wish(name: &str, made: u64, rng: &mut Rng) -> Wish {
     let pipe = rng.pick(PIPES).copied().unwrap_or_default();
-    let timeout = rng.pick(&[0, 3_000, 20_000]).copied().unwrap_or_default();
+    // A run is a few seconds long: whoever waits longer does nothing else in it.
+    let timeout = rng.pick(&[0, 0, 50, 500, 20_000]).copied().unwrap_or_default();
     match rng.below(20) {
         0..=2 => {
             let (messages, bytes) = (rng.within(1, 4), rng.within(40, 200));
@@ -103,7 +104,9 @@ impl Pipes {
                     text(told, "text").ok_or_else(|| format!("a message without its text: {told}"))?;
                 return self.take(client, pipe, message_of(told)?, words);
             }
-            ("pipe.read", Err(error)) if matches!(error.code, Code::Poisoned | Code::Stopped) => {
+            ("pipe.read", Err(error))
+                if matches!(error.code, Code::Poisoned | Code::Stopped | Code::Deadline) =>
+            {
                 self.given_up.extend(wish.key.iter().map(|key| format!("agent:{client}/{key}")));
             }
             _ => {}

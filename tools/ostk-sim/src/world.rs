@@ -125,6 +125,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) wrong: Vec<String>,
     pub(crate) setup: Setup,
+    /// A snapshot of a copy of the project, whose log is another: where somebody puts it, and its bytes.
+    pub(crate) copied: Option<(std::path::PathBuf, Vec<u8>)>,
     _mounted: Mounted,
 }
 
@@ -139,6 +141,7 @@ impl World {
         let features = if settings.plain { Features::default() } else { Features::of(seed) };
         let client = |n| Client::new(format!("c{n}"), settings.work, &features);
         let clients = (0..2 + rng.below(3)).map(client).collect();
+        let setup = Setup { snapshots: features.snapshots, ..Setup::default() };
         let mut world = Self {
             settings,
             seed,
@@ -174,7 +177,8 @@ impl World {
             counts: Counts::default(),
             trace,
             wrong: Vec::new(),
-            setup: Setup::default(),
+            setup,
+            copied: None,
             _mounted: mounted,
         };
         world.lay_out()?;

@@ -37,6 +37,7 @@ fn a_fixed_budget_of_seeds_finds_nothing() {
         "messages that came out of pipes",
         "limits of a day that were reached",
         "processes started again",
+        "starts from a snapshot",
     ] {
         assert!(sum(what) > 10, "too few to say anything: {} {what}", sum(what));
     }
