@@ -463,6 +463,12 @@ impl Kernel {
         std::mem::take(&mut self.acts)
     }
 
+    /// Whether nothing begins by itself: in a panic, after a bug, and after the record by which this daemon lets the journal
+    /// go.
+    pub(crate) const fn is_held(&self) -> bool {
+        self.state.panic.is_some() || self.state.stopped || self.is_broken()
+    }
+
     /// Whether a bug keeps the kernel from taking any further call.
     pub(crate) const fn is_broken(&self) -> bool {
         self.broken.is_some()

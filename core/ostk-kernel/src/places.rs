@@ -104,7 +104,7 @@ impl Kernel {
 
     /// Begins the spawns that there are places for.
     pub(crate) fn fill_places(&mut self) {
-        while self.state.panic.is_none() && !self.state.queue.is_empty() && self.has_place() {
+        while !self.is_held() && !self.state.queue.is_empty() && self.has_place() {
             let idle = self.state.queue.iter().filter(|(name, _)| !self.starting.contains(*name));
             let next = idle.min_by_key(|(_, waiting)| (waiting.priority, waiting.seq));
             let Some((name, waiting)) = next.map(|(name, waiting)| (name.clone(), waiting.clone())) else {

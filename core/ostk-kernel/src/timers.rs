@@ -244,7 +244,7 @@ impl Kernel {
 
     /// When the next timer fires.
     pub(crate) fn next_timer(&self) -> Option<Timestamp> {
-        if self.state.panic.is_some() {
+        if self.is_held() {
             return None;
         }
         self.state.timers.values().filter(|timer| timer.firing.is_none()).filter_map(|timer| timer.due).min()

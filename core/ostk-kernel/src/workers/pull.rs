@@ -44,7 +44,7 @@ impl Kernel {
     /// Returns whether anybody was given anything.
     fn hand_out(&mut self) -> bool {
         let is_seen = self.work_seen == Some(self.state.work.changed);
-        if self.state.workers.is_empty() || self.state.panic.is_some() || is_seen {
+        if self.state.workers.is_empty() || self.is_held() || is_seen {
             return false;
         }
         self.mind_holders();

@@ -178,3 +178,25 @@ fn commands_have_places_too_and_a_panic_lets_nobody_begin() {
     assert_eq!(began(&host), ["keep", "a", "again"]);
     assert_eq!(host.done["shell"], 1, "the second command ran; the first was carried out by hand");
 }
+
+#[test]
+fn nothing_is_begun_given_out_or_fired_after_a_clean_stop_and_all_of_it_by_the_next_daemon() {
+    let mut host = host(1);
+    spawn(&mut host, "a", json!({ "agentfile": "FROM scripted\nWORK tags=x\n" })).unwrap();
+    spawn(&mut host, "b", json!({})).unwrap();
+    let timer = json!({ "name": "t", "lineage": "a", "text": "how far?", "after_ms": 60_000 });
+    host.ok(&ada(), "timer.set", timer);
+    host.stop();
+    let needle = json!({ "title": "n", "priority": "P1", "description": "d", "ac": ["true"], "tags": ["x"] });
+    host.submit(&ada(), "work.add", needle);
+    host.submit(&ada(), "agent.signal", json!({ "lineage": "a", "signal": "SIGKILL" }));
+    host.tick(60_000);
+    host.run();
+    let begun = ["needle.assigned", "timer.fired"].map(|event| host.count(event));
+    assert_eq!((begun, began(&host)), ([0, 0], vec!["a".to_owned()]));
+    host.kill();
+    host.run();
+    host.tick(0);
+    host.run();
+    assert_eq!((host.count("timer.fired"), began(&host)), (1, vec!["a".to_owned(), "b".to_owned()]));
+}
