@@ -203,6 +203,7 @@ impl Servers {
     ) {
         let note = |what: String| heard.lock().unwrap_or_else(PoisonError::into_inner).push(what);
         let mut made_late = false;
+        let mut screen = String::new();
         while !over.load(Ordering::Relaxed) {
             for (name, listener) in &self.tcp {
                 if let Ok((stream, _)) = listener.accept() {
@@ -236,8 +237,10 @@ impl Servers {
             if let Some(said) = self.door.knock().filter(|said| said.contains(&yard.nonce)) {
                 note(format!("answered at a port of its own: {said}"));
             }
-            if let Some(said) = read_terminal(terminal).filter(|said| said.contains(&yard.nonce)) {
-                note(format!("terminal: {said}"));
+            // What is typed comes letter by letter.
+            screen.extend(read_terminal(terminal));
+            if screen.contains(&yard.nonce) {
+                note(format!("terminal: {}", shown(std::mem::take(&mut screen).as_bytes())));
             }
             if !made_late && yard.ready.exists() {
                 made_late = true;
@@ -374,7 +377,7 @@ fn terminal() -> Result<((fs::File, String), OwnedFd)> {
 fn read_terminal(mut terminal: &fs::File) -> Option<String> {
     let mut buffer = [0; 512];
     let length = terminal.read(&mut buffer).ok()?;
-    Some(shown(buffer.get(..length).unwrap_or_default()))
+    Some(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
 }
 
 /// The process outside.
