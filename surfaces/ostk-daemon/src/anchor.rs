@@ -44,6 +44,8 @@ use crate::{
 
 /// How long a start waits for the lock of a daemon that has just died.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long one that was killed may still be seen to live.
+const DYING: Duration = Duration::from_millis(500);
 /// Connections at once; a fleet of a thousand agents fits.
 const MAX_CONNECTIONS: usize = 2_048;
 
@@ -191,15 +193,18 @@ fn take_lock(run: &Path) -> Result<File, AnchorError> {
 }
 
 /// A child that a killed daemon had just begun to start keeps its lock and its socket until it executes its program: wait
-/// a moment for it, but not for a daemon that lives.
+/// a moment for it, and a shorter one for a daemon that lives: it may have been killed just now.
 fn locked_soon(file: &File, holder: Option<u32>) -> bool {
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let begun = Instant::now();
     loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return true,
-            Err(_) if Instant::now() > deadline || holder.is_some_and(lives) => return false,
-            Err(_) => thread::sleep(Duration::from_millis(10)),
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
         }
+        let patience = if holder.is_some_and(lives) { DYING } else { LOCK_PATIENCE };
+        if begun.elapsed() > patience {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
