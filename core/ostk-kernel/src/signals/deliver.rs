@@ -150,14 +150,15 @@ impl Kernel {
         answer
     }
 
-    /// Delivers what waits for a lineage and may be delivered now.
+    /// Delivers what waits for a lineage and may be delivered now: to one that ends on the way, nothing that came later.
     pub(crate) fn deliver_queued(&mut self, target: &str) {
         loop {
             let Some(known) = self.state.lineages.get(target) else { return };
             let due = known.signals.queued.iter().find_map(|waiting| {
                 let signal = lookup(&waiting.signal)?;
                 let fate = consequence(signal, known.state, known.signals.disposition(signal));
-                (fate != Consequence::Queued).then(|| (waiting.clone(), signal, fate))
+                let may_be = !matches!(fate, Consequence::Queued | Consequence::Gone);
+                may_be.then(|| (waiting.clone(), signal, fate))
             });
             let Some((waiting, signal, fate)) = due else { return };
             let event = Event::SignalDelivered { lineage: target.to_owned(), seq: waiting.seq };

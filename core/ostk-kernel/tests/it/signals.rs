@@ -126,6 +126,20 @@ fn signals_that_wait_arrive_once_in_their_order_also_after_a_crash() {
 }
 
 #[test]
+fn what_waits_behind_a_signal_that_ends_its_target_is_not_delivered() {
+    let mut host = Host::new();
+    let command = busy(&mut host);
+    for name in ["SIGSTOP", "SIGTERM", "SIGFREEZE"] {
+        signal(&mut host, "worker", name);
+    }
+    assert_eq!(signal(&mut host, "worker", "SIGCONT")["state"], "exiting");
+    assert_eq!(host.count("signal.delivered"), 1, "the request to end, and nothing after it");
+    host.finish(command, worked());
+    host.run();
+    assert_eq!(state(&host, "worker"), LineageState::Exited);
+}
+
+#[test]
 fn a_client_that_handles_a_signal_is_woken_and_takes_it_once() {
     let mut host = Host::new();
     client(&mut host, "w");
