@@ -393,6 +393,10 @@ impl Kernel {
                 Stage::Asking(id) => still_waiting(id),
                 Stage::Saga(id) => CallError::new(Code::Deadline, format!("saga {id} goes on"))
                     .hint(format!("see where it stands: ostk saga show {id}")),
+                Stage::Repeat(_) => {
+                    CallError::new(Code::Deadline, "the result of the first call is not read yet")
+                        .hint("ask again with the same key: the call itself is not made again")
+                }
                 _ => CallError::new(
                     Code::Deadline,
                     format!("{} did not end by its deadline", job.syscall.name),
