@@ -49,6 +49,11 @@ impl Supervision {
             self.wards.insert(lineage.to_owned(), Ward::new(body));
             return Ok(());
         }
+        if event == "anchor.started" {
+            // Whose end was decided, ended with its daemon if not before.
+            self.wards.values_mut().filter(|ward| ward.phase != Phase::Up).for_each(|ward| ward.ended = true);
+            return Ok(());
+        }
         if event == "session.started" && text("kind") == "native" {
             self.wards.remove(lineage);
         }

@@ -222,7 +222,13 @@ impl<'a> Walk<'a> {
             }
         }
         for line in added {
-            self.origins.insert((change.path.clone(), line.clone()), (actor.to_owned(), seq));
+            let origin = self.origins.entry((change.path.clone(), line.clone()));
+            // What is brought back is whose it was.
+            if verb == "file.undo" {
+                origin.or_insert((actor.to_owned(), seq));
+            } else {
+                origin.insert_entry((actor.to_owned(), seq));
+            }
         }
     }
 
