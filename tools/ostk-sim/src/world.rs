@@ -54,6 +54,8 @@ pub(crate) struct Asked {
     pub(crate) wish: Wish,
     /// Records of the log when it was made.
     pub(crate) since: u64,
+    /// When it was made; the clock may jump before it is answered.
+    pub(crate) at: Timestamp,
     /// When it must have ended, by the steady clock; later if its caller is held.
     pub(crate) until: u64,
 }
@@ -274,7 +276,8 @@ impl World {
             idempotency: wish.key.clone(),
             deadline: now.plus_millis(wish.timeout_ms),
         };
-        self.asked.insert(id, Asked { asker, wish, since: self.records(), until });
+        let (since, at) = (self.records(), self.now());
+        self.asked.insert(id, Asked { asker, wish, since, at, until });
         if let Some(daemon) = &mut self.daemon {
             daemon.submit(now, call);
         }
@@ -358,23 +361,23 @@ impl World {
         }
         self.hear_messages(answer);
         self.hear_signals(answer);
-        self.hear_of_lock(&asked.wish, answer);
+        self.hear_of_lock(&asked, answer);
         if matches!(answer, Err(error) if error.message.ends_with("has ended")) {
             self.begin_session(at);
         }
     }
 
     /// A lock is refused while somebody holds it, and no longer.
-    fn hear_of_lock(&mut self, wish: &Wish, answer: &Answer) {
+    fn hear_of_lock(&mut self, asked: &Asked, answer: &Answer) {
+        let Asked { wish, at, .. } = asked;
         let refused = matches!(answer, Err(error) if error.code == Code::Conflict);
         if wish.verb != "lock" || !refused {
             return;
         }
-        let now = self.now();
         let state = self.daemon.as_ref().map(|daemon| daemon.kernel.state());
         let held =
             state.and_then(|state| state.locks.get(&wish.path)).map(|lock| (lock.holder.clone(), lock.until));
-        if let Some((holder, until)) = held.filter(|(_, until)| *until < now) {
+        if let Some((holder, until)) = held.filter(|(_, until)| until < at) {
             self.fail(format!("{holder} keeps the lock {} after {until}", wish.path));
         }
     }
