@@ -123,10 +123,13 @@ fn look(nonce: &str, marker: &str, key: u32, first: &mut BTreeMap<String, String
             seen.held.insert("new-privileges".to_owned());
         }
         descriptors(*pid, &mut seen.held);
-        for (name, value) in traits(*pid) {
-            if first.get(&name).is_some_and(|of_first| *of_first != value && !value.is_empty()) {
-                seen.held.insert(name);
-            }
+        let other = traits(*pid).into_iter().filter(|(name, value)| {
+            first.get(name).is_some_and(|of_first| of_first != value && !value.is_empty())
+        });
+        let other: Vec<String> = other.map(|(name, _)| name).collect();
+        // One that ended meanwhile has left its memory and then its control groups.
+        if text(*pid, "environ").contains(marker) {
+            seen.held.extend(other);
         }
     }
     if text_of("/proc/keys").contains(nonce) {
