@@ -547,11 +547,6 @@ impl State {
                 known.signals.exiting = Some((ts, signal.name.to_owned()));
                 Some(LineageState::Exiting)
             }
-            // The record of its end follows; if a crash comes first, the next daemon ends it.
-            (Consequence::Done, SignalEffect::Kill) if known.state != LineageState::Exiting => {
-                known.signals.exiting = Some((ts, signal.name.to_owned()));
-                Some(LineageState::Exiting)
-            }
             _ => None,
         };
         // Whoever keeps such a signal from itself is not believed as before.
