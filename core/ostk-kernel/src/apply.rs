@@ -547,6 +547,14 @@ impl State {
                 known.signals.exiting = Some((ts, signal.name.to_owned()));
                 Some(LineageState::Exiting)
             }
+            // The record of its end follows; if a crash comes first, the next daemon ends it. A client's session ends
+            // with its daemon anyway.
+            (Consequence::Done, SignalEffect::Kill)
+                if known.kind == LineageKind::Native && known.state != LineageState::Exiting =>
+            {
+                known.signals.exiting = Some((ts, signal.name.to_owned()));
+                Some(LineageState::Exiting)
+            }
             _ => None,
         };
         // Whoever keeps such a signal from itself is not believed as before.

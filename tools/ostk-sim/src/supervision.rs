@@ -25,6 +25,8 @@ struct Ward {
     phase: Phase,
     /// Its context has ended, and no other has begun.
     ended: bool,
+    /// Its end was decided and its daemon died: nothing of it runs, its context may still be ended by the next daemon.
+    lost: bool,
     /// It ended by itself and its lifetime asks for a restart; the verdict is not recorded yet.
     owed: bool,
     /// Somebody ended it.
@@ -51,7 +53,7 @@ impl Supervision {
         }
         if event == "anchor.started" {
             // Whose end was decided, ended with its daemon if not before.
-            self.wards.values_mut().filter(|ward| ward.phase != Phase::Up).for_each(|ward| ward.ended = true);
+            self.wards.values_mut().filter(|ward| ward.phase != Phase::Up).for_each(|ward| ward.lost = true);
             return Ok(());
         }
         if event == "session.started" && text("kind") == "native" {
@@ -104,6 +106,7 @@ impl Ward {
             native: body.get("command_blob").is_none(),
             phase: Phase::Up,
             ended: false,
+            lost: false,
             owed: false,
             excused: false,
             counted: Vec::new(),
@@ -111,10 +114,11 @@ impl Ward {
     }
 
     fn step(&mut self, step: &Value) -> Result<(), String> {
-        if self.ended && self.native {
+        let finished = step.get("step").and_then(Value::as_str) == Some("finished");
+        if self.native && (self.ended || self.lost && !finished) {
             return Err("takes a step after its end, and was not started again".to_owned());
         }
-        if step.get("step").and_then(Value::as_str) != Some("finished") {
+        if !finished {
             return Ok(());
         }
         self.ended = true;
@@ -161,8 +165,8 @@ impl Ward {
 
     fn restart(&mut self, ts: Timestamp) -> Result<(), String> {
         let was = std::mem::replace(&mut self.phase, Phase::Up);
-        let lives = self.native && !self.ended;
-        (self.ended, self.excused) = (false, false);
+        let lives = self.native && !self.ended && !self.lost;
+        (self.ended, self.lost, self.excused) = (false, false, false);
         match was {
             _ if lives => Err("is started again while it lives".to_owned()),
             Phase::Due(at) if at <= ts => Ok(()),

@@ -320,6 +320,23 @@ fn an_agent_that_is_being_reaped_when_the_daemon_dies_is_ended_by_the_next() {
 }
 
 #[test]
+fn an_agent_that_is_being_killed_when_the_daemon_dies_is_ended_by_the_next() {
+    for before in [None, Some("SIGSTOP")] {
+        let mut host = Host::new();
+        busy(&mut host);
+        if let Some(name) = before {
+            signal(&mut host, "worker", name);
+        }
+        host.submit(&ada(), "agent.signal", json!({ "lineage": "worker", "signal": "SIGKILL" }));
+        let killed = host.log.iter().rposition(|(draft, _)| draft.event == "agent.signalled").unwrap();
+        host.sync_to(killed + 1);
+        host.crash();
+        host.run();
+        assert_eq!(state(&host, "worker"), LineageState::Exited, "{before:?}");
+    }
+}
+
+#[test]
 fn a_stopped_agent_that_is_continued_in_a_panic_goes_on_with_everybody_else() {
     let mut host = Host::new();
     let command = busy(&mut host);
