@@ -149,9 +149,7 @@ impl Kernel {
         if let Caller::Agent(parent) | Caller::World(parent) = caller_of(&waiting.by) {
             self.tell(&parent, &text);
         }
-        let (text_blob, bytes) = blob(text.as_bytes());
-        let note = Event::NoteAdded { text_blob, key: None };
-        self.record_with(&Caller::Kernel, &note, vec![(text_blob, bytes)], Awaited::Written);
+        self.note(&text);
     }
 
     /// Somebody ends a process that has not begun. `None` if it does not wait for a place.

@@ -39,7 +39,7 @@ impl Kernel {
             "session.end" => self.session_end(&job),
             "session.resumable" => self.identify_session(&job),
             "lock" => self.lock(&job),
-            "note" => self.note(&job),
+            "note" => self.take_note(&job),
             "nudge" => self.nudge(&job),
             "ps" => (
                 Ok(json!({ "processes": self.processes(), "budget": self.budget_row(),
@@ -181,16 +181,26 @@ impl Kernel {
         }
     }
 
-    fn note(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
+    fn take_note(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
         match short_text(job) {
             Ok(text) => {
-                let (text_blob, bytes) = blob(text.as_bytes());
-                let event = Event::NoteAdded { text_blob, key: job.key.clone() };
-                let seq = self.record_with(&job.caller, &event, vec![(text_blob, bytes)], Awaited::Durable);
+                let seq = self.note_by(&job.caller, &text, job.key.clone(), Awaited::Durable);
                 (Ok(json!({ "seq": seq })), Some(seq + 1))
             }
             Err(error) => (Err(error), None),
         }
+    }
+
+    /// Notes for the readers of the log what the kernel did or left; nobody waits for it.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.note_by(&Caller::Kernel, text, None, Awaited::Written);
+    }
+
+    /// The same in the name of `by`; returns the record's number.
+    pub(crate) fn note_by(&mut self, by: &Caller, text: &str, key: Option<String>, awaited: Awaited) -> u64 {
+        let (text_blob, bytes) = blob(text.as_bytes());
+        let event = Event::NoteAdded { text_blob, key };
+        self.record_with(by, &event, vec![(text_blob, bytes)], awaited)
     }
 
     fn processes(&self) -> Vec<Value> {

@@ -298,10 +298,7 @@ impl Kernel {
     /// What was asked to end ends when its calls with an effect have ended; calls without one end now.
     fn begin_exit(&mut self, target: &str, signal: &Signal, text: &str) {
         if signal.name == "SIGBAIL" {
-            let (text_blob, bytes) = blob(text.as_bytes());
-            let event = Event::NoteAdded { text_blob, key: None };
-            let own = Caller::Agent(target.to_owned());
-            self.record_with(&own, &event, vec![(text_blob, bytes)], Awaited::Durable);
+            self.note_by(&Caller::Agent(target.to_owned()), text, None, Awaited::Durable);
         }
         self.abandon_model_call(target);
         self.cancel_waiting(target, signal.name);

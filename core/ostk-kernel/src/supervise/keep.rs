@@ -101,9 +101,7 @@ impl Kernel {
         if let Some(parent) = self.state.lineages.get(lineage).and_then(|known| known.parent.clone()) {
             self.tell(&parent, &text);
         }
-        let (text_blob, bytes) = blob(text.as_bytes());
-        let note = Event::NoteAdded { text_blob, key: None };
-        self.record_with(&Caller::Kernel, &note, vec![(text_blob, bytes)], Awaited::Written);
+        self.note(&text);
     }
 
     /// Who ends with it: those of the same parent and strategy that run, the last started first.

@@ -168,9 +168,7 @@ impl Kernel {
         self.take_back(id, lineage.to_owned(), RETURNED);
         let more = if given.unwrap_or(0) < MAX_GIVEN { "once more at most" } else { "not again" };
         let text = format!("{id} is taken back from {lineage}, which is given it {more}: {RETURNED}");
-        let (text_blob, bytes) = blob(text.as_bytes());
-        let note = Event::NoteAdded { text_blob, key: None };
-        self.record_with(&Caller::Kernel, &note, vec![(text_blob, bytes)], Awaited::Written);
+        self.note(&text);
     }
 
     /// A worker got an answer from its model: what it holds stays its own while it works.
