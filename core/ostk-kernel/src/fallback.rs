@@ -59,8 +59,7 @@ impl Kernel {
     fn may_call_model(&self, lineage: &str, model: &str) -> bool {
         let caller = Caller::Agent(lineage.to_owned());
         let resource = Resource::Model(model.to_owned());
-        let request = self.request(&caller, "model.call", Class::ModelCall, resource);
-        self.gate.decide(&request).effect == Effect::Allow
+        self.foresee(&caller, "model.call", Class::ModelCall, resource).effect == Effect::Allow
     }
 
     /// Whether an agent whose own model says that it will not answer soon can wait, for another one may.

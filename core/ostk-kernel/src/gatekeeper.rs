@@ -66,6 +66,11 @@ impl Kernel {
         Request { labels, task, stack, ..Request::new(actor, verb, class, resource) }
     }
 
+    /// What the gate would say if `caller` asked now; the question itself leaves no record.
+    pub(crate) fn foresee(&self, caller: &Caller, verb: &str, class: Class, resource: Resource) -> Verdict {
+        self.gate.decide(&self.request(caller, verb, class, resource))
+    }
+
     /// Asks the gate about a part of a call. A refusal is recorded; where consent is needed, it is asked for.
     pub(crate) fn pass(
         &mut self,

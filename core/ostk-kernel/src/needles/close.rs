@@ -144,8 +144,7 @@ impl Kernel {
     fn author_may_not(&self, parent: JobId, command: &str) -> Option<CallError> {
         let author = self.author_of(parent)?;
         let resource = Resource::Command(command.to_owned());
-        let request = self.request(author, "shell.run", Class::ShellExec, resource);
-        let verdict = self.gate.decide(&request);
+        let verdict = self.foresee(author, "shell.run", Class::ShellExec, resource);
         (verdict.effect == Effect::Deny).then(|| {
             let message = format!("{} gave it and may not run it: {}", author.actor(), verdict.reason);
             CallError::new(Code::Denied, message)

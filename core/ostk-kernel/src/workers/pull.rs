@@ -118,8 +118,7 @@ impl Kernel {
     /// Whether the gate lets it take work, as it would be asked for `work.next`.
     fn may_pull(&self, name: &str) -> bool {
         let caller = Caller::Agent(name.to_owned());
-        let request = self.request(&caller, "work.next", Class::KernelWrite, Resource::None);
-        self.gate.decide(&request).effect == Effect::Allow
+        self.foresee(&caller, "work.next", Class::KernelWrite, Resource::None).effect == Effect::Allow
     }
 
     fn assign(&mut self, lineage: &str, id: NeedleId, needle: &Needle) -> bool {
