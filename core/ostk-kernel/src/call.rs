@@ -7,6 +7,8 @@ use ostk_log::{Hash, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::act::Outcome;
+
 /// Identifies a call from submission to reply; chosen by the host, unique while the call is open.
 pub type CallId = u64;
 
@@ -135,6 +137,12 @@ impl CallError {
             None => self.message.clone(),
         }
     }
+}
+
+/// The arguments of a call that was kept in this blob, once the blob is loaded; `None` if they are lost.
+pub(crate) fn kept_arguments(outcome: &Outcome, call_blob: &Hash) -> Option<Value> {
+    let Outcome::Observed { blobs, .. } = outcome else { return None };
+    serde_json::from_slice(blobs.get(call_blob)?).ok()
 }
 
 /// Names of blobs must survive a trip through JSON arguments; this reads one.

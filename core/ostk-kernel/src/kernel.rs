@@ -359,8 +359,8 @@ impl Kernel {
             Some(Target::SagaPlan { saga }) => self.saga_plan_loaded(saga, outcome),
             Some(Target::Stack(name)) => self.stack_restarted(&name, outcome),
             Some(Target::StackSeal(name)) => self.stack_force_sealed(&name, outcome),
-            Some(Target::Queued(name)) => self.start_queued(&name, outcome),
-            Some(Target::Timer { name, seq }) => self.timer_loaded(name, seq, outcome),
+            Some(Target::Queued(name)) => self.start_queued(&name, &outcome),
+            Some(Target::Timer { name, seq }) => self.timer_loaded(name, seq, &outcome),
             Some(Target::Unwatched) => {}
             Some(Target::Killed { alias }) => {
                 self.record(&Caller::Kernel, &Event::ProcessEnded { alias, outcome: "killed".to_owned() });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::{Awaited, Op, Outcome},
-    call::{CallError, Caller, Code},
+    call::{CallError, Caller, Code, kept_arguments},
     event::Event,
     files::caller_of,
     kernel::{Job, Kernel, ReplyTo, Stage, Target},
@@ -117,13 +117,9 @@ impl Kernel {
     }
 
     /// What a spawn asked for is loaded: it is asked for again.
-    pub(crate) fn start_queued(&mut self, name: &str, outcome: Outcome) {
+    pub(crate) fn start_queued(&mut self, name: &str, outcome: &Outcome) {
         let waiting = self.state.queue.get(name).cloned();
-        let bytes = match (&waiting, outcome) {
-            (Some(waiting), Outcome::Observed { blobs, .. }) => blobs.get(&waiting.call_blob).cloned(),
-            _ => None,
-        };
-        let args = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let args = waiting.as_ref().and_then(|waiting| kept_arguments(outcome, &waiting.call_blob));
         match (waiting, args, table::lookup("agent.spawn")) {
             (Some(waiting), Some(args), Some(syscall)) => {
                 let (id, caller) = (self.fresh_id(), caller_of(&waiting.by));

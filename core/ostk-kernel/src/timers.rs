@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     act::{Awaited, Op, Outcome},
     apply::At,
-    call::{CallError, Caller, Code},
+    call::{CallError, Caller, Code, kept_arguments},
     event::Event,
     files::caller_of,
     kernel::{Job, Kernel, ReplyTo, Target},
@@ -211,16 +211,12 @@ impl Kernel {
     }
 
     /// What a timer does is loaded: the call is made.
-    pub(crate) fn timer_loaded(&mut self, name: String, seq: u64, outcome: Outcome) {
+    pub(crate) fn timer_loaded(&mut self, name: String, seq: u64, outcome: &Outcome) {
         let Some(timer) = self.state.timers.get(&name).filter(|timer| timer.firing == Some(seq)).cloned()
         else {
             return;
         };
-        let bytes = match outcome {
-            Outcome::Observed { blobs, .. } => blobs.get(&timer.call_blob).cloned(),
-            _ => None,
-        };
-        let args = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let args = kept_arguments(outcome, &timer.call_blob);
         let (Some(args), Some(syscall)) = (args, table::lookup(&timer.call)) else {
             let lost = CallError::new(Code::Failed, "what it was set with is lost");
             return self.timer_ended(&name, seq, &Err(lost));
