@@ -40,6 +40,14 @@ impl Caller {
         }
     }
 
+    /// The lineage of a process, which can be held, ended and bound: an agent or a world.
+    pub fn process(&self) -> Option<&str> {
+        match self {
+            Self::Agent(name) | Self::World(name) => Some(name),
+            Self::Human(_) | Self::Stack(_) | Self::Kernel => None,
+        }
+    }
+
     /// The name under which reads and writes are remembered.
     pub fn lineage(&self) -> &str {
         match self {

@@ -571,19 +571,12 @@ impl Kernel {
 
     pub(crate) fn admit(&mut self, job: Job) {
         let state = self.state.lineages.get(job.caller.lineage()).map(|lineage| lineage.state);
+        let is_held = self.state.panic.is_some() || state.is_some_and(LineageState::is_held);
+        let may_be_kept = job.caller.process().is_some() && !is_needed_to_end(&job);
         match (&job.caller, state) {
-            (Caller::Agent(_) | Caller::World(_), _)
-                if self.state.panic.is_some() && !is_needed_to_end(&job) =>
-            {
-                self.held.push_back(job);
-            }
-            (Caller::Agent(_) | Caller::World(_), Some(state))
-                if state.is_held() && !is_needed_to_end(&job) =>
-            {
-                self.held.push_back(job);
-            }
-            (Caller::Agent(_) | Caller::World(_), Some(LineageState::Exited | LineageState::Exiting))
-                if !is_needed_to_end(&job) && !matches!(job.reply_to, ReplyTo::Saga { undo: true, .. }) =>
+            _ if may_be_kept && is_held => self.held.push_back(job),
+            (_, Some(LineageState::Exited | LineageState::Exiting))
+                if may_be_kept && !matches!(job.reply_to, ReplyTo::Saga { undo: true, .. }) =>
             {
                 let error = CallError::new(Code::Stopped, format!("{} has ended", job.caller.lineage()))
                     .hint("start a session: session.start");

@@ -122,11 +122,9 @@ impl Kernel {
     pub(crate) fn mode_for(&self, caller: &Caller, wanted: Option<Mode>, lineage: &str) -> Option<Mode> {
         let kept = |name: &str| self.state.lineages.get(name).and_then(|known| known.mode);
         let cap = self.state.within.as_ref().and_then(|within| within.mode);
-        let own = match caller {
-            Caller::Human(_) | Caller::Kernel | Caller::Stack(_) => wanted.or(kept(lineage)),
-            Caller::Agent(me) | Caller::World(me) => {
-                [wanted, kept(me), kept(lineage)].into_iter().flatten().min()
-            }
+        let own = match caller.process() {
+            Some(me) => [wanted, kept(me), kept(lineage)].into_iter().flatten().min(),
+            None => wanted.or(kept(lineage)),
         };
         [own, cap].into_iter().flatten().min()
     }

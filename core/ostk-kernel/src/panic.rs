@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::ProcessSignal,
-    call::{CallError, Caller, Code},
+    call::{CallError, Code},
     event::Event,
     kernel::{Job, Kernel},
     limits,
@@ -29,7 +29,7 @@ pub struct Panic {
 impl Kernel {
     /// `kernel.panic` and `kernel.resume`.
     pub(crate) fn panic_or_resume(&mut self, job: &Job) -> (Result<Value, CallError>, Option<u64>) {
-        if matches!(job.caller, Caller::Agent(_) | Caller::World(_)) {
+        if job.caller.process().is_some() {
             let (verb, class) = (job.syscall.name, job.syscall.class);
             let rule = "only a person holds and releases the whole system";
             let (error, after) = self.refuse_by(&job.caller, verb, class, ostk_policy::Resource::None, rule);

@@ -142,8 +142,8 @@ impl Kernel {
         let reason = crate::limits::clip(&error.message);
         let text = format!("{name} waited for a place and cannot begin: {reason}");
         self.leave_line(&Caller::Kernel, name, reason);
-        if let Caller::Agent(parent) | Caller::World(parent) = caller_of(&waiting.by) {
-            self.tell(&parent, &text);
+        if let Some(parent) = caller_of(&waiting.by).process() {
+            self.tell(parent, &text);
         }
         self.note(&text);
     }
@@ -185,10 +185,8 @@ impl Kernel {
                 (row["state"], row["doing"]) = (json!("queued"), json!(doing));
                 continue;
             }
-            let parent = match caller_of(&waiting.by) {
-                Caller::Agent(parent) | Caller::World(parent) => Some(parent),
-                _ => None,
-            };
+            let by = caller_of(&waiting.by);
+            let parent = by.process();
             rows.push(json!({ "lineage": name, "generation": 0, "kind": "native", "state": "queued", "model": null,
                 "turns": 0, "tokens": 0, "usd": 0.0, "doing": doing, "writes": 0, "refused": 0, "pin": null,
                 "client": null, "parent": parent, "revival": null, "started": waiting.since, "restarts": null,

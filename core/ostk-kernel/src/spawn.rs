@@ -208,20 +208,22 @@ impl Kernel {
         Ok(json!({ "lineage": name, "generation": generation, "pin": pin, "context_window": window }))
     }
 
-    /// The grants of a new agent: those of its Agentfile, with its path limits. Whoever is bound by an Agentfile's tools
-    /// itself starts nobody: the child could be granted more.
+    /// Refuses a process that is bound by an Agentfile's tools: what it starts could be granted more.
+    pub(crate) fn check_unbound(&self, caller: &Caller, what: &str) -> Result<(), CallError> {
+        let Some(name) = caller.process().filter(|name| self.agent_tools(name).is_some()) else {
+            return Ok(());
+        };
+        let message = format!("{name} is bound by its Agentfile's tools and starts no {what}");
+        Err(CallError::new(Code::Denied, message).hint("ask the operator"))
+    }
+
+    /// The grants of a new agent: those of its Agentfile, with its path limits.
     pub(crate) fn bounded_tools(
         &self,
         caller: &Caller,
         file: &Agentfile,
     ) -> Result<Option<Vec<ToolGrant>>, CallError> {
-        if matches!(caller, Caller::Agent(_) | Caller::World(_))
-            && self.agent_tools(caller.lineage()).is_some()
-        {
-            let message =
-                format!("{} is bound by its Agentfile's tools and starts no agents", caller.lineage());
-            return Err(CallError::new(Code::Denied, message).hint("ask the operator"));
-        }
+        self.check_unbound(caller, "agents")?;
         let limit = |(key, path): &(String, String)| {
             let class = match key.as_str() {
                 "read-path" | "sandbox.read" => "limit:read",

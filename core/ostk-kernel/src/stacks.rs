@@ -319,13 +319,7 @@ impl Kernel {
             let message = format!("{name:?} would be a stack within the stack {}", within.stack);
             return Err(CallError::new(Code::Denied, message).hint("spawn it from the project itself"));
         }
-        let is_agent = matches!(caller, Caller::Agent(_) | Caller::World(_));
-        if is_agent && self.agent_tools(caller.lineage()).is_some() {
-            let message =
-                format!("{} is bound by its Agentfile's tools and starts no stacks", caller.lineage());
-            return Err(CallError::new(Code::Denied, message).hint("ask the operator"));
-        }
-        Ok(())
+        self.check_unbound(caller, "stacks")
     }
 
     fn check_room(&self, name: &str, scope: &str) -> Result<(), CallError> {
@@ -361,8 +355,7 @@ impl Kernel {
                     .hint(format!("ostk stack show {name}"))
             }
             Some(stack) => {
-                let is_agent = matches!(job.caller, Caller::Agent(_) | Caller::World(_));
-                if !is_agent || stack.by == job.caller.actor() {
+                if job.caller.process().is_none() || stack.by == job.caller.actor() {
                     let kill = job.flag("kill");
                     job.stage = Stage::Stack(name.clone());
                     return self.run_for(job, Op::Stack(StackOp::Seal { name, kill }), None);

@@ -144,10 +144,7 @@ impl Kernel {
             End::Write => (&pipe.writers, &pipe.readers),
         };
         let is_over = other.are_gone() && (end == End::Write || pipe.queue.is_empty());
-        if matches!(caller, Caller::Agent(_) | Caller::World(_))
-            && !is_over
-            && !own.open.contains(caller.lineage())
-        {
+        if caller.process().is_some() && !is_over && !own.open.contains(caller.lineage()) {
             let event = Event::PipeOpened { pipe: name.to_owned(), end };
             self.record_with(caller, &event, Vec::new(), Awaited::Nothing);
         }
@@ -211,13 +208,10 @@ impl Kernel {
     }
 
     fn goes_on(&self, caller: &Caller) -> bool {
-        let state = self.state.lineages.get(caller.lineage()).map(|known| known.state);
-        match caller {
-            Caller::Agent(_) | Caller::World(_) => {
-                self.state.panic.is_none() && state == Some(LineageState::Running)
-            }
-            Caller::Human(_) | Caller::Stack(_) | Caller::Kernel => true,
-        }
+        caller.process().is_none_or(|name| {
+            let state = self.state.lineages.get(name).map(|known| known.state);
+            self.state.panic.is_none() && state == Some(LineageState::Running)
+        })
     }
 
     fn take_message(&mut self, job: Job, name: &str) {

@@ -30,7 +30,7 @@ const MAX_WAIT_MS: u64 = 3_600_000;
 impl Kernel {
     /// Whether `caller` may send signals to `target`: people may, others to themselves and to those they started.
     pub(crate) fn may_signal(&self, caller: &Caller, target: &str) -> bool {
-        let (Caller::Agent(own) | Caller::World(own)) = caller else { return true };
+        let Some(own) = caller.process() else { return true };
         let mut seen = BTreeSet::new();
         let mut at = target;
         while at != own {
@@ -318,9 +318,7 @@ impl Kernel {
     pub(crate) fn end_if_idle(&mut self, lineage: &str) {
         let Some(known) = self.state.lineages.get(lineage) else { return };
         let Some((_, signal)) = known.signals.exiting.clone() else { return };
-        let own = |job: &Job| {
-            job.caller.lineage() == lineage && matches!(job.caller, Caller::Agent(_) | Caller::World(_))
-        };
+        let own = |job: &Job| job.caller.process() == Some(lineage);
         if known.state == LineageState::Exiting && !self.jobs.values().any(own) {
             self.terminate(lineage, &signal);
         }
@@ -386,11 +384,7 @@ impl Kernel {
 
     /// Calls without an effect so far have none any more.
     fn cancel_waiting(&mut self, lineage: &str, signal: &str) {
-        let waiting = |job: &Job| {
-            job.may_expire()
-                && job.caller.lineage() == lineage
-                && matches!(job.caller, Caller::Agent(_) | Caller::World(_))
-        };
+        let waiting = |job: &Job| job.may_expire() && job.caller.process() == Some(lineage);
         self.cancel(waiting, |job| {
             CallError::new(Code::Stopped, format!("{} was ended by {signal}", job.caller.lineage()))
         });
