@@ -462,13 +462,9 @@ impl Kernel {
             return;
         }
         let working = self.state.agents.iter().filter(|(_, agent)| !agent.is_finished());
-        let last = working
-            .clone()
-            .fold(Charge::default(), |sum, (_, agent)| sum.plus(spending.expected(agent, agent.called())));
-        let beyond = working
-            .clone()
-            .map(|(_, agent)| spending.expected(agent, agent.called()))
-            .max_by_key(|next| next.tokens);
+        let turns = working.clone().map(|(_, agent)| spending.expected(agent, agent.called()));
+        let last = turns.clone().fold(Charge::default(), Charge::plus);
+        let beyond = turns.max_by_key(|next| next.tokens);
         let lack = spending.lacking(self.now, last.plus(beyond.unwrap_or_default()));
         let Some(lack) = lack.filter(|lack| !lack.standing.daily) else { return };
         let names: Vec<String> = working.map(|(name, _)| name.clone()).collect();
