@@ -187,8 +187,7 @@ impl Kernel {
         check_name(&name)?;
         let given = job.args.get("steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let (steps, plan) = read(given)?;
-        let over = |saga: &&Saga| matches!(saga.state, SagaState::Completed | SagaState::Failed);
-        if self.state.sagas.len() - self.state.sagas.values().filter(over).count() >= MAX_OPEN {
+        if self.state.sagas.values().filter(|saga| !saga.state.is_over()).count() >= MAX_OPEN {
             let error = CallError::new(Code::Busy, format!("{MAX_OPEN} sagas are open or wait for a person"));
             return Err(error.hint("wait for one to end, or look at those that escalated: ostk saga list"));
         }
@@ -246,8 +245,7 @@ impl Kernel {
     pub(crate) fn saga_in_words(&self, lineage: &str) -> Option<String> {
         let own = |saga: &&Saga| crate::state::name_of(&saga.owner) == lineage;
         let (id, saga) = self.state.open_sagas().find(|(_, saga)| own(saga))?;
-        let done = saga.steps.iter().filter(|step| step.state == super::StepState::Committed).count();
-        Some(format!("saga {id} {}: {done} of {} steps", saga.state.word(), saga.steps.len()))
+        Some(format!("saga {id} {}: {} of {} steps", saga.state.word(), saga.done(), saga.steps.len()))
     }
 
     /// Sagas that a person must look at.
@@ -283,9 +281,8 @@ impl Saga {
 }
 
 fn row(id: u64, saga: &Saga) -> Value {
-    let done = saga.steps.iter().filter(|step| step.state == super::StepState::Committed).count();
     json!({ "saga": id, "name": saga.name, "owner": saga.owner, "state": saga.state, "since": saga.since,
-        "done": done, "of": saga.steps.len(), "reason": saga.reason })
+        "done": saga.done(), "of": saga.steps.len(), "reason": saga.reason })
 }
 
 fn describe(id: u64, saga: &Saga) -> Value {

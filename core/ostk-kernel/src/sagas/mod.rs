@@ -90,6 +90,11 @@ impl SagaState {
         matches!(self, Self::Running | Self::Compensating)
     }
 
+    /// Whether nobody need look at it any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+
     /// The word for it, as in records.
     pub const fn word(self) -> &'static str {
         match self {
@@ -169,6 +174,13 @@ pub struct Saga {
     /// Why it does not run any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Saga {
+    /// How many of its steps are done, and not undone.
+    pub(crate) fn done(&self) -> usize {
+        self.steps.iter().filter(|step| step.state == StepState::Committed).count()
+    }
 }
 
 /// What becomes of a step: the body of `saga.step`.
@@ -258,11 +270,9 @@ impl State {
     }
 
     fn forget_sagas(&mut self) {
-        let over = |saga: &Saga| matches!(saga.state, SagaState::Completed | SagaState::Failed);
         while self.sagas.len() > MAX_SAGAS {
-            let Some(oldest) = self.sagas.iter().find(|(_, saga)| over(saga)).map(|(seq, _)| *seq) else {
-                return;
-            };
+            let mut over = self.sagas.iter().filter(|(_, saga)| saga.state.is_over());
+            let Some(oldest) = over.next().map(|(seq, _)| *seq) else { return };
             self.sagas.remove(&oldest);
         }
     }
