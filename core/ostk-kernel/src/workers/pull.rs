@@ -101,11 +101,13 @@ impl Kernel {
     }
 
     fn resting(&self) -> impl Iterator<Item = (u64, &String)> {
-        let runs = |name: &str| {
-            self.state.lineages.get(name).is_some_and(|known| known.state == LineageState::Running)
-        };
-        let workers = self.state.workers.iter().filter_map(|(name, worker)| Some((worker.rested?, name)));
-        workers.filter(move |(_, name)| runs(name))
+        self.state.workers.keys().filter_map(|name| Some((self.rests_since(name)?, name)))
+    }
+
+    /// Since which record a worker that runs has had nothing to do.
+    fn rests_since(&self, name: &str) -> Option<u64> {
+        let state = self.state.lineages.get(name)?.state;
+        self.state.workers.get(name)?.rested.filter(|_| state == LineageState::Running)
     }
 
     /// How often a worker was given a needle; `None` if it does not take it.
@@ -139,7 +141,7 @@ impl Kernel {
         for (id, claim) in &self.state.work.claims {
             held.entry(claim.holder.clone()).or_default().push(*id);
         }
-        held.retain(|name, _| self.resting().any(|(_, resting)| resting == name));
+        held.retain(|name, _| self.rests_since(name).is_some());
         for (lineage, needles) in held {
             if self.state.workers.get(&lineage).is_some_and(|worker| worker.reminded) {
                 needles.into_iter().for_each(|id| self.return_needle(&lineage, id));
