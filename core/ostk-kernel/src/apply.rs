@@ -585,25 +585,7 @@ impl State {
         pin: Option<String>,
         client: Option<String>,
     ) -> u64 {
-        let lineage = self.lineages.entry(name.to_owned()).or_insert_with(|| Lineage {
-            kind,
-            generation: 0,
-            state: LineageState::Running,
-            pin: None,
-            client: None,
-            mode: None,
-            task: None,
-            labels: BTreeSet::new(),
-            reads: BTreeMap::new(),
-            writes: 0,
-            denied: 0,
-            since: seq,
-            started: Timestamp::default(),
-            parent: None,
-            revival: None,
-            orphaned_from: None,
-            signals: Signals::default(),
-        });
+        let lineage = self.lineages.entry(name.to_owned()).or_insert_with(|| Lineage::new(kind, seq));
         lineage.kind = kind;
         lineage.generation += 1;
         if lineage.state == LineageState::Exited {

@@ -17,7 +17,7 @@ use crate::{
     kernel::{Job, Kernel, ReplyTo, Stage, Target},
     shell::blob,
     signals::{Signal, SignalEffect},
-    state::LineageState,
+    state::{Lineage, LineageKind, LineageState},
     supervise::Phase,
     table,
 };
@@ -181,16 +181,16 @@ impl Kernel {
         for (name, waiting) in &self.state.queue {
             let place = self.place_in_line(name).unwrap_or_default();
             let doing = format!("waits for a place, number {place} in line");
-            if let Some(row) = rows.iter_mut().find(|row| row["lineage"] == name.as_str()) {
-                (row["state"], row["doing"]) = (json!("queued"), json!(doing));
-                continue;
+            let own = |row: &Value| row["lineage"] == name.as_str();
+            if !rows.iter().any(own) {
+                let mut unborn = Lineage::new(LineageKind::Native, waiting.seq);
+                unborn.started = waiting.since;
+                unborn.parent = caller_of(&waiting.by).process().map(str::to_owned);
+                rows.push(self.process_row(name, &unborn));
             }
-            let by = caller_of(&waiting.by);
-            let parent = by.process();
-            rows.push(json!({ "lineage": name, "generation": 0, "kind": "native", "state": "queued", "model": null,
-                "turns": 0, "tokens": 0, "usd": 0.0, "doing": doing, "writes": 0, "refused": 0, "pin": null,
-                "client": null, "parent": parent, "revival": null, "started": waiting.since, "restarts": null,
-                "age_s": self.now.millis_since(waiting.since) / 1_000, "context_pct": null, "budget_pct": null }));
+            if let Some(row) = rows.iter_mut().find(|row| own(row)) {
+                (row["state"], row["doing"]) = (json!("queued"), json!(doing));
+            }
         }
     }
 }

@@ -332,6 +332,31 @@ pub struct Lineage {
     pub signals: Signals,
 }
 
+impl Lineage {
+    /// One that has had no session yet; `since` is the record of its first.
+    pub(crate) fn new(kind: LineageKind, since: u64) -> Self {
+        Self {
+            kind,
+            generation: 0,
+            state: LineageState::Running,
+            pin: None,
+            client: None,
+            mode: None,
+            task: None,
+            labels: BTreeSet::new(),
+            reads: BTreeMap::new(),
+            writes: 0,
+            denied: 0,
+            since,
+            started: Timestamp::default(),
+            parent: None,
+            revival: None,
+            orphaned_from: None,
+            signals: Signals::default(),
+        }
+    }
+}
+
 /// What a lineage last saw of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {

@@ -11,7 +11,7 @@ use crate::{
     kernel::{Job, Kernel, Stage},
     limits,
     shell::blob,
-    state::{LineageKind, LineageState},
+    state::{Lineage, LineageKind, LineageState},
 };
 
 /// How long a lock holds when its holder does not say.
@@ -204,32 +204,29 @@ impl Kernel {
     }
 
     fn processes(&self) -> Vec<Value> {
-        let rows = self
-            .state
-            .lineages
-            .iter()
-            .map(|(name, lineage)| {
-                let mut row = json!({ "lineage": name, "generation": lineage.generation, "kind": lineage.kind,
-                    "state": lineage.state, "model": null, "turns": 0, "tokens": 0, "usd": 0.0, "doing": "",
-                    "writes": lineage.writes, "refused": lineage.denied, "pin": lineage.pin, "client": lineage.client,
-                    "parent": lineage.parent, "revival": lineage.revival, "started": lineage.started,
-                    "restarts": self.state.supervised.get(name).map(|known| known.restarts),
-                    "age_s": self.now.millis_since(lineage.started) / 1_000, "context_pct": null, "budget_pct": null });
-                self.describe_agent(name, &mut row);
-                if let (Some(waits), Some(doing)) = (self.waits_for_restart(name), row.get_mut("doing")) {
-                    *doing = json!(waits);
-                }
-                if let (Some(words), Some(doing)) = (self.saga_in_words(name), row.get_mut("doing")) {
-                    *doing = json!(words);
-                }
-                if let (Some(id), Some(doing)) = (self.open_question(name), row.get_mut("doing")) {
-                    *doing = json!(format!("asks for consent (question {id})"));
-                }
-                row
-            });
+        let rows = self.state.lineages.iter().map(|(name, lineage)| {
+            let mut row = self.process_row(name, lineage);
+            self.describe_agent(name, &mut row);
+            let asks = self.open_question(name).map(|id| format!("asks for consent (question {id})"));
+            let waits = asks.or_else(|| self.saga_in_words(name)).or_else(|| self.waits_for_restart(name));
+            if let (Some(waits), Some(doing)) = (waits, row.get_mut("doing")) {
+                *doing = json!(waits);
+            }
+            row
+        });
         let mut rows: Vec<Value> = rows.collect();
         self.show_line(&mut rows);
         rows
+    }
+
+    /// A row of `ps` without what only a native agent has.
+    pub(crate) fn process_row(&self, name: &str, lineage: &Lineage) -> Value {
+        json!({ "lineage": name, "generation": lineage.generation, "kind": lineage.kind,
+            "state": lineage.state, "model": null, "turns": 0, "tokens": 0, "usd": 0.0, "doing": "",
+            "writes": lineage.writes, "refused": lineage.denied, "pin": lineage.pin, "client": lineage.client,
+            "parent": lineage.parent, "revival": lineage.revival, "started": lineage.started,
+            "restarts": self.state.supervised.get(name).map(|known| known.restarts),
+            "age_s": self.now.millis_since(lineage.started) / 1_000, "context_pct": null, "budget_pct": null })
     }
 
     fn status(&self) -> Value {
