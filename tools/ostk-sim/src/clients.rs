@@ -351,6 +351,15 @@ impl Client {
         }
     }
 
+    /// An answer was sent and lost. The daemon cannot know that: to it, the client has seen what it was shown, also when
+    /// it does not ask again.
+    pub(crate) fn missed(&self, wish: &Wish, answer: &Answer, ledger: &mut Ledger) {
+        let content = answer.as_ref().ok().and_then(|result| result.get("content")).and_then(Value::as_str);
+        if let Some(content) = content.filter(|_| wish.verb == "file.read") {
+            ledger.shown(&self.name, &wish.path, content);
+        }
+    }
+
     fn believe(&mut self, wish: &Wish, result: &Value, ledger: &mut Ledger) {
         match wish.verb {
             "file.read" => {

@@ -347,6 +347,7 @@ impl World {
             self.counts.one("answers lost");
             if let Some(client) = self.clients.get_mut(at) {
                 client.open = None;
+                client.missed(&asked.wish, answer, &mut self.ledger);
                 client.unanswered(Some(asked.wish));
             }
             return;
