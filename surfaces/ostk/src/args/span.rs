@@ -15,6 +15,11 @@ pub(crate) fn span(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(digits.parse::<u64>().ok()?.saturating_mul(seconds)))
 }
 
+/// The same for an argument of a command, with what is wrong with it.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    span(text).ok_or_else(|| format!("not a time: {text}; 90s, 30m, 2h"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

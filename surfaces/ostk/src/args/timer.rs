@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 
-use super::work::time;
+use super::span::time;
 
 /// What `ostk timer` does.
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::span::span;
+use super::span::time;
 
 /// Arguments of `ostk hay`.
 #[derive(Debug, clap::Args)]
@@ -248,8 +248,4 @@ pub(crate) struct Tack {
     /// Also carry it out.
     #[arg(long)]
     pub(crate) run: bool,
-}
-
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    span(text).ok_or_else(|| format!("not a time: {text}; 90s, 30m, 2h"))
 }
