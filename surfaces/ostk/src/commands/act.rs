@@ -5,7 +5,7 @@ use std::{io::Read, process::ExitCode, time::Duration};
 use libostk::{CallOptions, Identity};
 use serde_json::{Value, json};
 
-use super::Done;
+use super::{Done, members::insert};
 use crate::{
     args::{Call, Undo},
     connect,
@@ -29,9 +29,7 @@ pub(crate) fn undo(args: &Undo, output: &Output) -> Done {
         },
         _ => json!({ "lineage": args.what }),
     };
-    if let Some(file) = &args.file {
-        call["path"] = json!(file);
-    }
+    insert(&mut call, "path", args.file.as_deref());
     let project = connect::project()?;
     let result = connect::operator(&project)?.call("file.undo", &call, &CallOptions::default())?;
     output.show(&result, |output| {

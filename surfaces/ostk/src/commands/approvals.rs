@@ -14,7 +14,11 @@ use jiff::Timestamp;
 use libostk::Entry;
 use serde_json::{Value, json};
 
-use super::{Done, inspect::ask};
+use super::{
+    Done,
+    inspect::ask,
+    members::{self, insert, text},
+};
 use crate::{
     args::{Answer, Approvals, ApprovalsAction},
     connect,
@@ -44,10 +48,6 @@ pub(crate) fn approvals(args: &Approvals, output: &Output) -> Done {
 fn list(all: bool, output: &Output) -> Done {
     let found = questions(all)?;
     output.show(&found, |output| {
-        let rows = found.as_array().map(Vec::as_slice).unwrap_or_default();
-        if rows.is_empty() {
-            return "no call waits for a person".to_owned();
-        }
         let now = now();
         let row = |row: &Value| {
             vec![
@@ -59,7 +59,7 @@ fn list(all: bool, output: &Output) -> Done {
             ]
         };
         let last = if all { "ANSWER" } else { "WAITS" };
-        output.table(&["ID", "WHO", "WHAT", "WHY", last], &rows.iter().map(row).collect::<Vec<_>>())
+        members::table(output, &found, &["ID", "WHO", "WHAT", "WHY", last], row, "no call waits for a person")
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -70,12 +70,8 @@ fn questions(all: bool) -> Result<Value, Failure> {
 
 fn give(verb: &str, answer: &Answer, scope: Option<&str>, output: &Output) -> Done {
     let mut call = json!({ "id": answer.id });
-    if let Some(scope) = scope {
-        call["scope"] = json!(scope);
-    }
-    if let Some(reason) = &answer.reason {
-        call["reason"] = json!(reason);
-    }
+    insert(&mut call, "scope", scope);
+    insert(&mut call, "reason", answer.reason.as_deref());
     let result = ask(verb, &call)?;
     output.show(&result, |output| match (result["granted"] == true, result["scope"] == "session") {
         (true, true) => format!("{} until the session ends", output.paint(Paint::Green, "granted")),
@@ -180,10 +176,6 @@ fn left(row: &Value, now: Timestamp) -> String {
 
 fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).unwrap_or_default()
-}
-
-fn text(row: &Value, name: &str) -> String {
-    row[name].as_str().unwrap_or_default().to_owned()
 }
 
 /// One line of at most [`MAX_CELL`] characters.

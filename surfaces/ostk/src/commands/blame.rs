@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Done,
     inspect::{ask, cwd},
+    members::cells,
 };
 use crate::{
     args::Blame,
@@ -85,14 +86,10 @@ fn turn(key: &str) -> Option<u64> {
 }
 
 fn table(output: &Output, calls: &BTreeMap<u64, Value>) -> String {
-    let text = |value: &Value| match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
     let row = |(seq, call): (&u64, &Value)| {
-        let cells = ["writer", "call", "turn", "reason"].map(|name| text(&call[name]));
-        std::iter::once(seq.to_string()).chain(cells).collect::<Vec<_>>()
+        let mut line = vec![seq.to_string()];
+        line.extend(cells(call, ["writer", "call", "turn", "reason"]));
+        line
     };
     output.table(&["RECORD", "WRITER", "CALL", "TURN", "REASON"], &calls.iter().map(row).collect::<Vec<_>>())
 }

@@ -6,7 +6,10 @@ use clap::CommandFactory;
 use libostk::CallOptions;
 use serde_json::{Value, json};
 
-use super::Done;
+use super::{
+    Done,
+    members::{self, cells, insert},
+};
 use crate::{
     args::{AbiAction, Args, Completions, FileArg, Why},
     connect,
@@ -45,34 +48,23 @@ pub(crate) fn ps(output: &Output) -> Done {
 }
 
 pub(crate) fn process_table(output: &Output, rows: &Value) -> String {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return "no process yet; start an agent: ostk run worker.af".to_owned();
-    }
-    let text = |row: &Value, name: &str| match &row[name] {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
-    let line = |row: &Value| {
-        let mut cells =
-            ["lineage", "generation", "kind", "state", "model"].map(|name| text(row, name)).to_vec();
-        if let (Some(model), Some(fallback)) = (cells.last_mut(), row["fallback"].as_str()) {
+    let row = |row: &Value| {
+        let mut line = cells(row, ["lineage", "generation", "kind", "state", "model"]);
+        if let (Some(model), Some(fallback)) = (line.last_mut(), row["fallback"].as_str()) {
             *model = format!("{fallback} for {model}");
         }
-        cells.push(row["age_s"].as_u64().map_or("-".to_owned(), age));
-        cells.extend(["turns", "tokens"].map(|name| text(row, name)));
+        line.push(row["age_s"].as_u64().map_or("-".to_owned(), age));
+        line.extend(cells(row, ["turns", "tokens"]));
         let percent = |name: &str| row[name].as_u64().map_or("-".to_owned(), |percent| format!("{percent}%"));
-        cells.extend(["context_pct", "budget_pct"].map(percent));
-        cells.extend(["writes", "refused", "doing"].map(|name| text(row, name)));
-        cells
+        line.extend(["context_pct", "budget_pct"].map(percent));
+        line.extend(cells(row, ["writes", "refused", "doing"]));
+        line
     };
-    let cells: Vec<Vec<String>> = rows.iter().map(line).collect();
     let head = [
         "LINEAGE", "GEN", "KIND", "STATE", "MODEL", "AGE", "TURNS", "TOKENS", "CONTEXT", "BUDGET", "WRITES",
         "REFUSED", "DOING",
     ];
-    output.table(&head, &cells)
+    members::table(output, rows, &head, row, "no process yet; start an agent: ostk run worker.af")
 }
 
 /// Seconds as people say them: `42s`, `3m`, `5h`, `2d`.
@@ -140,9 +132,7 @@ pub(crate) fn log(args: &FileArg, output: &Output) -> Done {
 
 pub(crate) fn why(args: &Why, output: &Output) -> Done {
     let mut call = json!({ "lineage": args.agent, "verb": args.call, "resource": args.resource.clone().unwrap_or_default() });
-    if let Some(pin) = &args.pin {
-        call["pin"] = json!(pin);
-    }
+    insert(&mut call, "pin", args.pin.as_deref());
     let verdict = ask("why", &call)?;
     output.show(&verdict, |output| {
         let effect = verdict["effect"].as_str().unwrap_or("?");

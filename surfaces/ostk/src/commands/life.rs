@@ -6,7 +6,10 @@ use libostk::{CallOptions, ClientError};
 use ostk_kernel::SIGNALS;
 use serde_json::{Value, json};
 
-use super::{Done, inspect};
+use super::{
+    Done, inspect,
+    members::{cell, cells},
+};
 use crate::{
     args::{Kill, LineageAction, Note, Nudge, Panic},
     connect,
@@ -126,7 +129,7 @@ pub(crate) fn lineage(action: &LineageAction, output: &Output) -> Done {
             output.show(&found, |_| {
                 let members = found.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
                 members
-                    .map(|(name, value)| format!("{name:<12} {}", plain(value)))
+                    .map(|(name, value)| format!("{name:<12} {}", cell(value)))
                     .collect::<Vec<_>>()
                     .join("\n")
             });
@@ -143,18 +146,9 @@ pub(crate) fn lineage(action: &LineageAction, output: &Output) -> Done {
 
 fn table(output: &Output, rows: &Value) -> String {
     let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    let names = ["lineage", "generation", "kind", "state", "parent", "revival", "started"];
-    let row = |row: &Value| names.map(|name| plain(&row[name])).to_vec();
+    let row = |row| cells(row, ["lineage", "generation", "kind", "state", "parent", "revival", "started"]);
     output.table(
         &["LINEAGE", "GEN", "KIND", "STATE", "STARTED BY", "REVIVAL", "SINCE"],
         &rows.iter().map(row).collect::<Vec<_>>(),
     )
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }

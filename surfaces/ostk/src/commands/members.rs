@@ -4,22 +4,21 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::output::Output;
 
 /// Puts into the arguments of a call what was given; what was not is left out.
-pub(super) fn insert(call: &mut Value, name: &str, value: Option<impl Serialize>) {
+pub(super) fn insert(call: &mut Value, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
-        call[name] = json!(value);
+        call[name] = value.into();
     }
 }
 
 /// The arguments of a call with those of these texts that were given.
 pub(super) fn given(mut call: Value, members: &[(&str, &Option<String>)]) -> Value {
     for (name, text) in members {
-        insert(&mut call, name, text.as_ref());
+        insert(&mut call, name, text.as_deref());
     }
     call
 }
@@ -64,6 +63,8 @@ pub(super) fn table(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -16,6 +16,7 @@ mod learn;
 mod life;
 mod lint;
 mod mcp;
+mod members;
 mod pin;
 mod pipe;
 mod policy;

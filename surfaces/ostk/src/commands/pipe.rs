@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{Done, inspect};
+use super::{
+    Done, inspect,
+    members::{self, cells, insert},
+};
 use crate::{args::PipeAction, output::Output};
 
 pub(crate) fn pipe(action: &PipeAction, output: &Output) -> Done {
@@ -15,11 +18,8 @@ pub(crate) fn pipe(action: &PipeAction, output: &Output) -> Done {
         }
         PipeAction::Make { pipe, messages, bytes } => {
             let mut call = json!({ "pipe": pipe });
-            for (name, value) in [("messages", messages), ("bytes", bytes)] {
-                if let Some(value) = value {
-                    call[name] = json!(value);
-                }
-            }
+            insert(&mut call, "messages", *messages);
+            insert(&mut call, "bytes", *bytes);
             let made = inspect::ask("pipe.make", &call)?;
             let holds = |made: &Value| format!("{} messages, {} bytes", made["messages"], made["bytes"]);
             output.show(&made, |_| format!("{pipe} holds {}", holds(&made)));
@@ -47,28 +47,18 @@ pub(crate) fn pipe(action: &PipeAction, output: &Output) -> Done {
 }
 
 fn table(output: &Output, rows: &Value) -> String {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return "no pipe; make one: ostk pipe make NAME".to_owned();
-    }
     let names = |value: &Value| {
         let names = value.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
         if names.is_empty() { "-".to_owned() } else { names.join(",") }
     };
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let row = |row: &Value| {
-        vec![
-            text(&row["pipe"]),
-            text(&row["state"]),
-            format!("{}/{}", row["waiting"], row["messages"]),
-            format!("{}/{}", row["waiting_bytes"], row["bytes"]),
-            names(&row["writers"]),
-            names(&row["readers"]),
-            text(&row["written"]),
-            text(&row["delivered"]),
-            text(&row["made_by"]),
-        ]
+        let mut line = cells(row, ["pipe", "state"]);
+        line.push(format!("{}/{}", row["waiting"], row["messages"]));
+        line.push(format!("{}/{}", row["waiting_bytes"], row["bytes"]));
+        line.extend([names(&row["writers"]), names(&row["readers"])]);
+        line.extend(cells(row, ["written", "delivered", "made_by"]));
+        line
     };
     let head = ["PIPE", "STATE", "WAITING", "BYTES", "WRITERS", "READERS", "IN", "OUT", "MADE BY"];
-    output.table(&head, &rows.iter().map(row).collect::<Vec<_>>())
+    members::table(output, rows, &head, row, "no pipe; make one: ostk pipe make NAME")
 }

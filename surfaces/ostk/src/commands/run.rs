@@ -9,13 +9,13 @@ pub(crate) use compose::refused;
 
 use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 
-use libostk::{CallOptions, Client};
+use libostk::{CallOptions, Client, Project};
 use serde_json::{Value, json};
 
 use compose::Kind;
 use follow::Following;
 
-use super::{Done, consent::Notice, inspect::cwd};
+use super::{Done, consent::Notice, inspect::cwd, members::insert};
 use crate::{
     args::Run,
     connect,
@@ -49,17 +49,8 @@ fn agent(args: &Run, path: &Path, output: &Output) -> Done {
         return dry_run(path, &name, &text, output);
     }
     let mut call = json!({ "name": name, "agentfile": text });
-    if let Some(task) = &args.task {
-        call["task"] = json!(task);
-    }
-    if let Some(revival) = args.revival {
-        call["revival"] = json!(revival.word());
-    }
-    if let Some(priority) = &args.priority {
-        call["priority"] = json!(priority);
-    }
-    let mut client = connect::operator(&project)?;
-    let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
+    insert(&mut call, "task", args.task.as_deref());
+    let (mut client, spawned) = spawn(args, call, &project)?;
     if args.detach {
         output.show(&spawned, |_| begun(&spawned, &name, &format!("follow it: ostk attach {name}")));
         return Ok(ExitCode::SUCCESS);
@@ -90,17 +81,8 @@ fn supervised(args: &Run, path: &Path, output: &Output) -> Done {
     }
     let mut call = json!({ "name": name, "agentfile": text, "command": command_line(&args.command) });
     let known = || resume::resume(&args.command).map(|words| command_line(&words));
-    if let Some(resume) = args.resume.clone().or_else(known) {
-        call["resume"] = json!(resume);
-    }
-    if let Some(revival) = args.revival {
-        call["revival"] = json!(revival.word());
-    }
-    if let Some(priority) = &args.priority {
-        call["priority"] = json!(priority);
-    }
-    let mut client = connect::operator(&project)?;
-    let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
+    insert(&mut call, "resume", args.resume.clone().or_else(known));
+    let (mut client, spawned) = spawn(args, call, &project)?;
     if args.detach {
         output.show(&spawned, |_| begun(&spawned, &name, "how it does: ostk ps"));
         return Ok(ExitCode::SUCCESS);
@@ -114,6 +96,14 @@ fn supervised(args: &Run, path: &Path, output: &Output) -> Done {
         format!("{mark} {name}: {reason}  (started again {} times)", ending["restarts"])
     });
     Ok(ExitCode::from(exit.and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1)))
+}
+
+fn spawn(args: &Run, mut call: Value, project: &Project) -> Result<(Client, Value), Failure> {
+    insert(&mut call, "revival", args.revival.map(|revival| revival.word()));
+    insert(&mut call, "priority", args.priority.as_deref());
+    let mut client = connect::operator(project)?;
+    let spawned = client.call("agent.spawn", &call, &CallOptions::default())?;
+    Ok((client, spawned))
 }
 
 /// What became of a spawn, and how to see more of it.

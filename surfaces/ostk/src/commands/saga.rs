@@ -7,7 +7,10 @@ use std::{fs, path::Path, process::ExitCode, time::Duration};
 use libostk::CallOptions;
 use serde_json::{Value, json};
 
-use super::{Done, inspect};
+use super::{
+    Done, inspect,
+    members::{self, cell, cells},
+};
 use crate::{
     args::SagaAction,
     connect,
@@ -75,24 +78,10 @@ fn wait(verb: &str, args: &Value, output: &Output) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(row: &Value, name: &str) -> String {
-    match &row[name] {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
-}
-
 fn table(rows: &Value, output: &Output) -> String {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return "no saga yet; begin one: ostk saga run FILE.toml".to_owned();
-    }
-    let cells = |row: &Value| {
-        ["saga", "name", "owner", "state", "done", "of", "reason"].map(|name| text(row, name)).to_vec()
-    };
-    let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    output.table(&["SAGA", "NAME", "OWNER", "STATE", "DONE", "OF", "REASON"], &cells)
+    let row = |row: &Value| cells(row, ["saga", "name", "owner", "state", "done", "of", "reason"]);
+    let head = ["SAGA", "NAME", "OWNER", "STATE", "DONE", "OF", "REASON"];
+    members::table(output, rows, &head, row, "no saga yet; begin one: ostk saga run FILE.toml")
 }
 
 fn words(row: &Value, output: &Output) -> String {
@@ -101,13 +90,11 @@ fn words(row: &Value, output: &Output) -> String {
         Some("escalated") => Paint::Red,
         _ => Paint::Yellow,
     };
-    let head = format!("saga {} ({}) of {}", text(row, "saga"), text(row, "name"), text(row, "owner"));
-    let state = output.paint(paint, &text(row, "state"));
+    let head = format!("saga {} ({}) of {}", cell(&row["saga"]), cell(&row["name"]), cell(&row["owner"]));
+    let state = output.paint(paint, &cell(&row["state"]));
     let steps = row["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let cells = |step: &Value| {
-        ["id", "state", "call", "undo", "attempts", "problem"].map(|name| text(step, name)).to_vec()
-    };
-    let cells: Vec<Vec<String>> = steps.iter().map(cells).collect();
-    let table = output.table(&["STEP", "STATE", "CALL", "UNDO", "TRIES", "PROBLEM"], &cells);
+    let step = |step| cells(step, ["id", "state", "call", "undo", "attempts", "problem"]);
+    let steps: Vec<Vec<String>> = steps.iter().map(step).collect();
+    let table = output.table(&["STEP", "STATE", "CALL", "UNDO", "TRIES", "PROBLEM"], &steps);
     format!("{head}: {state}\n{table}")
 }

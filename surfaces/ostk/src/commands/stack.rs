@@ -8,7 +8,11 @@ use libostk::{CallOptions, Hash, Project};
 use ostk_kernel::micro_usd;
 use serde_json::{Value, json};
 
-use super::{Done, inspect, run};
+use super::{
+    Done, inspect,
+    members::{self, cell, cells, insert},
+    run,
+};
 use crate::{
     args::{Spawn, StackAction},
     connect,
@@ -38,12 +42,9 @@ pub(crate) fn stack(action: &StackAction, output: &Output) -> Done {
 fn spawn(args: &Spawn, output: &Output) -> Done {
     let project = connect::project()?;
     let mut call = json!({ "name": args.name, "scope": scope(&project, &args.scope)? });
-    let limits = [("tokens", args.tokens), ("turns", args.turns)];
     let usd = args.budget_usd.map(amount).transpose()?;
-    for (name, limit) in limits.into_iter().chain([("budget_micro_usd", usd)]) {
-        if let Some(limit) = limit {
-            call[name] = json!(limit);
-        }
+    for (name, limit) in [("tokens", args.tokens), ("turns", args.turns), ("budget_micro_usd", usd)] {
+        insert(&mut call, name, limit);
     }
     let worker = project.root().join(WORKER);
     let agentfile = args.agent.as_deref().or((!args.prompt.is_empty()).then_some(worker.as_path()));
@@ -82,15 +83,9 @@ fn amount(dollars: f64) -> Result<u64, Failure> {
 fn list(output: &Output) -> Done {
     let rows = inspect::ask("stack.list", &json!({}))?["stacks"].take();
     output.show(&rows, |output| {
-        let all = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-        if all.is_empty() {
-            return "no stack yet: ostk stack spawn NAME --scope DIR".to_owned();
-        }
-        let text = |row: &Value, name: &str| row[name].as_str().unwrap_or("-").to_owned();
-        let cells =
-            |row: &Value| ["name", "state", "scope", "by", "pin", "reason"].map(|name| text(row, name));
-        let cells: Vec<Vec<String>> = all.iter().map(|row| cells(row).to_vec()).collect();
-        output.table(&["NAME", "STATE", "SCOPE", "BY", "PIN", "REASON"], &cells)
+        let row = |row: &Value| cells(row, ["name", "state", "scope", "by", "pin", "reason"]);
+        let head = ["NAME", "STATE", "SCOPE", "BY", "PIN", "REASON"];
+        members::table(output, &rows, &head, row, "no stack yet: ostk stack spawn NAME --scope DIR")
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -114,7 +109,7 @@ fn show(name: &str, output: &Output) -> Done {
 }
 
 fn words(row: &Value, output: &Output) -> String {
-    let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+    let text = |name: &str| cell(&row[name]);
     let paint = match text("state").as_str() {
         "failed" => Paint::Red,
         "sealed" => Paint::Green,
@@ -133,9 +128,7 @@ fn words(row: &Value, output: &Output) -> String {
         lines.push(format!("  {name:<10}  {pct} % of {} spent", limit["of"]));
     }
     if let Value::Object(attested) = &row["attestation"] {
-        lines.extend(attested.iter().map(|(name, value)| {
-            format!("  {name:<10}  {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-        }));
+        lines.extend(attested.iter().map(|(name, value)| format!("  {name:<10}  {}", cell(value))));
         lines.push(format!("  checked by  ostk --stack {} audit verify", text("name")));
     }
     if row["processes"].is_array() {
@@ -146,9 +139,7 @@ fn words(row: &Value, output: &Output) -> String {
 
 fn seal(name: &str, reason: Option<&str>, kill: bool, output: &Output) -> Done {
     let mut call = json!({ "name": name, "kill": kill });
-    if let Some(reason) = reason {
-        call["reason"] = json!(reason);
-    }
+    insert(&mut call, "reason", reason);
     let project = connect::project()?;
     let options = CallOptions { timeout: Some(SEAL), ..CallOptions::default() };
     let sealed = connect::operator(&project)?.call("stack.seal", &call, &options)?;

@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{Done, inspect, run};
+use super::{
+    Done, inspect,
+    members::{self, cells, given, insert, millis},
+    run,
+};
 use crate::{
     args::{AddTimer, TimerAction},
     connect,
@@ -37,40 +41,23 @@ fn call(args: &AddTimer) -> Result<Value, Failure> {
     if let Some(path) = &args.agentfile {
         call["agentfile"] = json!(run::composed(path, connect::project()?.root())?);
     }
-    for (name, text) in [("task", &args.task), ("text", &args.say), ("at", &args.at)] {
-        if let Some(text) = text {
-            call[name] = json!(text);
-        }
-    }
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let numbers =
-        [("after_ms", args.after.map(millis)), ("every_ms", args.every.map(millis)), ("times", args.times)];
-    for (name, number) in numbers {
-        if let Some(number) = number {
-            call[name] = json!(number);
-        }
-    }
+    let mut call = given(call, &[("task", &args.task), ("text", &args.say), ("at", &args.at)]);
+    insert(&mut call, "after_ms", args.after.map(millis));
+    insert(&mut call, "every_ms", args.every.map(millis));
+    insert(&mut call, "times", args.times);
     Ok(call)
 }
 
 fn table(output: &Output, rows: &Value) -> String {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return "no timer; set one: ostk timer add NAME FILE.af --every 1h".to_owned();
-    }
-    let text = |value: &Value| match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
     let every = |row: &Value| {
         row["every_ms"].as_u64().map_or_else(|| "-".to_owned(), |ms| format!("{}s", ms / 1_000))
     };
     let row = |row: &Value| {
-        let [name, call, lineage, due] = ["name", "call", "lineage", "due"].map(|member| text(&row[member]));
-        let [left, fired, problem] = ["left", "fired", "problem"].map(|member| text(&row[member]));
-        vec![name, call, lineage, due, every(row), left, fired, problem]
+        let mut line = cells(row, ["name", "call", "lineage", "due"]);
+        line.push(every(row));
+        line.extend(cells(row, ["left", "fired", "problem"]));
+        line
     };
     let head = ["TIMER", "CALL", "LINEAGE", "DUE", "EVERY", "LEFT", "FIRED", "PROBLEM"];
-    output.table(&head, &rows.iter().map(row).collect::<Vec<_>>())
+    members::table(output, rows, &head, row, "no timer; set one: ostk timer add NAME FILE.af --every 1h")
 }

@@ -8,7 +8,11 @@ use std::{
 use libostk::CallOptions;
 use serde_json::{Value, json};
 
-use super::{Done, inspect::ask};
+use super::{
+    Done,
+    inspect::ask,
+    members::{given, insert, millis, table, text},
+};
 use crate::{
     args::{Add, Close, Compile, Compounds, Decide, Edit, Filter, Hay, Lease, Next, Which, WorkAction},
     connect,
@@ -30,7 +34,7 @@ pub(crate) fn hay(args: &Hay, output: &Output) -> Done {
         });
         return Ok(ExitCode::SUCCESS);
     }
-    let filed = ask("hay", &given(&[("text", Some(args.text.join(" "))), ("source", args.source.clone())]))?;
+    let filed = ask("hay", &given(json!({ "text": args.text.join(" ") }), &[("source", &args.source)]))?;
     output.show(&filed, |_| format!("filed as straw {}", filed["straw"]));
     Ok(ExitCode::SUCCESS)
 }
@@ -47,7 +51,7 @@ pub(crate) fn work(action: &WorkAction, output: &Output) -> Done {
             changed("work.claim", &call, "claimed", output)
         }
         WorkAction::Release { id, reason } => {
-            let call = given(&[("id", Some(id.clone())), ("reason", reason.clone())]);
+            let call = given(json!({ "id": id }), &[("reason", reason)]);
             changed("work.release", &call, "released", output)
         }
         WorkAction::Close(args) => close(args, output),
@@ -67,12 +71,15 @@ pub(crate) fn show(id: &str, output: &Output) -> Done {
 }
 
 fn add(args: &Add, output: &Output) -> Done {
-    let mut call = given(&[
-        ("title", args.title.clone()),
-        ("priority", args.priority.clone()),
-        ("description", args.description.clone()),
-        ("milestone", args.milestone.clone()),
-    ]);
+    let mut call = given(
+        json!({}),
+        &[
+            ("title", &args.title),
+            ("priority", &args.priority),
+            ("description", &args.description),
+            ("milestone", &args.milestone),
+        ],
+    );
     lists(
         &mut call,
         &[
@@ -90,14 +97,16 @@ fn add(args: &Add, output: &Output) -> Done {
 }
 
 fn edit(args: &Edit, output: &Output) -> Done {
-    let mut call = given(&[
-        ("id", Some(args.id.clone())),
-        ("title", args.title.clone()),
-        ("priority", args.priority.clone()),
-        ("status", args.status.clone()),
-        ("description", args.description.clone()),
-        ("milestone", args.milestone.clone()),
-    ]);
+    let mut call = given(
+        json!({ "id": args.id }),
+        &[
+            ("title", &args.title),
+            ("priority", &args.priority),
+            ("status", &args.status),
+            ("description", &args.description),
+            ("milestone", &args.milestone),
+        ],
+    );
     lists(&mut call, &[("ac", &args.ac), ("tags", &args.tags)]);
     if args.no_ac {
         call["ac"] = json!([]);
@@ -117,18 +126,14 @@ fn changed(verb: &str, call: &Value, how: &str, output: &Output) -> Done {
 
 fn asked_of(which: &Which) -> Value {
     let Which { priority, tag, milestone } = which;
-    given(&[("priority", priority.clone()), ("tag", tag.clone()), ("milestone", milestone.clone())])
+    given(json!({}), &[("priority", priority), ("tag", tag), ("milestone", milestone)])
 }
 
 fn list(args: &Filter, output: &Output) -> Done {
     let mut call = asked_of(&args.which);
-    if let Some(status) = &args.status {
-        call["status"] = json!(status);
-    }
+    insert(&mut call, "status", args.status.as_deref());
     call["all"] = json!(args.all);
-    if let Some(limit) = args.limit {
-        call["limit"] = json!(limit);
-    }
+    insert(&mut call, "limit", args.limit);
     let found = ask("work.list", &call)?;
     output.show(&found, |output| {
         let row = |needle: &Value| {
@@ -170,11 +175,9 @@ fn close(args: &Close, output: &Output) -> Done {
     // A repository without a commit has no HEAD.
     let head =
         git(project.root(), &["rev-parse", "--verify", "-q", "HEAD"]).ok().map(|head| head.trim().to_owned());
-    let mut call = given(&[("id", Some(args.id.clone())), ("reason", args.reason.clone()), ("commit", head)]);
+    let mut call = given(json!({ "id": args.id }), &[("reason", &args.reason), ("commit", &head)]);
     call["force"] = json!(args.force);
-    if let Some(timeout) = args.timeout {
-        call["timeout_ms"] = json!(millis(timeout));
-    }
+    insert(&mut call, "timeout_ms", args.timeout.map(millis));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let options = CallOptions {
         // Whoever interrupts this program ends the command with it.
@@ -252,7 +255,8 @@ fn compiled(output: &Output, found: &Value, dry_run: bool) -> String {
 }
 
 pub(crate) fn compounds(args: &Compounds, output: &Output) -> Done {
-    let call = args.limit.map_or_else(|| json!({}), |limit| json!({ "limit": limit }));
+    let mut call = json!({});
+    insert(&mut call, "limit", args.limit);
     let ranked = ask("work.compounds", &call)?["compounds"].take();
     output.show(&ranked, |output| {
         let row = |found: &Value| {
@@ -281,8 +285,7 @@ pub(crate) fn decide(args: &Decide, output: &Output) -> Done {
         });
         return Ok(ExitCode::SUCCESS);
     }
-    let call =
-        given(&[("key", args.key.clone()), ("value", args.value.clone()), ("reason", args.reason.clone())]);
+    let call = given(json!({}), &[("key", &args.key), ("value", &args.value), ("reason", &args.reason)]);
     let made = ask("decide", &call)?;
     output.show(&made, |_| format!("decided {} as record {}", text(&made, "key"), made["seq"]));
     Ok(ExitCode::SUCCESS)
@@ -329,48 +332,17 @@ fn whole(output: &Output, needle: &Value) -> String {
     lines.join("\n")
 }
 
-fn table(
-    output: &Output,
-    rows: &Value,
-    head: &[&str],
-    row: impl Fn(&Value) -> Vec<String>,
-    nothing: &str,
-) -> String {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return nothing.to_owned();
-    }
-    output.table(head, &rows.iter().map(row).collect::<Vec<_>>())
-}
-
-fn text(row: &Value, name: &str) -> String {
-    row[name].as_str().unwrap_or_default().to_owned()
-}
-
 fn words(row: &Value, name: &str) -> String {
     let items = row[name].as_array().map(Vec::as_slice).unwrap_or_default();
     items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Arguments that were given.
-fn given(members: &[(&str, Option<String>)]) -> Value {
-    let members =
-        members.iter().filter_map(|(name, value)| Some(((*name).to_owned(), json!(value.as_ref()?))));
-    Value::Object(members.collect())
-}
-
 fn lists(call: &mut Value, members: &[(&str, &Vec<String>)]) {
-    for (name, values) in members.iter().filter(|(_, values)| !values.is_empty()) {
-        call[*name] = json!(values);
+    for (name, values) in members {
+        insert(call, name, Some(values.to_vec()).filter(|values| !values.is_empty()));
     }
 }
 
 fn lend(call: &mut Value, lease: &Lease) {
-    if let Some(lease) = lease.lease {
-        call["lease_ms"] = json!(millis(lease));
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    insert(call, "lease_ms", lease.lease.map(millis));
 }
