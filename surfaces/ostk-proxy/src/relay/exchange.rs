@@ -11,7 +11,8 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, UPGRADE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN,
+    UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
@@ -308,7 +309,8 @@ fn model_in(body: &Bytes, wire: Wire, headers: &HeaderMap) -> Result<Option<Stri
     }
 }
 
-/// The request as the vendor gets it: everything as it came, but for this hop and its credentials.
+/// The request as the vendor gets it: everything as it came, but for this hop, its credentials, and the compression of the
+/// reply: secrets are found, and later readers of the record find words, only in what is not compressed.
 fn outgoing(
     vendor: Vendor,
     mut head: Parts,
@@ -320,6 +322,7 @@ fn outgoing(
     for name in [HOST, CONTENT_LENGTH, hyper::header::TRANSFER_ENCODING] {
         head.headers.remove(name);
     }
+    head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let is_local = |name: &&hyper::header::HeaderName| name.as_str().starts_with(LOCAL_HEADERS);
     let local: Vec<_> = head.headers.keys().filter(is_local).cloned().collect();
     for name in local {
