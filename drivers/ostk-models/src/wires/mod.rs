@@ -95,11 +95,11 @@ fn json_of(event: &Event) -> Result<Value, ModelError> {
     })
 }
 
-fn str_of<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn str_of<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn items_of<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn items_of<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -117,7 +117,7 @@ fn model_of(body: &Value, asked_model: &str) -> String {
 ///
 /// Text that is not a JSON object is kept as a string: the tool's schema refuses it and the model is told. Nothing
 /// stands for no arguments.
-fn arguments(text: &str) -> Value {
+pub(crate) fn arguments(text: &str) -> Value {
     if text.trim().is_empty() {
         return json!({});
     }

@@ -209,4 +209,11 @@ fn the_real_claude_code_works_inside_the_sandbox_without_a_key() {
     assert!(ran.code == 0 && ran.out.contains("Finished."), "{ran:?}");
     assert_eq!(fixture.read("made.txt"), "from-inside\n");
     assert_eq!(files_with_the_key(&fixture.root()), Vec::<String>::new());
+    // The client keeps its conversation to itself; the log has it all the same.
+    let actor = fixture.log().into_iter().find(|(_, event, _)| event == "relay.intent").unwrap().0;
+    let lineage = actor.strip_prefix("agent:").unwrap();
+    let told = fixture.good(&["lineage", "show", lineage, "--conversation"]).out;
+    for part in [prompt, "Bash {\"command\":\"echo from-inside > made.txt\"", "Finished.", "records "] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }

@@ -57,6 +57,9 @@ pub(crate) enum LineageAction {
     Show {
         /// The lineage.
         lineage: String,
+        /// What was said to its model, by the model and by tools. For a client that ostk started, as the relay has it.
+        #[arg(long)]
+        conversation: bool,
     },
     /// Say what becomes of one that a restart orphaned.
     Resolve {

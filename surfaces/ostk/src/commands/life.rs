@@ -120,7 +120,10 @@ pub(crate) fn lineage(action: &LineageAction, output: &Output) -> Done {
             let rows = inspect::ask("ps", &json!({}))?["processes"].take();
             output.show(&rows, |output| table(output, &rows));
         }
-        LineageAction::Show { lineage } => {
+        LineageAction::Show { lineage, conversation: true } => {
+            return super::conversation::show(lineage, output);
+        }
+        LineageAction::Show { lineage, conversation: false } => {
             let rows = inspect::ask("ps", &json!({}))?["processes"].take();
             let mut rows = rows.as_array().into_iter().flatten();
             let found = rows.find(|row| row["lineage"] == lineage.as_str()).cloned().ok_or_else(|| {

@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod blame;
 mod consent;
+mod conversation;
 mod demo;
 mod health;
 mod hook;

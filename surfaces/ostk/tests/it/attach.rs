@@ -127,6 +127,14 @@ fn the_story_of_a_native_agent_is_told_to_its_end() {
     assert_eq!(attached.child.wait().unwrap().code(), Some(0));
     assert_eq!(fs::read_to_string(fixture.root().join("hello.txt")).unwrap(), "hello\n");
     assert!(model.unmet().is_empty(), "{:?}", model.unmet());
+    let show = ["lineage", "show", "greeter", "--conversation"];
+    let told = fixture.run(&show).good().out;
+    let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("{part}: {told}"));
+    assert!(at("Write a greeting.") < at("hello.txt") && at("hello.txt") < at("The greeting is written."));
+    let all = fixture.run(&[&show[..], &["--json"]].concat()).good().json();
+    assert_eq!(all["conversations"][0]["messages"][1]["role"], "assistant");
+    let nobody = fixture.run(&["lineage", "show", "nobody", "--conversation"]);
+    assert!(nobody.code == 1 && nobody.err.contains("Hint:"), "{nobody:?}");
 }
 
 #[test]

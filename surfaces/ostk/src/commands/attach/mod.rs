@@ -17,6 +17,7 @@ use libostk::{CallOptions, Client, ClientError, Event, Identity, Project};
 use serde_json::{Value, json};
 
 use self::story::Story;
+pub(crate) use self::story::said;
 use super::{Done, inspect};
 use crate::{
     args::Attach,

@@ -106,8 +106,7 @@ impl Story {
                 marked(output, Paint::Red, "model", &format!("{}{then}", record::clip(error)))
             }
             AgentEvent::ToolReceipt { result_blob, is_error, .. } => {
-                let paint = if *is_error { Paint::Red } else { Paint::Dim };
-                marked(output, paint, "  =", &record::clip(self.text(Some(*result_blob)).trim()))
+                result(&self.text(Some(*result_blob)), *is_error, output)
             }
             AgentEvent::Closing { which } => format!("{which} is used up: its next turn is the last"),
             AgentEvent::HandedOff { summary_blob } => {
@@ -128,14 +127,7 @@ impl Story {
         let Ok(reply) = serde_json::from_slice::<ModelReply>(&bytes) else {
             return vec![format!("(the reply is in blob {blob})")];
         };
-        let line = |block: &Block| match block {
-            Block::Text { text } => Some(text.chars().take(MAX_TEXT).collect::<String>()),
-            Block::ToolUse { name, input, .. } => {
-                Some(marked(output, Paint::Cyan, name, &record::clip(&input.to_string())))
-            }
-            Block::ToolResult { .. } | Block::Opaque { .. } => None,
-        };
-        reply.content.iter().filter_map(line).collect()
+        reply.content.iter().filter_map(|block| said(block, output)).collect()
     }
 
     fn text(&mut self, blob: Option<Hash>) -> String {
@@ -151,6 +143,23 @@ impl Story {
             self.blobs.as_ref().and_then(|blobs| blobs.get(blob).ok().flatten())
         })
     }
+}
+
+/// A piece of a message in a line or more; none for what only its vendor can read.
+pub(crate) fn said(block: &Block, output: &Output) -> Option<String> {
+    match block {
+        Block::Text { text } => Some(text.chars().take(MAX_TEXT).collect()),
+        Block::ToolUse { name, input, .. } => {
+            Some(marked(output, Paint::Cyan, name, &record::clip(&input.to_string())))
+        }
+        Block::ToolResult { text, is_error, .. } => Some(result(text, *is_error, output)),
+        Block::Opaque { .. } => None,
+    }
+}
+
+fn result(text: &str, is_error: bool, output: &Output) -> String {
+    let paint = if is_error { Paint::Red } else { Paint::Dim };
+    marked(output, paint, "  =", &record::clip(text.trim()))
 }
 
 fn ending(outcome: &Outcome, output: &Output) -> String {
