@@ -38,6 +38,7 @@ mod tracked;
 mod ways;
 
 pub use anchor::{AnchorError, Options, anchored, listen};
+pub use ostk_models::Exchange;
 pub use replay::{ReplayError, replay};
 pub use secrets::{listed_secrets, secret_store};
 pub use served::key_of_model;

@@ -8,8 +8,8 @@ use std::{path::Path, process::ExitCode};
 use libostk::{Entry, Hash};
 use ostk_agent::model::{Message, ModelRequest, Role};
 use ostk_blobs::BlobStore;
+use ostk_daemon::Exchange;
 use ostk_kernel::State;
-use ostk_models::Exchange;
 use serde_json::{Map, Value, json};
 
 use super::{Done, attach};
