@@ -8,6 +8,7 @@ mod agentfile;
 mod budget;
 mod compose;
 mod event;
+mod facts;
 pub mod model;
 mod next;
 mod state;
