@@ -227,7 +227,7 @@ impl Spending {
                 self.closed = false;
             }
             Event::BudgetReached { limit, percent, .. } => {
-                self.closed |= percent == 100 && !limit.ends_with("_per_day");
+                self.closed |= percent == 100 && !is_daily(&limit);
                 self.told.insert(limit, percent);
             }
             _ => {}
@@ -319,7 +319,7 @@ impl Spending {
         if day > self.day {
             self.day = day;
             self.today = Charge::default();
-            self.told.retain(|limit, _| !limit.ends_with("_per_day"));
+            self.told.retain(|limit, _| !is_daily(limit));
         }
     }
 
@@ -327,14 +327,15 @@ impl Spending {
         let (today, all, reserved) = (self.today(now), self.all, self.reserved());
         let Allowance { tokens_per_day, micro_usd_per_day, tokens, micro_usd, turns } = self.allowance;
         let money = |charge: &Charge| charge.micro_usd;
-        let limits: [(&str, Option<u64>, bool, Part); 5] = [
-            ("usd_per_day", micro_usd_per_day, true, money),
-            ("tokens_per_day", tokens_per_day, true, |charge| charge.tokens),
-            ("budget_usd", micro_usd, false, money),
-            ("tokens", tokens, false, |charge| charge.tokens),
-            ("turns", turns, false, |charge| charge.turns),
+        let limits: [(&str, Option<u64>, Part); 5] = [
+            ("usd_per_day", micro_usd_per_day, money),
+            ("tokens_per_day", tokens_per_day, |charge| charge.tokens),
+            ("budget_usd", micro_usd, money),
+            ("tokens", tokens, |charge| charge.tokens),
+            ("turns", turns, |charge| charge.turns),
         ];
-        limits.into_iter().filter_map(move |(which, limit, daily, part)| {
+        limits.into_iter().filter_map(move |(which, limit, part)| {
+            let daily = is_daily(which);
             let spent = part(if daily { &today } else { &all });
             Some(Standing { which, part, daily, limit: limit?, spent, reserved: part(&reserved) })
         })
@@ -364,6 +365,11 @@ pub(crate) struct RelayEnd {
 /// The name of a relayed request among the calls under way.
 pub(crate) fn relay_key(intent: u64) -> String {
     format!("relay:{intent}")
+}
+
+/// Whether a limit holds for a day, and not in all: its name, which is in records, says so.
+fn is_daily(which: &str) -> bool {
+    which.ends_with("_per_day")
 }
 
 const fn day_of(ts: Timestamp) -> u64 {
