@@ -50,18 +50,19 @@ impl Kernel {
     }
 
     fn spawn_stack(&mut self, mut job: Job, name: String) {
-        let spawned = self.new_stack(&job, &name);
-        let (within, agent) = match spawned {
-            Ok(spawned) => spawned,
-            Err(error) => return self.finish(job, Err(error), None),
-        };
-        let after = Some(self.state.next_seq);
-        job.stage = Stage::Stack(name);
-        self.run_for(job, Op::Stack(StackOp::Start { within: Box::new(within), agent, heard: 0 }), after);
+        let start = self.new_stack(&job, &name).and_then(|agent| self.start_of(&name, agent));
+        match start {
+            Ok(start) => {
+                let after = Some(self.state.next_seq);
+                job.stage = Stage::Stack(name);
+                self.run_for(job, Op::Stack(start), after);
+            }
+            Err(error) => self.finish(job, Err(error), None),
+        }
     }
 
     /// Checks and records a new stack.
-    fn new_stack(&mut self, job: &Job, name: &str) -> Result<(Within, Option<Box<FirstAgent>>), CallError> {
+    fn new_stack(&mut self, job: &Job, name: &str) -> Result<Option<Box<FirstAgent>>, CallError> {
         let scope = job.text("scope").unwrap_or_default().trim_end_matches('/').to_owned();
         check_name(name)?;
         check_scope(&scope)?;
@@ -80,13 +81,18 @@ impl Kernel {
         };
         self.check_budget(&budget)?;
         let agent = first_agent(job, name)?;
-        let within = Within { stack: name.to_owned(), scope: scope.clone(), pin, mode, budget };
-        let Within { pin, mode, .. } = within.clone();
         let key = job.key.clone();
         let event = Event::StackSpawned { name: name.to_owned(), scope, pin, mode, budget, key };
         limits::check_record(&event)?;
         self.record(&job.caller, &event);
-        Ok((within, agent))
+        Ok(agent)
+    }
+
+    /// What the host is told to start the daemon of a stack.
+    fn start_of(&self, name: &str, agent: Option<Box<FirstAgent>>) -> Result<StackOp, CallError> {
+        let Stack { scope, pin, mode, budget, heard, .. } = self.check_active(name)?.clone();
+        let within = Box::new(Within { stack: name.to_owned(), scope, pin, mode, budget });
+        Ok(StackOp::Start { within, agent, heard })
     }
 
     /// Nobody gets by a stack what he has not: whoever cannot start an agent, starts none by it either.
@@ -171,11 +177,9 @@ impl Kernel {
     }
 
     fn restart_stack(&mut self, name: &str) {
-        let Some(stack) = self.state.stacks.get(name) else { return };
-        let Stack { scope, pin, mode, budget, heard, .. } = stack.clone();
-        let within = Box::new(Within { stack: name.to_owned(), scope, pin, mode, budget });
-        let op = Op::Stack(StackOp::Start { within, agent: None, heard });
-        self.run(op, Target::Stack(name.to_owned()), None);
+        if let Ok(start) = self.start_of(name, None) {
+            self.run(Op::Stack(start), Target::Stack(name.to_owned()), None);
+        }
     }
 
     /// The host has started a stack again.
