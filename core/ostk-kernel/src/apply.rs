@@ -82,6 +82,14 @@ impl State {
                 self.apply_work(at, event);
                 Ok(())
             }
+            _ => self.apply_part(at, event),
+        }
+    }
+
+    /// Events whose fold stands with what they are about.
+    fn apply_part(&mut self, at: At<'_>, event: Event) -> Result<(), String> {
+        let At { seq, ts, actor } = at;
+        match event {
             Event::BudgetSet { .. } | Event::BudgetReached { .. } => {
                 self.spending.apply(ts, event);
                 Ok(())
