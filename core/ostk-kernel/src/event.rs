@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ostk_agent::{AgentEvent, HealthCheck, Lifetime, RestartRule};
+use ostk_agent::AgentEvent;
 use ostk_log::{Hash, KeyId, Timestamp};
 use ostk_policy::{Mode, Request};
 use ostk_work::{AcResult, Change as NeedleChange, Links, NeedleId, Priority};
@@ -21,6 +21,7 @@ use crate::{
     signals::Disposition,
     stacks::{Attestation, Within},
     state::LineageKind,
+    supervise::Terms,
 };
 
 /// The bytes and the mode of a file at one generation.
@@ -953,22 +954,9 @@ pub enum Event {
     SuperviseBegan {
         /// The process.
         lineage: String,
-        /// With whom it is started again, and how often at most.
-        rule: RestartRule,
-        /// After which ends.
-        lifetime: Lifetime,
-        /// How one tells that it works.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        health: Option<HealthCheck>,
-        /// The command line of a foreign agent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        command_blob: Option<Hash>,
-        /// The command line that takes up a session of its client.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        resume_blob: Option<Hash>,
-        /// How long its command may run.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        timeout_ms: Option<u64>,
+        /// How.
+        #[serde(flatten)]
+        terms: Box<Terms>,
     },
     /// A supervised process has ended.
     #[serde(rename = "supervise.fell")]

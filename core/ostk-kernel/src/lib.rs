@@ -81,7 +81,7 @@ pub use stacks::{Attestation, Ended, FirstAgent, Stack, StackOp, StackState, Wit
 pub use state::{
     Conflict, FileEntry, FoldError, Lineage, LineageKind, LineageState, Read, State, Version, fold, fold_line,
 };
-pub use supervise::{Fall, Phase, SESSION, Supervision};
+pub use supervise::{Fall, Phase, SESSION, Supervision, Terms};
 pub use table::{Arg, ArgKind, Effect, Syscall, TABLE, abi, abi_hash, lookup};
 pub use timers::Timer;
 pub use tools::{TOOLS, Tool, render as render_tool, tool_call};

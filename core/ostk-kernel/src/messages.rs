@@ -114,7 +114,8 @@ impl Kernel {
         });
         let commands =
             self.state.supervised.values().filter(|known| known.phase != crate::supervise::Phase::Over);
-        let commands = commands.flat_map(|known| known.command_blob.into_iter().chain(known.resume_blob));
+        let commands =
+            commands.flat_map(|known| known.terms.command_blob.into_iter().chain(known.terms.resume_blob));
         messages.chain(signals).chain(commands).collect()
     }
 

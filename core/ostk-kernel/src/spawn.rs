@@ -18,7 +18,7 @@ use crate::{
     lineages::Revival,
     shell::blob,
     state::{LineageKind, LineageState},
-    supervise::Charge,
+    supervise::Terms,
     work::check_name,
 };
 
@@ -200,9 +200,10 @@ impl Kernel {
         self.record(&job.caller, &event);
         if let Some(rule) = file.restart {
             let (lifetime, health) = (file.lifetime.unwrap_or(Lifetime::Transient), file.health.clone());
-            let charge =
-                Charge { rule, lifetime, health, command_blob: None, resume_blob: None, timeout_ms: None };
-            self.record(&Caller::Kernel, &charge.event(name));
+            let terms =
+                Terms { rule, lifetime, health, command_blob: None, resume_blob: None, timeout_ms: None };
+            let event = Event::SuperviseBegan { lineage: name.to_owned(), terms: Box::new(terms) };
+            self.record(&Caller::Kernel, &event);
         }
         self.step(name, step, vec![(system_blob, system), (task_blob, task)]);
         Ok(json!({ "lineage": name, "generation": generation, "pin": pin, "context_window": window }))

@@ -6,11 +6,7 @@
 use ostk_agent::{Lifetime, Restart, RestartRule};
 use serde_json::{Value, json};
 
-use super::{
-    Phase,
-    health::hung,
-    keep::{Charge, End},
-};
+use super::{Phase, Terms, health::hung, keep::End};
 use crate::{
     act::Awaited,
     call::{Call, CallError, Caller, Code},
@@ -65,7 +61,7 @@ impl Kernel {
         });
         let never = RestartRule { strategy: Restart::OneForOne, times: 1, within_s: 1 };
         let lifetime = file.lifetime.unwrap_or(Lifetime::Transient);
-        let charge = Charge {
+        let terms = Terms {
             rule: file.restart.unwrap_or(never),
             lifetime: if file.restart.is_some() { lifetime } else { Lifetime::Temporary },
             health: file.health.clone(),
@@ -83,7 +79,7 @@ impl Kernel {
             revival,
             key: job.key.clone(),
         };
-        let began = charge.event(name);
+        let began = Event::SuperviseBegan { lineage: name.to_owned(), terms: Box::new(terms) };
         limits::check_record(&began)?;
         if self.must_wait(job) {
             return self.enqueue(job, name, pin.as_deref());
@@ -121,7 +117,7 @@ impl Kernel {
     /// Whether what a restart needs is there.
     pub(super) fn may_start(&self, lineage: &str) -> bool {
         let Some(known) = self.state.supervised.get(lineage) else { return false };
-        let blobs = known.command_blob.iter().chain(&known.resume_blob);
+        let blobs = known.terms.command_blob.iter().chain(&known.terms.resume_blob);
         !self.command_runs(lineage) && blobs.into_iter().all(|blob| self.nudge_texts.contains_key(blob))
     }
 
@@ -137,9 +133,10 @@ impl Kernel {
         let Some(known) = self.state.supervised.get(lineage) else { return };
         let text = |hash: Option<ostk_log::Hash>| self.nudge_texts.get(&hash?).cloned();
         let taken_up = known.session.as_ref().filter(|_| known.restarts > 0);
-        let resumed = taken_up.and_then(|session| Some(text(known.resume_blob)?.replace(SESSION, session)));
-        let Some(command) = resumed.or_else(|| text(known.command_blob)) else { return };
-        let timeout_ms = known.timeout_ms.unwrap_or(MAX_AGENT_MS).clamp(1, MAX_AGENT_MS);
+        let resumed =
+            taken_up.and_then(|session| Some(text(known.terms.resume_blob)?.replace(SESSION, session)));
+        let Some(command) = resumed.or_else(|| text(known.terms.command_blob)) else { return };
+        let timeout_ms = known.terms.timeout_ms.unwrap_or(MAX_AGENT_MS).clamp(1, MAX_AGENT_MS);
         let run = known.run;
         let call = Call {
             id: 0,
@@ -183,7 +180,7 @@ impl Kernel {
         let lineage = job.caller.lineage().to_owned();
         let kept = match self.state.supervised.get(&lineage) {
             Some(known) if known.session.as_deref() == Some(session.as_str()) => true,
-            Some(known) if known.resume_blob.is_some() => {
+            Some(known) if known.terms.resume_blob.is_some() => {
                 let event = Event::SessionIdentified { lineage: lineage.clone(), session: session.clone() };
                 self.record_with(&job.caller, &event, Vec::new(), Awaited::Written);
                 true
@@ -198,7 +195,7 @@ fn end_of(known: &super::Supervision, result: &Result<Value, CallError>) -> End 
     let exit = result.as_ref().ok().and_then(|end| end.get("exit")).and_then(Value::as_i64);
     let exit = exit.and_then(|exit| i32::try_from(exit).ok());
     let timed_out = result.as_ref().is_ok_and(|end| end.get("timed_out") == Some(&Value::Bool(true)));
-    let hangs = known.health.as_ref().is_some_and(|health| known.failed_checks >= health.failures);
+    let hangs = known.terms.health.as_ref().is_some_and(|health| known.failed_checks >= health.failures);
     let reason = match (result, exit) {
         _ if hangs => hung(known.failed_checks),
         (Err(error), _) => limits::clip(&error.message),

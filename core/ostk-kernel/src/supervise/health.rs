@@ -35,7 +35,9 @@ impl Kernel {
         let mut checks = std::mem::take(&mut self.checks);
         checks.retain(|name, check| check.under_way || self.is_checked(name));
         for (name, known) in &self.state.supervised {
-            let Some(health) = known.health.as_ref().filter(|_| self.is_checked(name)) else { continue };
+            let Some(health) = known.terms.health.as_ref().filter(|_| self.is_checked(name)) else {
+                continue;
+            };
             let first = Check { due: self.now.plus_millis(health.interval_s * 1_000), under_way: false };
             let check = checks.entry(name.clone()).or_insert(first);
             if !check.under_way && check.due <= self.now {
@@ -59,7 +61,7 @@ impl Kernel {
     }
 
     fn is_checked(&self, lineage: &str) -> bool {
-        let up = |known: &super::Supervision| known.phase == Phase::Up && known.health.is_some();
+        let up = |known: &super::Supervision| known.phase == Phase::Up && known.terms.health.is_some();
         let running = |known: &crate::state::Lineage| known.state == LineageState::Running;
         self.state.panic.is_none()
             && self.state.supervised.get(lineage).is_some_and(up)
@@ -76,7 +78,8 @@ impl Kernel {
     pub(crate) fn checked(&mut self, lineage: &str, run: u64, result: &Result<Value, CallError>) {
         self.checks.remove(lineage);
         let Some(known) = self.state.supervised.get(lineage) else { return };
-        let Some(health) = known.health.clone().filter(|_| known.run == run && known.phase == Phase::Up)
+        let Some(health) =
+            known.terms.health.clone().filter(|_| known.run == run && known.phase == Phase::Up)
         else {
             return;
         };

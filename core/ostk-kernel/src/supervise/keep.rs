@@ -4,8 +4,8 @@
 //! waits for its time in the log, so a daemon that starts in between keeps it. A restart gives a native agent a fresh
 //! context and none of its budget back.
 
-use ostk_agent::{HealthCheck, Lifetime, Outcome as Ending, RestartRule};
-use ostk_log::{Hash, Timestamp};
+use ostk_agent::{Lifetime, Outcome as Ending, RestartRule};
+use ostk_log::Timestamp;
 
 use super::Phase;
 use crate::{
@@ -22,24 +22,6 @@ pub(super) struct End {
     pub(super) reason: String,
     pub(super) exit: Option<i32>,
     pub(super) failed: bool,
-}
-
-/// What a new process is supervised by.
-pub(crate) struct Charge {
-    pub(crate) rule: RestartRule,
-    pub(crate) lifetime: Lifetime,
-    pub(crate) health: Option<HealthCheck>,
-    pub(crate) command_blob: Option<Hash>,
-    pub(crate) resume_blob: Option<Hash>,
-    pub(crate) timeout_ms: Option<u64>,
-}
-
-impl Charge {
-    pub(crate) fn event(self, lineage: &str) -> Event {
-        let Self { rule, lifetime, health, command_blob, resume_blob, timeout_ms } = self;
-        let lineage = lineage.to_owned();
-        Event::SuperviseBegan { lineage, rule, lifetime, health, command_blob, resume_blob, timeout_ms }
-    }
 }
 
 impl Kernel {
@@ -67,7 +49,7 @@ impl Kernel {
             }
             return;
         }
-        let (rule, until) = (known.rule, known.next_start(self.now));
+        let (rule, until) = (known.terms.rule, known.next_start(self.now));
         let group = self.group_of(lineage);
         match until {
             Some(_) => self.fell(lineage, reason, exit, until, true),
@@ -111,7 +93,7 @@ impl Kernel {
         };
         let place =
             |name: &str| self.state.lineages.get(name).map(|known| (known.since, known.parent.clone()));
-        let strategy = |name: &str| self.state.supervised.get(name).map(|known| known.rule.strategy);
+        let strategy = |name: &str| self.state.supervised.get(name).map(|known| known.terms.rule.strategy);
         let Some((since, parent)) = place(lineage) else { return Vec::new() };
         let mut group: Vec<(u64, String)> = Vec::new();
         for (name, known) in &self.state.supervised {
@@ -133,8 +115,8 @@ impl Kernel {
     /// Ends a process because of another's end. Its verdict is recorded first, so that its end is no surprise.
     fn take_along(&mut self, sibling: &str, because: &str, until: Option<Timestamp>) {
         let Some(known) = self.state.supervised.get(sibling) else { return };
-        let until = until.filter(|_| known.lifetime != Lifetime::Temporary);
-        let reason = format!("{because} ended, and {} takes it along", known.rule.strategy.as_str());
+        let until = until.filter(|_| known.terms.lifetime != Lifetime::Temporary);
+        let reason = format!("{because} ended, and {} takes it along", known.terms.rule.strategy.as_str());
         self.fell(sibling, reason.clone(), None, until, false);
         self.put_down(sibling, "its supervision", Ending::Cancelled { reason });
     }

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 pub use foreign::SESSION;
 pub(crate) use health::Check;
-pub(crate) use keep::Charge;
 
 use crate::{
     event::Event,
@@ -41,10 +40,10 @@ pub enum Phase {
     Over,
 }
 
-/// A process that is started again when it ends.
+/// How a process is supervised, as its Agentfile and whoever spawned it have it: the body of `supervise.began`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Supervision {
-    /// With whom, and how often at most.
+pub struct Terms {
+    /// With whom it is started again, and how often at most.
     pub rule: RestartRule,
     /// After which ends.
     pub lifetime: Lifetime,
@@ -60,6 +59,14 @@ pub struct Supervision {
     /// How long its command may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+}
+
+/// A process that is started again when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervision {
+    /// How it is supervised.
+    #[serde(flatten)]
+    pub terms: Terms,
     /// The name that its client gave the session, for its own use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -91,12 +98,12 @@ pub struct Fall {
 impl Supervision {
     /// Whether it is a command, and no native agent.
     pub(crate) const fn is_foreign(&self) -> bool {
-        self.command_blob.is_some()
+        self.terms.command_blob.is_some()
     }
 
     /// Restarts that count at this time.
     fn counted(&self, now: Timestamp) -> usize {
-        let within_ms = self.rule.within_s.saturating_mul(1_000);
+        let within_ms = self.terms.rule.within_s.saturating_mul(1_000);
         self.recent.iter().filter(|at| now.millis_since(**at) < within_ms).count()
     }
 
@@ -105,12 +112,12 @@ impl Supervision {
         let counted = self.counted(now);
         let doublings = u32::try_from(counted).unwrap_or(u32::MAX).min(16);
         let wait = (FIRST_WAIT_MS << doublings).min(LONGEST_WAIT_MS);
-        (counted < self.rule.times as usize).then(|| now.plus_millis(wait))
+        (counted < self.terms.rule.times as usize).then(|| now.plus_millis(wait))
     }
 
     /// Whether its lifetime asks for a restart after such an end.
     const fn wants(&self, failed: bool) -> bool {
-        match self.lifetime {
+        match self.terms.lifetime {
             Lifetime::Permanent => true,
             Lifetime::Transient => failed,
             Lifetime::Temporary => false,
@@ -119,7 +126,7 @@ impl Supervision {
 
     /// Whether others end with it, and whether those started before it do.
     const fn takes_along(&self) -> Option<bool> {
-        match self.rule.strategy {
+        match self.terms.rule.strategy {
             Restart::OneForOne | Restart::SimpleOneForOne => None,
             Restart::RestForOne => Some(false),
             Restart::OneForAll => Some(true),
@@ -131,22 +138,9 @@ impl State {
     /// Folds what concerns supervised processes.
     pub(crate) fn apply_supervision(&mut self, seq: u64, ts: Timestamp, event: Event) -> Result<(), String> {
         match event {
-            Event::SuperviseBegan {
-                lineage,
-                rule,
-                lifetime,
-                health,
-                command_blob,
-                resume_blob,
-                timeout_ms,
-            } => {
+            Event::SuperviseBegan { lineage, terms } => {
                 let supervision = Supervision {
-                    rule,
-                    lifetime,
-                    health,
-                    command_blob,
-                    resume_blob,
-                    timeout_ms,
+                    terms: *terms,
                     session: None,
                     phase: Phase::Up,
                     run: seq,
@@ -164,7 +158,7 @@ impl State {
                 known.failed_checks = 0;
                 if counts {
                     known.recent.push_back(ts);
-                    let over = known.recent.len().saturating_sub(known.rule.times as usize);
+                    let over = known.recent.len().saturating_sub(known.terms.rule.times as usize);
                     known.recent.drain(..over);
                 }
                 if self.lineages.get(&lineage).is_some_and(|known| !known.state.is_held()) {
@@ -230,12 +224,14 @@ mod tests {
     fn supervision(times: u32, within_s: u64, recent: &[u64]) -> Supervision {
         let at = |seconds: &u64| Timestamp::from_micros(seconds * 1_000_000);
         Supervision {
-            rule: RestartRule { strategy: Restart::OneForOne, times, within_s },
-            lifetime: Lifetime::Transient,
-            health: None,
-            command_blob: None,
-            resume_blob: None,
-            timeout_ms: None,
+            terms: Terms {
+                rule: RestartRule { strategy: Restart::OneForOne, times, within_s },
+                lifetime: Lifetime::Transient,
+                health: None,
+                command_blob: None,
+                resume_blob: None,
+                timeout_ms: None,
+            },
             session: None,
             phase: Phase::Up,
             run: 0,
