@@ -1,9 +1,9 @@
 //! The Agentfile: what an agent is, one directive a line.
 //!
 //! The types live here, with the rules that combine a file with its profile. `parse` reads a text, `lines` joins and
-//! expands its lines, `print` writes it back, `supervise` is about restarts and health, `work` about the
-//! choice of work. Files that a `PROMPT` or `TASK` names are loaded by the caller. The kernel
-//! parses at spawn; `ostk run` parses before, to load files and fill in variables.
+//! expands its lines, `print` writes it back, `supervise` is about restarts and health, `work` about the choice of work.
+//! Files that a `PROMPT` or `TASK` names are loaded by the caller. The kernel parses at spawn; `ostk run` parses before,
+//! to load files and fill in variables.
 
 mod lines;
 mod parse;
