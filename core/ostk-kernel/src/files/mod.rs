@@ -6,6 +6,7 @@
 
 pub(crate) mod columns;
 mod decide;
+mod fold;
 mod foreign;
 mod hooks;
 mod place;
