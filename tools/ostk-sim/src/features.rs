@@ -1,6 +1,7 @@
 //! What a seed uses beyond what every run does. Each is drawn by itself, so that seeds meet them alone and together.
 //!
-//! The draws have a stream of their own: a seed without any feature does what it did before there were features.
+//! The draws have a stream of their own: a seed without any feature does what it did before there were features, and one
+//! that may only draw the first few does what it did when there were no others.
 
 use ostk_kernel::Allowance;
 
@@ -26,15 +27,17 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// The features of a seed.
-    pub(crate) fn of(seed: u64) -> Self {
+    /// The features of a seed, of the `learned` ones that came first.
+    pub(crate) fn of(seed: u64, learned: usize) -> Self {
         let mut rng = Rng::new(seed ^ STREAM);
-        Self {
-            pipes: rng.chance(30),
-            budget: rng.chance(30),
-            supervision: rng.chance(30),
-            snapshots: rng.chance(30),
-        }
+        let mut left = learned;
+        let mut draws = || {
+            let is_learned = left > 0;
+            left = left.saturating_sub(1);
+            rng.chance(30) && is_learned
+        };
+        // In the order in which they came.
+        Self { pipes: draws(), budget: draws(), supervision: draws(), snapshots: draws() }
     }
 }
 

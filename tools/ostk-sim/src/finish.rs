@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use ostk_kernel::{Caller, Op, Phase};
+use ostk_kernel::{Caller, Op, Phase, State};
 use serde_json::{Value, json};
 
 use crate::{
     agents,
     clients::{SHARED, Wish},
+    daemon::Daemon,
     hands, plumbing, spending,
     walk::Walk,
     world::{Asker, Running, World},
@@ -17,6 +18,13 @@ use crate::{
 const MAX_STEPS: usize = 20_000;
 /// Times that the clock is moved on without a call of the model, after which everybody waits for the next day.
 const IDLE: u64 = 12;
+/// Records that are counted for the report, and as what.
+const COUNTED: &[(&str, &str)] = &[
+    ("budget.reached", "limits of a day that were reached"),
+    ("supervise.restarted", "processes started again"),
+    ("needle.claimed", "needles claimed"),
+    ("needle.released", "claims that ended"),
+];
 
 impl World {
     /// Calms down, waits for every answer, and compares.
@@ -233,16 +241,31 @@ impl World {
     fn compare(&mut self) {
         let Some(daemon) = self.daemon.take() else { return self.fail("there is no daemon at the end") };
         let mut wrong = Vec::new();
+        self.compare_log(&daemon, &mut wrong);
+        self.compare_files(daemon.kernel.state(), &mut wrong);
+        self.compare_agents(daemon.kernel.state(), &mut wrong);
+        self.find_what_is_left(&daemon, &mut wrong);
+        self.count(&daemon);
+        self.note(format_args!("state {}", daemon.kernel.state().hash()));
+        self.daemon = Some(daemon);
+        for what in wrong {
+            self.fail(what);
+        }
+    }
+
+    fn compare_log(&mut self, daemon: &Daemon, wrong: &mut Vec<String>) {
         let shared: Vec<String> = SHARED.iter().map(|path| (*path).to_owned()).collect();
-        let mut walk = Walk::new(daemon.blobs(), &self.ledger, &shared, &mut wrong);
+        let mut walk = Walk::new(daemon.blobs(), &self.ledger, &shared, wrong);
         for draft in &daemon.history {
             walk.record(draft);
         }
         walk.finish();
-        spending::judge(&daemon.history, &mut wrong);
-        let came = plumbing::judge(&daemon.history, &self.pipes, &mut wrong);
+        spending::judge(&daemon.history, wrong);
+        let came = plumbing::judge(&daemon.history, &self.pipes, wrong);
         self.counts.add("messages that came out of pipes", came);
-        let state = daemon.kernel.state();
+    }
+
+    fn compare_files(&self, state: &State, wrong: &mut Vec<String>) {
         for (path, entry) in &state.files {
             let expected = entry.image.map(|image| image.blob);
             let found = self.yard.text(path).map(|text| ostk_log::Hash::of(text.as_bytes()));
@@ -252,8 +275,11 @@ impl World {
         }
         for path in SHARED {
             let text = self.yard.text(path).unwrap_or_default();
-            self.ledger.check(path, &text, &mut wrong);
+            self.ledger.check(path, &text, wrong);
         }
+    }
+
+    fn compare_agents(&self, state: &State, wrong: &mut Vec<String>) {
         for (name, [turns, calls]) in &self.spawned {
             let spent = state.agents.get(name).map(|agent| agent.spent().turns).unwrap_or_default();
             // Nobody knows what the first call of a fresh context takes: it may be one too many.
@@ -271,6 +297,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Nothing is open, and nothing lies about.
+    fn find_what_is_left(&self, daemon: &Daemon, wrong: &mut Vec<String>) {
+        let state = daemon.kernel.state();
         if !state.open_writes.is_empty() || !state.open_shells.is_empty() {
             wrong.push("a write or a command is left open".to_owned());
         }
@@ -283,24 +314,17 @@ impl World {
         if let Some(name) = temporary {
             wrong.push(format!("a temporary file was left behind: {name}"));
         }
+    }
+
+    fn count(&mut self, daemon: &Daemon) {
         self.counts.add("records", daemon.history.len() as u64);
-        for (event, what) in [
-            ("budget.reached", "limits of a day that were reached"),
-            ("supervise.restarted", "processes started again"),
-            ("needle.claimed", "needles claimed"),
-            ("needle.released", "claims that ended"),
-        ] {
-            let found = daemon.history.iter().filter(|draft| draft.event == event);
+        for (event, what) in COUNTED {
+            let found = daemon.history.iter().filter(|draft| draft.event == *event);
             self.counts.add(what, found.count() as u64);
         }
         self.counts.add("writes acknowledged", self.ledger.acknowledged);
         self.counts.add("bytes on disk", self.disk.size() as u64);
-        self.gather(&daemon);
-        self.note(format_args!("state {}", state.hash()));
-        self.daemon = Some(daemon);
-        for what in wrong {
-            self.fail(what);
-        }
+        self.gather(daemon);
     }
 
     /// A stop in good order, and a start that finds the same.

@@ -64,8 +64,9 @@ pub struct Settings {
     pub files_lose: bool,
     /// Clients share needles most of the time.
     pub work: bool,
-    /// Nothing of what a seed draws for itself: pipes, limits of a day, supervision, snapshots.
-    pub plain: bool,
+    /// How many of the features that the simulator has learned a seed may draw, the oldest first: what a seed did when
+    /// there were so many it does still. With 0 it draws none.
+    pub features: usize,
     /// Farthest jump of the wall clock into the past, in microseconds.
     pub back_jump_us: u64,
 }
@@ -81,7 +82,7 @@ impl Default for Settings {
             rot: false,
             files_lose: false,
             work: false,
-            plain: false,
+            features: usize::MAX,
             back_jump_us,
         }
     }
@@ -135,7 +136,7 @@ pub fn run(seed: u64, settings: &Settings, dir: &std::path::Path) -> Result<Run>
 /// # Errors
 /// As of [`run`].
 pub fn run_outage(seed: u64, agents: usize, dir: &std::path::Path) -> Result<Run> {
-    let settings = Settings { agents, plain: true, ..Settings::default() };
+    let settings = Settings { agents, features: 0, ..Settings::default() };
     let mut world = world(seed, settings, dir)?;
     world.live_through_an_outage();
     Ok(result(world, 0))

@@ -54,9 +54,9 @@ struct Args {
     /// Clients share needles most of the time.
     #[arg(long)]
     work: bool,
-    /// Nothing of what a seed draws for itself, such as pipes.
+    /// A seed may draw so many of the features that the simulator has learned, the oldest first.
     #[arg(long)]
-    plain: bool,
+    features: Option<usize>,
     /// A power cut may bring back old versions of workspace files.
     #[arg(long)]
     files_lose: bool,
@@ -76,7 +76,7 @@ impl Args {
             rot,
             files_lose,
             work: self.work,
-            plain: self.plain,
+            features: self.features.unwrap_or(usize::MAX),
             ..Settings::default()
         }
     }

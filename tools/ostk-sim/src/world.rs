@@ -140,7 +140,7 @@ impl World {
         let mounted = ostk_disk::mount(Rc::new(disk.clone()));
         ostk_disk::fs::create_dir_all(crate::daemon::STATE_DIR)?;
         let yard = Yard::new(root, &doom)?;
-        let features = if settings.plain { Features::default() } else { Features::of(seed) };
+        let features = Features::of(seed, settings.features);
         let client = |n| Client::new(format!("c{n}"), settings.work, &features);
         let clients = (0..2 + rng.below(3)).map(client).collect();
         let setup = Setup { snapshots: features.snapshots, ..Setup::default() };
