@@ -17,6 +17,7 @@ use crate::{
     features::Features,
     pipes,
     rng::Rng,
+    sagas,
 };
 
 /// Tokens of one call.
@@ -123,9 +124,12 @@ fn said(name: &str, seed: u64, features: &Features, turn: u64) -> Vec<Block> {
     }
     let mut content = vec![Block::Text { text: format!("Turn {turn}.") }];
     for at in 0..1 + rng.below(3) {
-        let (tool, input) = match features.pipes && rng.chance(25) {
-            true => ("pipe", pipes::tool(name, turn, at, &mut rng)),
-            false => tool(name, turn, at, &mut rng),
+        let (tool, input) = if features.pipes && rng.chance(25) {
+            ("pipe", pipes::tool(name, turn, at, &mut rng))
+        } else if features.sagas && rng.chance(25) {
+            ("saga", sagas::tool(name, turn, at, &mut rng))
+        } else {
+            tool(name, turn, at, &mut rng)
         };
         content.push(Block::ToolUse { id: format!("t{at}"), name: tool.to_owned(), input });
     }

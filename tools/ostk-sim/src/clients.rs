@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::{daemon::Answer, features::Features, ledger::Deed, ledger::Ledger, pipes, rng::Rng};
+use crate::{
+    daemon::Answer, features::Features, ledger::Deed, ledger::Ledger, pipes, rng::Rng, sagas::Begun,
+};
 
 /// Files that everybody edits, line by line.
 pub(crate) const SHARED: &[&str] = &["s0", "s1"];
@@ -39,7 +41,8 @@ impl Wish {
 
     /// Whether the call may take as long as a command.
     pub(crate) fn is_long(&self) -> bool {
-        matches!(self.verb, "shell.run" | "work.close" | "process.start" | "process.interact" | "search")
+        let long = ["shell.run", "work.close", "process.start", "process.interact", "search"];
+        long.contains(&self.verb) || self.verb.starts_with("saga.")
     }
 }
 
@@ -60,6 +63,8 @@ pub(crate) struct Client {
     works: bool,
     /// It talks through pipes.
     talks: bool,
+    /// It begins sagas, and knows these.
+    sagas: Option<Begun>,
     made: u64,
     token: Option<String>,
     process: Option<String>,
@@ -78,6 +83,7 @@ impl Client {
             has_session: false,
             works,
             talks: features.pipes,
+            sagas: features.sagas.then(Begun::default),
             made: 0,
             token: None,
             process: None,
@@ -124,6 +130,9 @@ impl Client {
         }
         if self.talks && rng.chance(50) {
             return pipes::wish(&self.name, self.made, rng);
+        }
+        if let Some(begun) = self.sagas.as_ref().filter(|_| rng.chance(25)) {
+            return begun.wish(&self.name, self.made, others, rng);
         }
         let (shared, free) = (pick(rng, SHARED), pick(rng, FREE));
         if let Some(token) = self.token.take()
@@ -315,6 +324,9 @@ impl Client {
 
     /// Takes an answer in.
     pub(crate) fn hear(&mut self, wish: &Wish, answer: &Answer, ledger: &mut Ledger) {
+        if let Some(begun) = &mut self.sagas {
+            begun.hear(wish, answer);
+        }
         match answer {
             // A command that was ended may have done its work or not.
             Ok(result) if result.get("exit").is_some_and(|exit| exit != 0) => {

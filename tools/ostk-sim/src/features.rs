@@ -24,6 +24,8 @@ pub(crate) struct Features {
     pub(crate) supervision: bool,
     /// Daemons take snapshots, which are torn, old or of another log when the next one starts.
     pub(crate) snapshots: bool,
+    /// Clients and agents begin sagas.
+    pub(crate) sagas: bool,
 }
 
 impl Features {
@@ -37,7 +39,7 @@ impl Features {
             rng.chance(30) && is_learned
         };
         // In the order in which they came.
-        Self { pipes: draws(), budget: draws(), supervision: draws(), snapshots: draws() }
+        Self { pipes: draws(), budget: draws(), supervision: draws(), snapshots: draws(), sagas: draws() }
     }
 }
 

@@ -24,6 +24,8 @@ const COUNTED: &[(&str, &str)] = &[
     ("supervise.restarted", "processes started again"),
     ("needle.claimed", "needles claimed"),
     ("needle.released", "claims that ended"),
+    ("saga.began", "sagas"),
+    ("saga.step", "turns of a saga's steps"),
 ];
 
 impl World {
@@ -146,7 +148,8 @@ impl World {
             |running: &Running| matches!(&running.op, Op::Shell(command) if hands::is_ward(&command.line));
         let operations = self.running.iter().all(|running| !self.wards_end && is_ward(running));
         let due = daemon.kernel.state().supervised.values().any(|known| matches!(known.phase, Phase::Due(_)));
-        self.asked.is_empty() && operations && daemon.is_settled() && agents && !due
+        let sagas = daemon.kernel.state().sagas.values().all(|saga| !saga.state.is_open());
+        self.asked.is_empty() && sagas && operations && daemon.is_settled() && agents && !due
     }
 
     /// Clients whose answer was lost ask again until they know.
@@ -259,7 +262,7 @@ impl World {
         for draft in &daemon.history {
             walk.record(draft);
         }
-        walk.finish();
+        walk.finish(&self.ran, |path| self.yard.text(path).is_some());
         spending::judge(&daemon.history, wrong);
         let came = plumbing::judge(&daemon.history, &self.pipes, wrong);
         self.counts.add("messages that came out of pipes", came);

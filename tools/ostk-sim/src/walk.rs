@@ -10,7 +10,13 @@ use ostk_blobs::BlobStore;
 use ostk_log::Draft;
 use serde_json::Value;
 
-use crate::{ledger::Ledger, lives::Lives, needles::Needles, supervision::Supervision};
+use crate::{
+    ledger::Ledger,
+    lives::Lives,
+    needles::Needles,
+    supervision::Supervision,
+    undoing::{Undoing, undoes},
+};
 
 /// Walks over the records of one log.
 pub(crate) struct Walk<'a> {
@@ -25,6 +31,7 @@ pub(crate) struct Walk<'a> {
     lives: Lives,
     needles: Needles,
     supervision: Supervision,
+    undoing: Undoing,
     /// Who added each line of a file that is not shared: the actor and the record.
     origins: BTreeMap<(String, String), (String, u64)>,
 }
@@ -55,6 +62,8 @@ const EFFECTS: &[&str] = &[
     "pipe.written",
     "pipe.delivered",
     "pipe.closed",
+    "saga.began",
+    "saga.turned",
 ];
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
@@ -87,6 +96,7 @@ impl<'a> Walk<'a> {
             lives: Lives::default(),
             needles: Needles::default(),
             supervision: Supervision::default(),
+            undoing: Undoing::default(),
             origins: BTreeMap::new(),
         }
     }
@@ -110,18 +120,22 @@ impl<'a> Walk<'a> {
         if let Err(what) = self.supervision.record(&draft.event, draft.ts, body) {
             self.wrong.push(format!("record {seq}: {what}"));
         }
+        if let Err(what) = self.undoing.record(draft, body) {
+            self.wrong.push(format!("record {seq}: {what}"));
+        }
         if EFFECTS.contains(&draft.event.as_str()) {
             self.only_once(seq, draft, body);
         }
     }
 
-    /// What is left open at the end.
-    pub(crate) fn finish(self) {
+    /// What is left open at the end. `ran` says how often each command ran, `exists` whether there is a file.
+    pub(crate) fn finish(self, ran: &BTreeMap<String, u64>, exists: impl Fn(&str) -> bool) {
         for seq in self.open.keys() {
             self.wrong.push(format!("record {seq}: a write without a receipt"));
         }
         self.wrong.extend(self.needles.left());
         self.wrong.extend(self.supervision.left());
+        self.wrong.extend(self.undoing.left(ran, exists));
     }
 
     fn only_once(&mut self, seq: u64, draft: &Draft, body: &Value) {
@@ -136,6 +150,7 @@ impl<'a> Walk<'a> {
         let begins = ["file.write.intent", "shell.intent", "process.intent"].contains(&draft.event.as_str());
         if let Some(name) = draft.actor.strip_prefix("agent:")
             && begins
+            && !undoes(body)
             && self.lives.has_ended(name)
         {
             self.wrong.push(format!("record {seq}: {} of {name}, which has ended", draft.event));

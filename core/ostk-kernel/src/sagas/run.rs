@@ -80,7 +80,12 @@ impl Saga {
             return Move::Call { step: at, undo: false, again: true };
         }
         let undoing = |step: &Step| step.state == StepState::Compensating || step.is_to_undo();
-        let Some(at) = self.steps.iter().rposition(undoing) else {
+        let last = if ostk_log::planted!("first things first") {
+            self.steps.iter().position(undoing)
+        } else {
+            self.steps.iter().rposition(undoing)
+        };
+        let Some(at) = last else {
             return Move::Turn(SagaState::Failed, None);
         };
         match self.steps.get(at) {
