@@ -3,7 +3,7 @@
 //! writer takes a turn, and carries the operations out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -299,7 +299,8 @@ impl Daemon {
     }
 
     fn carry_out(&mut self, acts: Vec<Act>, now: Timestamp) {
-        for act in acts {
+        let mut queue: VecDeque<Act> = acts.into();
+        while let Some(act) = queue.pop_front() {
             match awaited_by(&act) {
                 After::Durable(count) if count > self.durable => {
                     self.parked.entry(count).or_default().push(act)
@@ -307,14 +308,15 @@ impl Daemon {
                 After::Written(count) if count > self.written => {
                     self.held.entry(count).or_default().push(act)
                 }
-                _ => self.perform(act, now),
+                // What is known at once goes on after what was to be done before.
+                _ => queue.extend(self.perform(act, now)),
             }
         }
     }
 
-    fn perform(&mut self, act: Act, now: Timestamp) {
+    fn perform(&mut self, act: Act, now: Timestamp) -> Vec<Act> {
         if !self.doom.survives(name_of(&act)) {
-            return;
+            return Vec::new();
         }
         self.acts += 1;
         match act {
@@ -345,10 +347,11 @@ impl Daemon {
             // Known at once, as in the daemon.
             Act::Run { id, op: Op::DescribeModel { .. }, .. } => {
                 let facts = ostk_kernel::ModelFacts { context_window: 200_000, has_price: true };
-                self.complete(now, id, Outcome::Described(Ok(facts)));
+                return self.kernel.complete(now, id, Outcome::Described(Ok(facts)));
             }
             Act::Run { id, op, .. } => self.started.push((id, op)),
         }
+        Vec::new()
     }
 }
 

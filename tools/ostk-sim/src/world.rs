@@ -321,7 +321,11 @@ impl World {
         {
             self.fail("the fold of the records is not the kernel's state");
         }
-        if self.daemon.as_ref().is_some_and(|daemon| daemon.poisoned.is_some()) {
+        if let Some(reason) = self.daemon.as_ref().and_then(|daemon| daemon.poisoned.clone()) {
+            self.note(format_args!("poisoned: {reason}"));
+            if reason.starts_with("bug: ") {
+                self.fail(reason);
+            }
             self.counts.one("journals poisoned");
             self.restart();
         }
