@@ -18,6 +18,7 @@ use crate::{
     pipes,
     rng::Rng,
     sagas,
+    workers::{self, Filter},
 };
 
 /// Tokens of one call.
@@ -25,6 +26,8 @@ pub(crate) const USAGE: Usage = Usage { input: 90, output: 10, cache_read: 0, ca
 
 /// What it costs, in millionths of a dollar.
 pub(crate) const PRICE: u64 = 5;
+/// Turns that a worker may take beyond those of another agent.
+const MORE_TURNS: u64 = 8;
 /// Commands that are agents.
 pub(crate) const WARDS: &[&str] = &["w0", "w1"];
 
@@ -32,12 +35,18 @@ pub(crate) const WARDS: &[&str] = &["w0", "w1"];
 /// limit of tokens can be kept to the last one.
 pub(crate) fn agentfile(name: &str, seed: u64, features: &Features) -> (String, [u64; 2]) {
     let mut rng = script(name, seed);
-    let (turns, calls) = (rng.within(2, 6), rng.within(2, 8));
+    let (mut turns, mut calls) = (rng.within(2, 6), rng.within(2, 8));
+    if features.workers {
+        (turns, calls) = (turns + MORE_TURNS, calls + MORE_TURNS);
+    }
     let tokens = calls * USAGE.total_tokens() + 50;
     let mut text =
         format!("FROM scripted\nTASK Change the files.\nLIMIT turns {turns}\nLIMIT tokens {tokens}\n");
     if features.supervision {
         text.push_str(&supervised(name, &mut rng));
+    }
+    if features.workers {
+        text.push_str(&Filter::of(name, seed).line());
     }
     (text, [turns, calls])
 }
@@ -62,7 +71,7 @@ fn supervised(name: &str, rng: &mut Rng) -> String {
     text
 }
 
-fn script(name: &str, seed: u64) -> Rng {
+pub(crate) fn script(name: &str, seed: u64) -> Rng {
     let name = name.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
     Rng::new(name)
 }
@@ -84,10 +93,11 @@ pub(crate) fn call(
     trouble: Option<usize>,
 ) -> Outcome {
     let load = |hash: &Hash| blobs.get(hash).ok().flatten();
-    if let Err(error) = agent.compose(&load, &[]) {
+    let given = match agent.compose(&load, &[]) {
+        Ok(request) => workers::given(&request).filter(|_| features.workers),
         // Nothing retries it: a part of the conversation is missing.
-        return Outcome::Model(Err(failure(&format!("bug: {error}"), false, None)));
-    }
+        Err(error) => return Outcome::Model(Err(failure(&format!("bug: {error}"), false, None))),
+    };
     Outcome::Model(match trouble {
         Some(0) => Err(failure("429: rate limited", true, Some(7_000))),
         Some(1) => Err(failure("529: overloaded", true, None)),
@@ -95,7 +105,7 @@ pub(crate) fn call(
         Some(2) => Err(ModelFailure { unsettled: true, ..failure("the stream was cut", true, None) }),
         Some(3) => Err(failure("the reply is not what the vendor documents", true, None)),
         Some(_) => Err(failure("400: the request is malformed", false, None)),
-        None => Ok((reply(name, seed, features, agent.spent().turns), Some(PRICE))),
+        None => Ok((reply(name, seed, features, agent.spent().turns, given.as_deref()), Some(PRICE))),
     })
 }
 
@@ -103,9 +113,9 @@ fn failure(message: &str, retryable: bool, retry_after_ms: Option<u64>) -> Model
     ModelFailure { message: message.to_owned(), retryable, retry_after_ms, unsettled: false }
 }
 
-/// What the model says in a turn, counted from 0.
-fn reply(name: &str, seed: u64, features: &Features, turn: u64) -> ModelReply {
-    let content = said(name, seed, features, turn);
+/// What the model says in a turn, counted from 0, to an agent that was given this needle last.
+fn reply(name: &str, seed: u64, features: &Features, turn: u64, given: Option<&str>) -> ModelReply {
+    let content = said(name, seed, features, turn, given);
     let asks = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
     let stop = if asks { StopReason::ToolUse } else { StopReason::EndTurn };
     ModelReply {
@@ -117,9 +127,9 @@ fn reply(name: &str, seed: u64, features: &Features, turn: u64) -> ModelReply {
     }
 }
 
-fn said(name: &str, seed: u64, features: &Features, turn: u64) -> Vec<Block> {
+fn said(name: &str, seed: u64, features: &Features, turn: u64, given: Option<&str>) -> Vec<Block> {
     let mut rng = script(name, seed.wrapping_add(turn + 1));
-    if turn > 0 && rng.chance(25) {
+    if turn > 0 && rng.chance(if features.workers { 45 } else { 25 }) {
         return vec![Block::Text { text: "Done.".to_owned() }];
     }
     let mut content = vec![Block::Text { text: format!("Turn {turn}.") }];
@@ -128,6 +138,8 @@ fn said(name: &str, seed: u64, features: &Features, turn: u64) -> Vec<Block> {
             ("pipe", pipes::tool(name, turn, at, &mut rng))
         } else if features.sagas && rng.chance(25) {
             ("saga", sagas::tool(name, turn, at, &mut rng))
+        } else if let Some(id) = given.filter(|_| rng.chance(60)) {
+            ("work", workers::tool(id, &mut rng))
         } else {
             tool(name, turn, at, &mut rng)
         };

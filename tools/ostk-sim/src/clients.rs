@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    daemon::Answer, features::Features, ledger::Deed, ledger::Ledger, pipes, rng::Rng, sagas::Begun,
+    daemon::Answer, features::Features, ledger::Deed, ledger::Ledger, pipes, rng::Rng, sagas::Begun, workers,
 };
 
 /// Files that everybody edits, line by line.
@@ -59,8 +59,10 @@ pub(crate) struct Client {
     /// What it asks next.
     pub(crate) next: Option<Wish>,
     pub(crate) has_session: bool,
-    /// It shares needles most of the time.
-    works: bool,
+    /// It shares needles in so many of 100 cases.
+    works: usize,
+    /// Its needles have words by which workers find them.
+    tags: bool,
     /// It talks through pipes.
     talks: bool,
     /// It begins sagas, and knows these.
@@ -73,6 +75,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(name: String, works: bool, features: &Features) -> Self {
+        let works = if works { 60 } else { usize::from(features.workers) * 50 };
         let own = SHARED.iter().map(|path| ((*path).to_owned(), first_line(&name, path))).collect();
         Self {
             name,
@@ -82,6 +85,7 @@ impl Client {
             next: None,
             has_session: false,
             works,
+            tags: features.workers,
             talks: features.pipes,
             sagas: features.sagas.then(Begun::default),
             made: 0,
@@ -125,7 +129,7 @@ impl Client {
     }
 
     fn choose(&mut self, rng: &mut Rng, others: &[String]) -> Wish {
-        if self.works && rng.chance(60) {
+        if self.works > 0 && rng.chance(self.works) {
             return self.about_work(rng);
         }
         if self.talks && rng.chance(50) {
@@ -172,7 +176,9 @@ impl Client {
         match rng.below(10) {
             0..=2 => {
                 let (title, priority) = (format!("needle {} {}", self.name, self.made), rng.below(4));
-                let args = json!({ "title": title, "priority": format!("P{priority}"), "description": "d", "ac": [] });
+                let tags = if self.tags { workers::tags(rng) } else { Vec::new() };
+                let args = json!({ "title": title, "priority": format!("P{priority}"), "description": "d", "ac": [],
+                    "tags": tags });
                 Wish::new("work.add", "", args)
             }
             3..=5 => Wish::new("work.next", "", json!({ "lease_ms": rng.within(1_000, 60_000) })),

@@ -26,6 +26,8 @@ pub(crate) struct Features {
     pub(crate) snapshots: bool,
     /// Clients and agents begin sagas.
     pub(crate) sagas: bool,
+    /// Agents are workers, who are given needles, and clients add some.
+    pub(crate) workers: bool,
 }
 
 impl Features {
@@ -39,7 +41,14 @@ impl Features {
             rng.chance(30) && is_learned
         };
         // In the order in which they came.
-        Self { pipes: draws(), budget: draws(), supervision: draws(), snapshots: draws(), sagas: draws() }
+        Self {
+            pipes: draws(),
+            budget: draws(),
+            supervision: draws(),
+            snapshots: draws(),
+            sagas: draws(),
+            workers: draws(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     daemon::Daemon,
     hands, plumbing, spending,
     walk::Walk,
+    workers::{self, Filter},
     world::{Asker, Running, World},
 };
 
@@ -24,6 +25,7 @@ const COUNTED: &[(&str, &str)] = &[
     ("supervise.restarted", "processes started again"),
     ("needle.claimed", "needles claimed"),
     ("needle.released", "claims that ended"),
+    ("needle.assigned", "needles given to workers"),
     ("saga.began", "sagas"),
     ("saga.step", "turns of a saga's steps"),
 ];
@@ -44,6 +46,7 @@ impl World {
         }
         self.repeat_what_is_open();
         self.read_everything();
+        self.end_workers();
         self.end_pipes();
         self.end_wards();
         if self.wrong.is_empty() {
@@ -143,7 +146,7 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let Some(daemon) = &self.daemon else { return true };
-        let agents = daemon.kernel.state().agents.values().all(ostk_agent::AgentState::is_finished);
+        let agents = workers::are_idle(daemon.kernel.state());
         let is_ward =
             |running: &Running| matches!(&running.op, Op::Shell(command) if hands::is_ward(&command.line));
         let operations = self.running.iter().all(|running| !self.wards_end && is_ward(running));
@@ -191,6 +194,19 @@ impl World {
         let Some(name) = self.clients.get(at).map(|client| client.name.clone()) else { return false };
         self.ask(Caller::Agent(name), Asker::Client(at), Wish::new(verb, "", args));
         self.rest() && self.wrong.is_empty()
+    }
+
+    /// Workers that wait for work are ended, after what they left was looked at.
+    fn end_workers(&mut self) {
+        self.rested = self.records();
+        let state = self.daemon.as_ref().map(|daemon| daemon.kernel.state());
+        let agents = state.into_iter().flat_map(|state| &state.agents);
+        let resting: Vec<String> =
+            agents.filter(|(_, agent)| agent.is_at_rest()).map(|(name, _)| name.clone()).collect();
+        for name in resting {
+            self.ada("agent.signal", json!({ "lineage": name, "signal": "SIGKILL" }));
+        }
+        self.rest();
     }
 
     /// Commands that are agents run if they are to, and then they are ended.
@@ -258,8 +274,14 @@ impl World {
 
     fn compare_log(&mut self, daemon: &Daemon, wrong: &mut Vec<String>) {
         let shared: Vec<String> = SHARED.iter().map(|path| (*path).to_owned()).collect();
+        let workers = self.spawned.keys().filter(|_| self.features.workers);
+        let filters = workers.map(|name| (name.clone(), Filter::of(name, self.seed))).collect();
         let mut walk = Walk::new(daemon.blobs(), &self.ledger, &shared, wrong);
+        walk.workers_take(filters);
         for draft in &daemon.history {
+            if draft.seq == self.rested {
+                walk.rest();
+            }
             walk.record(draft);
         }
         walk.finish(&self.ran, |path| self.yard.text(path).is_some());

@@ -39,6 +39,7 @@ mod supervision;
 mod trace;
 mod undoing;
 mod walk;
+mod workers;
 mod world;
 mod yard;
 

@@ -90,6 +90,9 @@ impl Lives {
                 self.life(lineage)?.starts_again();
                 Ok(())
             }
+            "needle.assigned" if !self.runs(lineage) => {
+                Err(format!("{lineage} is given work and does not run"))
+            }
             "agent.signalled" => self.life(lineage)?.take(seq, text("signal")),
             "signal.delivered" => self.life(lineage)?.deliver(body),
             "signal.masked" => {
@@ -104,6 +107,11 @@ impl Lives {
     /// Whether somebody has ended, so that nothing may begin under its name.
     pub(crate) fn has_ended(&self, lineage: &str) -> bool {
         self.0.get(lineage).is_some_and(|life| life.stage == Stage::Exited)
+    }
+
+    /// Whether somebody is there, and nothing holds it.
+    pub(crate) fn runs(&self, lineage: &str) -> bool {
+        self.0.get(lineage).is_some_and(|life| life.stage == Stage::Running)
     }
 
     /// Who has ended.

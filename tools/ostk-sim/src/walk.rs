@@ -16,6 +16,7 @@ use crate::{
     needles::Needles,
     supervision::Supervision,
     undoing::{Undoing, undoes},
+    workers::Filter,
 };
 
 /// Walks over the records of one log.
@@ -99,6 +100,17 @@ impl<'a> Walk<'a> {
             undoing: Undoing::default(),
             origins: BTreeMap::new(),
         }
+    }
+
+    /// Agents that are given needles, and which.
+    pub(crate) fn workers_take(&mut self, filters: BTreeMap<String, Filter>) {
+        self.needles.workers = filters;
+    }
+
+    /// Everything has come to rest here.
+    pub(crate) fn rest(&mut self) {
+        let lives = &self.lives;
+        self.wrong.extend(self.needles.rest(|name| lives.runs(name)));
     }
 
     pub(crate) fn record(&mut self, draft: &Draft) {

@@ -111,6 +111,8 @@ pub(crate) struct World {
     pub(crate) spawned: BTreeMap<String, [u64; 2]>,
     /// Commands that are agents, of those that were spawned.
     pub(crate) wards: BTreeSet<String>,
+    /// Records of the log when everything had come to rest, and nobody was ended for it.
+    pub(crate) rested: u64,
     /// They are ended, so that everything can come to rest.
     pub(crate) wards_end: bool,
     /// How often the clock was moved on in a row, and no model was called.
@@ -168,6 +170,7 @@ impl World {
             heard: BTreeSet::new(),
             spawned: BTreeMap::new(),
             wards: BTreeSet::new(),
+            rested: 0,
             wards_end: false,
             idle: 0,
             processes: BTreeSet::new(),
