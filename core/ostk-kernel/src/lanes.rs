@@ -120,7 +120,9 @@ impl Kernel {
             return;
         }
         self.look_for_fallback(model);
-        self.admit_to(model);
+        if self.fallback_of(model).is_none() || !ostk_log::planted!("no way back") {
+            self.admit_to(model);
+        }
         if let Some(fallback) = self.fallback_of(model).map(|fallback| fallback.model.clone()) {
             self.admit_to(&fallback);
         }

@@ -26,7 +26,7 @@ pub(crate) const USAGE: Usage = Usage { input: 90, output: 10, cache_read: 0, ca
 
 /// What it costs, in millionths of a dollar.
 pub(crate) const PRICE: u64 = 5;
-/// Turns that a worker may take beyond those of another agent.
+/// Turns that an agent may take beyond those of others where it takes some to see what becomes of it.
 const MORE_TURNS: u64 = 8;
 /// Commands that are agents.
 pub(crate) const WARDS: &[&str] = &["w0", "w1"];
@@ -36,7 +36,7 @@ pub(crate) const WARDS: &[&str] = &["w0", "w1"];
 pub(crate) fn agentfile(name: &str, seed: u64, features: &Features) -> (String, [u64; 2]) {
     let mut rng = script(name, seed);
     let (mut turns, mut calls) = (rng.within(2, 6), rng.within(2, 8));
-    if features.workers {
+    if features.workers || features.fallback {
         (turns, calls) = (turns + MORE_TURNS, calls + MORE_TURNS);
     }
     let tokens = calls * USAGE.total_tokens() + 50;
@@ -105,7 +105,7 @@ pub(crate) fn call(
         Some(2) => Err(ModelFailure { unsettled: true, ..failure("the stream was cut", true, None) }),
         Some(3) => Err(failure("the reply is not what the vendor documents", true, None)),
         Some(_) => Err(failure("400: the request is malformed", false, None)),
-        None => Ok((reply(name, seed, features, agent.spent().turns, given.as_deref()), Some(PRICE))),
+        None => Ok((reply(name, seed, features, agent, given.as_deref()), Some(PRICE))),
     })
 }
 
@@ -114,17 +114,12 @@ fn failure(message: &str, retryable: bool, retry_after_ms: Option<u64>) -> Model
 }
 
 /// What the model says in a turn, counted from 0, to an agent that was given this needle last.
-fn reply(name: &str, seed: u64, features: &Features, turn: u64, given: Option<&str>) -> ModelReply {
+fn reply(name: &str, seed: u64, features: &Features, agent: &AgentState, given: Option<&str>) -> ModelReply {
+    let (turn, model) = (agent.spent().turns, agent.called().to_owned());
     let content = said(name, seed, features, turn, given);
     let asks = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
     let stop = if asks { StopReason::ToolUse } else { StopReason::EndTurn };
-    ModelReply {
-        model: "scripted".to_owned(),
-        message_id: format!("{name}-{turn}"),
-        content,
-        stop,
-        usage: USAGE,
-    }
+    ModelReply { model, message_id: format!("{name}-{turn}"), content, stop, usage: USAGE }
 }
 
 fn said(name: &str, seed: u64, features: &Features, turn: u64, given: Option<&str>) -> Vec<Block> {

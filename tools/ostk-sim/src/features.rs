@@ -28,6 +28,8 @@ pub(crate) struct Features {
     pub(crate) sagas: bool,
     /// Agents are workers, who are given needles, and clients add some.
     pub(crate) workers: bool,
+    /// Another model answers while the one of the agents is down.
+    pub(crate) fallback: bool,
 }
 
 impl Features {
@@ -48,6 +50,7 @@ impl Features {
             snapshots: draws(),
             sagas: draws(),
             workers: draws(),
+            fallback: draws(),
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 const MAX_STEPS: usize = 20_000;
 /// Times that the clock is moved on without a call of the model, after which everybody waits for the next day.
 const IDLE: u64 = 12;
+/// The longest outage at the end, in microseconds.
+const LAST_OUTAGE: u64 = 200_000_000;
 /// Records that are counted for the report, and as what.
 const COUNTED: &[(&str, &str)] = &[
     ("budget.reached", "limits of a day that were reached"),
@@ -26,6 +28,7 @@ const COUNTED: &[(&str, &str)] = &[
     ("needle.claimed", "needles claimed"),
     ("needle.released", "claims that ended"),
     ("needle.assigned", "needles given to workers"),
+    ("model.substituted", "models that another answered for"),
     ("saga.began", "sagas"),
     ("saga.step", "turns of a saga's steps"),
 ];
@@ -35,6 +38,9 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.calm = true;
         self.outage = self.outage.min(self.clock);
+        if self.features.fallback {
+            self.one_more_outage();
+        }
         self.doom.arm(0);
         self.disk.mend();
         if self.daemon.as_ref().is_some_and(|daemon| daemon.poisoned.is_some()) {
@@ -54,6 +60,16 @@ impl World {
         }
         if self.wrong.is_empty() {
             self.stop();
+        }
+    }
+
+    /// The model of the agents is down for some minutes while all of them are at work, which another one then does.
+    fn one_more_outage(&mut self) {
+        self.outage = self.clock + self.rng.within(0, LAST_OUTAGE);
+        for name in (0..self.settings.agents).map(|n| format!("a{n}")) {
+            if !self.spawned.contains_key(&name) {
+                self.spawn(&name, "revive");
+            }
         }
     }
 

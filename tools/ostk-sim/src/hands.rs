@@ -144,12 +144,13 @@ impl World {
             Op::DescribeModel { .. } => Outcome::Described(Err("asked too late".to_owned())),
             Op::Model { agent, .. } => {
                 let name = agents::name_of(&agent);
-                let trouble = self.model_trouble();
+                let trouble = self.model_trouble(agent.called() == agent.model());
                 let daemon = self.daemon.as_ref()?;
                 agents::call(&agent, &name, self.seed, daemon.blobs(), &self.features, trouble)
             }
             Op::LoadDocuments => {
-                Outcome::Documents { documents: Box::default(), allowance: Ok(self.setup.allowance) }
+                let documents = Box::new(self.setup.documents.clone());
+                Outcome::Documents { documents, allowance: Ok(self.setup.allowance) }
             }
         })
     }
@@ -203,8 +204,9 @@ impl World {
         Outcome::Observed { files, blobs }
     }
 
-    fn model_trouble(&mut self) -> Option<usize> {
-        if self.clock < self.outage {
+    /// What is wrong with a call of the agents' own model, or of the one in its place, which has no outages.
+    fn model_trouble(&mut self, own: bool) -> Option<usize> {
+        if own && self.clock < self.outage {
             self.counts.one("model calls in an outage");
             return Some(1);
         }

@@ -34,6 +34,7 @@ mod rng;
 mod sagas;
 mod snapshots;
 mod spending;
+mod standins;
 mod steps;
 mod supervision;
 mod trace;

@@ -4,7 +4,7 @@
 //! A call is expected to take what the last one took, and what is reserved for one whose end nobody knows stays spent.
 //! The first call of all is tried alone, because nothing is known of it. Shares no code with the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ostk_log::Draft;
 use serde_json::Value;
@@ -24,8 +24,10 @@ struct Till {
     spent: Cost,
     /// By agent.
     open: BTreeMap<String, Cost>,
-    /// Something is known of what a call takes.
-    tried: bool,
+    /// Whether something is known of what a call takes: of the agents' own model, and of the one in its place.
+    tried: BTreeSet<bool>,
+    /// Agents whose last call went to the other one.
+    elsewhere: BTreeSet<String>,
 }
 
 /// What is wrong with the spending of a log.
@@ -67,12 +69,20 @@ impl Till {
     fn step(&mut self, agent: &str, step: &Value) -> Result<(), String> {
         let number = |pointer: &str| step.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
         match step.get("step").and_then(Value::as_str).unwrap_or_default() {
-            "model_intent" => return self.begin(agent),
+            "model_intent" => {
+                let own = step.get("fallback").is_none_or(Value::is_null);
+                if own {
+                    self.elsewhere.remove(agent)
+                } else {
+                    self.elsewhere.insert(agent.to_owned())
+                };
+                return self.begin(agent);
+            }
             "model_receipt" => {
                 self.open.remove(agent);
                 let parts = ["/usage/input", "/usage/output", "/usage/cache_read", "/usage/cache_write"];
                 self.spend([parts.map(number).iter().sum(), number("/cost_micro_usd")]);
-                self.tried = true;
+                self.tried.insert(self.is_elsewhere(agent));
             }
             "model_failed" if step.get("unsettled") == Some(&Value::Bool(true)) => self.keep(agent),
             "model_failed" => drop(self.open.remove(agent)),
@@ -84,9 +94,12 @@ impl Till {
 
     fn begin(&mut self, agent: &str) -> Result<(), String> {
         self.keep(agent);
-        let next = if self.tried { [USAGE.total_tokens(), PRICE] } else { [1, 1] };
+        let model = self.is_elsewhere(agent);
+        let tried = self.tried.contains(&model);
+        let beside = self.open.keys().any(|other| self.is_elsewhere(other) == model);
+        let next = if tried { [USAGE.total_tokens(), PRICE] } else { [1, 1] };
         let taken = self.open.values().fold(self.spent, add);
-        let first = !self.tried && !self.open.is_empty() && self.limits.iter().any(Option::is_some);
+        let first = !tried && beside && self.limits.iter().any(Option::is_some);
         self.open.insert(agent.to_owned(), next);
         if first {
             return Err(format!("{agent} calls a model of which nothing is known beside another"));
@@ -99,6 +112,11 @@ impl Till {
             }
         }
         Ok(())
+    }
+
+    /// Whether an agent's last call went to the model in the place of its own.
+    fn is_elsewhere(&self, agent: &str) -> bool {
+        self.elsewhere.contains(agent)
     }
 
     /// What is reserved for an agent's call is spent.

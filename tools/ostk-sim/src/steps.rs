@@ -269,6 +269,10 @@ impl World {
                 self.counts.one("outages of an hour");
                 self.outage = self.clock + 3_600_000_000;
             }
+            4 if self.features.fallback => {
+                self.counts.one("outages of minutes");
+                self.outage = self.clock + self.rng.within(1, 300) * 1_000_000;
+            }
             _ if self.settings.lies && self.rng.chance(30) => self.disk.trouble(Trouble::Lies, 1),
             _ => {}
         }

@@ -14,6 +14,7 @@ use crate::{
     ledger::Ledger,
     lives::Lives,
     needles::Needles,
+    standins::Standins,
     supervision::Supervision,
     undoing::{Undoing, undoes},
     workers::Filter,
@@ -33,6 +34,7 @@ pub(crate) struct Walk<'a> {
     needles: Needles,
     supervision: Supervision,
     undoing: Undoing,
+    standins: Standins,
     /// Who added each line of a file that is not shared: the actor and the record.
     origins: BTreeMap<(String, String), (String, u64)>,
 }
@@ -98,6 +100,7 @@ impl<'a> Walk<'a> {
             needles: Needles::default(),
             supervision: Supervision::default(),
             undoing: Undoing::default(),
+            standins: Standins::default(),
             origins: BTreeMap::new(),
         }
     }
@@ -133,6 +136,14 @@ impl<'a> Walk<'a> {
             self.wrong.push(format!("record {seq}: {what}"));
         }
         if let Err(what) = self.undoing.record(draft, body) {
+            self.wrong.push(format!("record {seq}: {what}"));
+        }
+        let blobs = self.blobs;
+        let model_of = |blob: &str| {
+            let reply: Value = serde_json::from_slice(&blobs.get(&blob.parse().ok()?).ok()??).ok()?;
+            Some(text(&reply, "model").to_owned())
+        };
+        if let Err(what) = self.standins.record(&draft.event, draft.ts, body, model_of) {
             self.wrong.push(format!("record {seq}: {what}"));
         }
         if EFFECTS.contains(&draft.event.as_str()) {

@@ -27,6 +27,7 @@ use crate::{
     ledger::{Deed, Ledger},
     pipes::Pipes,
     rng::Rng,
+    standins::SPARE,
     trace::Trace,
     yard::Yard,
 };
@@ -145,7 +146,10 @@ impl World {
         let features = Features::of(seed, settings.features);
         let client = |n| Client::new(format!("c{n}"), settings.work, &features);
         let clients = (0..2 + rng.below(3)).map(client).collect();
-        let setup = Setup { snapshots: features.snapshots, ..Setup::default() };
+        let mut setup = Setup { snapshots: features.snapshots, ..Setup::default() };
+        if features.fallback {
+            setup.documents.humanfile = Some(format!("IDENTITY ada\nMODEL scripted\nFALLBACK {SPARE}\n"));
+        }
         let mut world = Self {
             settings,
             seed,
