@@ -150,6 +150,9 @@ impl Ward {
                 self.times
             ));
         }
+        if owed && until.is_some() && !counts {
+            return Err("ended by itself and is to be started again, which is not counted".to_owned());
+        }
         if counts {
             self.counted.push(ts);
         }

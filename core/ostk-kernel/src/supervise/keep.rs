@@ -52,7 +52,7 @@ impl Kernel {
         let (rule, until) = (known.terms.rule, known.next_start(self.now));
         let group = self.group_of(lineage);
         match until {
-            Some(_) => self.fell(lineage, reason, exit, until, true),
+            Some(_) => self.fell(lineage, reason, exit, until, !ostk_log::planted!("restart not counted")),
             None => self.give_up(lineage, &reason, exit, rule),
         }
         for sibling in group {
