@@ -22,6 +22,7 @@ mod agents;
 mod approvals;
 mod budget;
 mod conflicts;
+mod contention;
 mod crashes;
 mod fallback;
 mod foreign;
