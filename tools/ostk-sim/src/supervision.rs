@@ -3,7 +3,7 @@
 //! Called by `walk` with every record, as JSON; shares no code with the kernel. Who is alive is also looked at where
 //! commands run (`hands`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ostk_log::Timestamp;
 use serde_json::Value;
@@ -31,6 +31,8 @@ struct Ward {
     owed: bool,
     /// Somebody ended it.
     excused: bool,
+    /// The records of signals that ask it to end.
+    asked_to_end: BTreeSet<u64>,
     /// When it ended by itself and was to be started again.
     counted: Vec<Timestamp>,
 }
@@ -44,7 +46,14 @@ pub(crate) struct Supervision {
 }
 
 impl Supervision {
-    pub(crate) fn record(&mut self, event: &str, ts: Timestamp, body: &Value) -> Result<(), String> {
+    /// Takes the next record.
+    pub(crate) fn record(
+        &mut self,
+        seq: u64,
+        event: &str,
+        ts: Timestamp,
+        body: &Value,
+    ) -> Result<(), String> {
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
         let lineage = text("lineage");
         if event == "supervise.began" {
@@ -68,6 +77,14 @@ impl Supervision {
             }
             "agent.signalled" | "signal.delivered" | "lineage.resolved" => {
                 (ward.excused, ward.owed) = (true, false);
+                if matches!(text("signal"), "SIGTERM" | "SIGCANCEL" | "SIGBAIL") {
+                    ward.asked_to_end.insert(seq);
+                }
+                // Such a signal had waited for it to go on, and it goes on no more.
+                let came = body.get("seq").and_then(Value::as_u64);
+                if came.is_some_and(|seq| ward.asked_to_end.contains(&seq)) {
+                    ward.phase = Phase::Over;
+                }
                 Ok(())
             }
             "supervise.fell" => {
@@ -109,6 +126,7 @@ impl Ward {
             lost: false,
             owed: false,
             excused: false,
+            asked_to_end: BTreeSet::new(),
             counted: Vec::new(),
         }
     }

@@ -132,7 +132,7 @@ impl<'a> Walk<'a> {
         if let Err(what) = self.needles.record(&draft.event, &draft.actor, body) {
             self.wrong.push(format!("record {seq}: {what}"));
         }
-        if let Err(what) = self.supervision.record(&draft.event, draft.ts, body) {
+        if let Err(what) = self.supervision.record(seq, &draft.event, draft.ts, body) {
             self.wrong.push(format!("record {seq}: {what}"));
         }
         if let Err(what) = self.undoing.record(draft, body) {
