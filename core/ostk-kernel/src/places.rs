@@ -106,7 +106,9 @@ impl Kernel {
     pub(crate) fn fill_places(&mut self) {
         while !self.is_held() && !self.state.queue.is_empty() && self.has_place() {
             let idle = self.state.queue.iter().filter(|(name, _)| !self.starting.contains(*name));
-            let next = idle.min_by_key(|(_, waiting)| (waiting.priority, waiting.seq));
+            let is_last_first = ostk_log::planted!("last in, first out");
+            let place = |seq: u64| if is_last_first { u64::MAX - seq } else { seq };
+            let next = idle.min_by_key(|(_, waiting)| (waiting.priority, place(waiting.seq)));
             let Some((name, waiting)) = next.map(|(name, waiting)| (name.clone(), waiting.clone())) else {
                 return;
             };

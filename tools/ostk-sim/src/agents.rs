@@ -17,7 +17,7 @@ use crate::{
     features::Features,
     pipes,
     rng::Rng,
-    sagas,
+    sagas, timers,
     workers::{self, Filter},
 };
 
@@ -124,6 +124,9 @@ fn reply(name: &str, seed: u64, features: &Features, agent: &AgentState, given: 
 
 fn said(name: &str, seed: u64, features: &Features, turn: u64, given: Option<&str>) -> Vec<Block> {
     let mut rng = script(name, seed.wrapping_add(turn + 1));
+    if timers::started(name) {
+        return vec![Block::Text { text: "Said.".to_owned() }];
+    }
     if turn > 0 && rng.chance(if features.workers { 45 } else { 25 }) {
         return vec![Block::Text { text: "Done.".to_owned() }];
     }

@@ -63,6 +63,8 @@ pub(crate) enum NoStart {
 pub(crate) struct Setup {
     pub(crate) documents: Documents,
     pub(crate) allowance: Allowance,
+    /// Agents that may run at once, if that is bounded.
+    pub(crate) agent_slots: Option<usize>,
     /// Daemons take snapshots.
     pub(crate) snapshots: bool,
     /// The program that they run, as snapshots name it.
@@ -177,7 +179,7 @@ impl Daemon {
             epoch,
             recovered,
             model_slots: MODEL_SLOTS,
-            agent_slots: usize::MAX,
+            agent_slots: setup.agent_slots.unwrap_or(usize::MAX),
             allowance: setup.allowance,
             within: None,
         };

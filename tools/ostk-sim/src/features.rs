@@ -30,6 +30,10 @@ pub(crate) struct Features {
     pub(crate) workers: bool,
     /// Another model answers while the one of the agents is down.
     pub(crate) fallback: bool,
+    /// Timers spawn agents and send messages.
+    pub(crate) timers: bool,
+    /// Fewer agents may run at once than are spawned.
+    pub(crate) places: bool,
 }
 
 impl Features {
@@ -51,6 +55,8 @@ impl Features {
             sagas: draws(),
             workers: draws(),
             fallback: draws(),
+            timers: draws(),
+            places: draws(),
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 const MAX_STEPS: usize = 20_000;
 /// Times that the clock is moved on without a call of the model, after which everybody waits for the next day.
 const IDLE: u64 = 12;
+/// Times that resting workers are ended: no more wait in line.
+const MAX_ROUNDS: usize = 20;
 /// The longest outage at the end, in microseconds.
 const LAST_OUTAGE: u64 = 200_000_000;
 /// Records that are counted for the report, and as what.
@@ -29,6 +31,8 @@ const COUNTED: &[(&str, &str)] = &[
     ("needle.released", "claims that ended"),
     ("needle.assigned", "needles given to workers"),
     ("model.substituted", "models that another answered for"),
+    ("timer.fired", "timers that fired"),
+    ("agent.queued", "agents that waited for a place"),
     ("saga.began", "sagas"),
     ("saga.step", "turns of a saga's steps"),
 ];
@@ -55,6 +59,7 @@ impl World {
         self.end_workers();
         self.end_pipes();
         self.end_wards();
+        self.end_workers();
         if self.wrong.is_empty() {
             self.compare();
         }
@@ -162,13 +167,29 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let Some(daemon) = &self.daemon else { return true };
-        let agents = workers::are_idle(daemon.kernel.state());
+        let state = daemon.kernel.state();
+        let agents = workers::are_idle(state);
         let is_ward =
             |running: &Running| matches!(&running.op, Op::Shell(command) if hands::is_ward(&command.line));
         let operations = self.running.iter().all(|running| !self.wards_end && is_ward(running));
-        let due = daemon.kernel.state().supervised.values().any(|known| matches!(known.phase, Phase::Due(_)));
-        let sagas = daemon.kernel.state().sagas.values().all(|saga| !saga.state.is_open());
-        self.asked.is_empty() && sagas && operations && daemon.is_settled() && agents && !due
+        let due = state.supervised.values().any(|known| matches!(known.phase, Phase::Due(_)));
+        let sagas = state.sagas.values().all(|saga| !saga.state.is_open());
+        let kept = state
+            .supervised
+            .iter()
+            .filter(|(name, known)| known.phase == Phase::Up && self.wards.contains(*name));
+        let resting = state.agents.values().filter(|agent| agent.is_at_rest());
+        // Where workers that wait for work, or commands, have the places, nobody in line begins.
+        let line = state.queue.is_empty()
+            || self.setup.agent_slots.is_some_and(|most| resting.count() + kept.count() >= most);
+        let timers = state.timers.is_empty();
+        line && timers
+            && self.asked.is_empty()
+            && sagas
+            && operations
+            && daemon.is_settled()
+            && agents
+            && !due
     }
 
     /// Clients whose answer was lost ask again until they know.
@@ -214,15 +235,23 @@ impl World {
 
     /// Workers that wait for work are ended, after what they left was looked at.
     fn end_workers(&mut self) {
-        self.rested = self.records();
-        let state = self.daemon.as_ref().map(|daemon| daemon.kernel.state());
-        let agents = state.into_iter().flat_map(|state| &state.agents);
-        let resting: Vec<String> =
-            agents.filter(|(_, agent)| agent.is_at_rest()).map(|(name, _)| name.clone()).collect();
-        for name in resting {
-            self.ada("agent.signal", json!({ "lineage": name, "signal": "SIGKILL" }));
+        if self.rested == 0 {
+            self.rested = self.records();
         }
-        self.rest();
+        // Their places are for others, who come to rest as well.
+        for _ in 0..MAX_ROUNDS {
+            let state = self.daemon.as_ref().map(|daemon| daemon.kernel.state());
+            let agents = state.into_iter().flat_map(|state| &state.agents);
+            let resting: Vec<String> =
+                agents.filter(|(_, agent)| agent.is_at_rest()).map(|(name, _)| name.clone()).collect();
+            if resting.is_empty() || !self.wrong.is_empty() {
+                return;
+            }
+            for name in resting {
+                self.ada("agent.signal", json!({ "lineage": name, "signal": "SIGKILL" }));
+            }
+            self.rest();
+        }
     }
 
     /// Commands that are agents run if they are to, and then they are ended.
@@ -294,6 +323,7 @@ impl World {
         let filters = workers.map(|name| (name.clone(), Filter::of(name, self.seed))).collect();
         let mut walk = Walk::new(daemon.blobs(), &self.ledger, &shared, wrong);
         walk.workers_take(filters);
+        walk.places(self.setup.agent_slots);
         for draft in &daemon.history {
             if draft.seq == self.rested {
                 walk.rest();

@@ -27,6 +27,7 @@ mod lives;
 mod needles;
 mod outage;
 mod pipes;
+mod places;
 #[cfg(feature = "planted")]
 mod planted;
 mod plumbing;
@@ -37,6 +38,7 @@ mod spending;
 mod standins;
 mod steps;
 mod supervision;
+mod timers;
 mod trace;
 mod undoing;
 mod walk;

@@ -41,6 +41,8 @@ enum Fate {
 struct Life {
     stage: Stage,
     native: bool,
+    /// Its end was ordered, and its record follows.
+    killed: bool,
     /// An agent's first step has a record.
     spawned: bool,
     orphaned_from: Option<Stage>,
@@ -114,6 +116,14 @@ impl Lives {
         self.0.get(lineage).is_some_and(|life| life.stage == Stage::Running)
     }
 
+    /// Agents that have begun and not ended, and for which nobody has to say first what becomes of them.
+    pub(crate) fn agents(&self) -> usize {
+        let lives = |life: &&Life| {
+            life.native && !life.killed && !matches!(life.stage, Stage::Exited | Stage::Orphaned)
+        };
+        self.0.values().filter(lives).count()
+    }
+
     /// Who has ended.
     pub(crate) fn ended(&self) -> BTreeSet<&str> {
         let ended = self.0.iter().filter(|(_, life)| life.stage == Stage::Exited);
@@ -149,6 +159,7 @@ impl Life {
         Self {
             stage: Stage::Running,
             native: false,
+            killed: false,
             spawned: false,
             orphaned_from: None,
             taken_along: false,
@@ -183,6 +194,7 @@ impl Life {
     fn starts_again(&mut self) {
         if self.stage == Stage::Exited {
             (self.stage, self.spawned, self.taken_along) = (Stage::Running, true, false);
+            self.killed = false;
             self.dispositions.clear();
             self.waiting.clear();
         }
@@ -195,6 +207,7 @@ impl Life {
     }
 
     fn take(&mut self, seq: u64, signal: &str) -> Judged {
+        self.killed |= kind_of(signal) == Kind::Kill && self.disposition(signal).is_none();
         match self.fate(signal)? {
             Fate::Nothing => {}
             Fate::Waits => drop(self.waiting.insert(seq, signal.to_owned())),

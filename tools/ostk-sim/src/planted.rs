@@ -19,6 +19,8 @@ pub const BUGS: &[(&str, &str)] = &[
     ("work for anybody", "a worker is given needles that its filter does not take"),
     ("no way back", "an agent whose model is up again goes on with the other one"),
     ("restart not counted", "whoever ends is started again without end"),
+    ("timer made again", "the call of a timer is made without the key of its firing"),
+    ("last in, first out", "who came last to the line begins first"),
     ("first things first", "the steps of a saga are undone in the order in which they were done"),
     ("stale snapshot", "a snapshot of another log is taken for one of this"),
     ("answered twice", "an answer is sent a second time"),

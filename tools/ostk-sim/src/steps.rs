@@ -10,6 +10,7 @@ use crate::{
     disk::Trouble,
     features::allowance,
     ledger::Deed,
+    timers,
     world::{Asker, Death, LONG_GRACE, World},
 };
 
@@ -177,6 +178,12 @@ impl World {
             return self.spawn(&name, revival.unwrap_or_default());
         }
         if self.features.supervision && self.rng.chance(40) && self.ward_starts() {
+            return;
+        }
+        if self.features.timers && self.timers < timers::MOST && self.rng.chance(30) {
+            let args = timers::args(self.timers, &mut self.rng);
+            self.timers += 1;
+            self.ada("timer.set", args);
             return;
         }
         if self.features.budget && self.rng.chance(20) {

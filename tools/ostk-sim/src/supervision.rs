@@ -106,6 +106,16 @@ impl Supervision {
         self.restarts.get(lineage).copied().unwrap_or(0)
     }
 
+    /// How many have a place without being an agent that lives: they are about to be started again, or are commands.
+    pub(crate) fn places(&self) -> usize {
+        let keeps = |ward: &&Ward| match ward.phase {
+            Phase::Up => !ward.native,
+            Phase::Due(_) => true,
+            Phase::Over => false,
+        };
+        self.wards.values().filter(keeps).count()
+    }
+
     /// What is wrong at the end, when everything has come to rest.
     pub(crate) fn left(&self) -> impl Iterator<Item = String> {
         let left = self.wards.iter().filter(|(_, ward)| ward.owed || matches!(ward.phase, Phase::Due(_)));

@@ -14,8 +14,10 @@ use crate::{
     ledger::Ledger,
     lives::Lives,
     needles::Needles,
+    places::Places,
     standins::Standins,
     supervision::Supervision,
+    timers::Timers,
     undoing::{Undoing, undoes},
     workers::Filter,
 };
@@ -33,7 +35,11 @@ pub(crate) struct Walk<'a> {
     lives: Lives,
     needles: Needles,
     supervision: Supervision,
+    /// How often each agent was spawned.
+    spawned: BTreeMap<String, u64>,
     undoing: Undoing,
+    timers: Timers,
+    places: Places,
     standins: Standins,
     /// Who added each line of a file that is not shared: the actor and the record.
     origins: BTreeMap<(String, String), (String, u64)>,
@@ -99,10 +105,18 @@ impl<'a> Walk<'a> {
             lives: Lives::default(),
             needles: Needles::default(),
             supervision: Supervision::default(),
+            spawned: BTreeMap::new(),
             undoing: Undoing::default(),
+            timers: Timers::default(),
+            places: Places::new(None),
             standins: Standins::default(),
             origins: BTreeMap::new(),
         }
+    }
+
+    /// So many agents may run at once.
+    pub(crate) fn places(&mut self, most: Option<usize>) {
+        self.places = Places::new(most);
     }
 
     /// Agents that are given needles, and which.
@@ -127,6 +141,12 @@ impl<'a> Walk<'a> {
             "lock.changed" => self.lock(seq, &draft.ts.to_string(), body),
             "agent.step" => self.step(seq, body),
             _ => {}
+        }
+        let alive = self.lives.agents() + self.supervision.places();
+        for judged in [self.places.record(draft, alive), self.timers.record(draft)] {
+            if let Err(what) = judged {
+                self.wrong.push(format!("record {seq}: {what}"));
+            }
         }
         self.life(seq, draft, body);
         if let Err(what) = self.needles.record(&draft.event, &draft.actor, body) {
@@ -159,6 +179,8 @@ impl<'a> Walk<'a> {
         self.wrong.extend(self.needles.left());
         self.wrong.extend(self.supervision.left());
         self.wrong.extend(self.undoing.left(ran, exists));
+        self.wrong.extend(self.timers.left());
+        self.wrong.extend(self.places.left());
     }
 
     fn only_once(&mut self, seq: u64, draft: &Draft, body: &Value) {
@@ -191,7 +213,9 @@ impl<'a> Walk<'a> {
         let (lineage, step) = (text(body, "lineage"), body.get("step").unwrap_or(&Value::Null));
         let call_no = step.get("call_no").and_then(Value::as_u64).unwrap_or_default();
         // The calls of a fresh context are counted anew.
-        let run = self.supervision.restarts(lineage);
+        let spawned = self.spawned.entry(lineage.to_owned()).or_default();
+        *spawned += u64::from(text(step, "step") == "spawned");
+        let run = format!("{spawned} {}", self.supervision.restarts(lineage));
         let receipt = match text(step, "step") {
             "model_receipt" => format!("{lineage} {run}: model call {call_no}"),
             "tool_receipt" => format!("{lineage} {run}: tool call {call_no} {}", text(step, "id")),

@@ -36,6 +36,8 @@ use crate::{
 const BEGIN: u64 = 1_790_000_000_000_000;
 /// A day of the wall clock, in microseconds.
 const DAY_US: u64 = 86_400_000_000;
+/// Agents beyond those of other runs where they wait for places.
+const MORE_AGENTS: usize = 2;
 /// A call that needs no command ends this long after its deadline at the latest, in microseconds: time jumps by seconds
 /// from one step to the next, and each stage of a call may wait for the disk.
 const GRACE: u64 = 60_000_000;
@@ -114,6 +116,8 @@ pub(crate) struct World {
     pub(crate) wards: BTreeSet<String>,
     /// Records of the log when everything had come to rest, and nobody was ended for it.
     pub(crate) rested: u64,
+    /// Timers that were set.
+    pub(crate) timers: usize,
     /// They are ended, so that everything can come to rest.
     pub(crate) wards_end: bool,
     /// How often the clock was moved on in a row, and no model was called.
@@ -136,7 +140,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, settings: Settings, root: Utf8PathBuf) -> Result<Self> {
+    pub(crate) fn new(seed: u64, mut settings: Settings, root: Utf8PathBuf) -> Result<Self> {
         let (mut rng, trace) = (Rng::new(seed), Trace::new(settings.trace));
         let doom: Arc<Doom> = Arc::default();
         let disk = SimDisk::new(Arc::clone(&doom), rng.fork());
@@ -147,6 +151,10 @@ impl World {
         let client = |n| Client::new(format!("c{n}"), settings.work, &features);
         let clients = (0..2 + rng.below(3)).map(client).collect();
         let mut setup = Setup { snapshots: features.snapshots, ..Setup::default() };
+        if features.places {
+            settings.agents += MORE_AGENTS;
+            setup.agent_slots = Some(1 + rng.below(2));
+        }
         if features.fallback {
             setup.documents.humanfile = Some(format!("IDENTITY ada\nMODEL scripted\nFALLBACK {SPARE}\n"));
         }
@@ -175,6 +183,7 @@ impl World {
             spawned: BTreeMap::new(),
             wards: BTreeSet::new(),
             rested: 0,
+            timers: 0,
             wards_end: false,
             idle: 0,
             processes: BTreeSet::new(),

@@ -38,6 +38,11 @@ fn a_fixed_budget_of_seeds_finds_nothing() {
         "limits of a day that were reached",
         "processes started again",
         "starts from a snapshot",
+        "sagas",
+        "needles given to workers",
+        "models that another answered for",
+        "timers that fired",
+        "agents that waited for a place",
     ] {
         assert!(sum(what) > 10, "too few to say anything: {} {what}", sum(what));
     }
