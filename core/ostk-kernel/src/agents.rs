@@ -116,7 +116,10 @@ impl Kernel {
             Next::CallModel { .. } if live.calling.is_none() => self.line_up(lineage),
             Next::CallTools(pending) => self.call_tools(lineage, pending),
             Next::Handoff => self.hand_off(lineage),
-            Next::Finish(ending) => self.end_agent(lineage, ending),
+            Next::Finish(ending) => {
+                self.end_agent(lineage, ending);
+                self.cancel_calls_of(lineage, "has ended");
+            }
             Next::Rest => self.rest(lineage),
             Next::CallModel { .. } | Next::Idle => {}
         }

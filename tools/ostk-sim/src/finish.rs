@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ostk_kernel::{Caller, Op, Phase, State};
+use ostk_kernel::{Caller, LineageState, Op, Phase, State};
 use serde_json::{Value, json};
 
 use crate::{
@@ -87,13 +87,19 @@ impl World {
         }
     }
 
-    /// A signal that waited may hold somebody again who was just let go.
+    /// A signal that waited may hold somebody again who was just let go, and nobody knew of an agent whose spawn was not
+    /// answered.
     fn continue_held(&mut self) {
         let lineages = self.daemon.iter().flat_map(|daemon| &daemon.kernel.state().lineages);
-        let held: Vec<String> =
-            lineages.filter(|(_, known)| known.state.is_held()).map(|(name, _)| name.clone()).collect();
-        for name in held {
-            self.ada("agent.signal", json!({ "lineage": name, "signal": "SIGCONT" }));
+        let held = lineages.filter(|(_, known)| known.state.is_held());
+        let held: Vec<(String, LineageState)> =
+            held.map(|(name, known)| (name.clone(), known.state)).collect();
+        for (name, state) in held {
+            if state == LineageState::Orphaned {
+                self.ada("lineage.resolve", json!({ "lineage": name, "resolution": "revive" }));
+            } else {
+                self.ada("agent.signal", json!({ "lineage": name, "signal": "SIGCONT" }));
+            }
         }
     }
 

@@ -71,7 +71,7 @@ impl Supervision {
         let Some(ward) = self.wards.get_mut(lineage) else { return Ok(()) };
         match event {
             "agent.step" => ward.step(body.get("step").unwrap_or(&Value::Null)),
-            "agent.signalled" if matches!(text("signal"), "SIGKILL" | "SIGPOLICY") => {
+            "agent.signalled" if matches!(text("signal"), "SIGKILL" | "SIGPOLICY" | "SIGTRUST") => {
                 (ward.phase, ward.excused, ward.owed) = (Phase::Over, true, false);
                 Ok(())
             }

@@ -301,7 +301,7 @@ impl Kernel {
             self.note_by(&Caller::Agent(target.to_owned()), text, None, Awaited::Durable);
         }
         self.abandon_model_call(target);
-        self.cancel_waiting(target, signal.name);
+        self.cancel_calls_of(target, &format!("was ended by {}", signal.name));
         // A command that is itself an agent is what was asked to end.
         for id in self.commands_of(target).into_iter().filter(|id| self.is_agent(*id)).collect::<Vec<_>>() {
             self.acts.push(Act::Signal { id, signal: ProcessSignal::Terminate });
@@ -370,7 +370,7 @@ impl Kernel {
         }
         self.forget_told(lineage);
         self.kill_processes(lineage);
-        self.cancel_waiting(lineage, by);
+        self.cancel_calls_of(lineage, &format!("was ended by {by}"));
         lives
     }
 
@@ -382,12 +382,10 @@ impl Kernel {
         }
     }
 
-    /// Calls without an effect so far have none any more.
-    fn cancel_waiting(&mut self, lineage: &str, signal: &str) {
+    /// Calls without an effect so far have none any more; `what` became of their caller.
+    pub(crate) fn cancel_calls_of(&mut self, lineage: &str, what: &str) {
         let waiting = |job: &Job| job.may_expire() && job.caller.process() == Some(lineage);
-        self.cancel(waiting, |job| {
-            CallError::new(Code::Stopped, format!("{} was ended by {signal}", job.caller.lineage()))
-        });
+        self.cancel(waiting, |job| CallError::new(Code::Stopped, format!("{} {what}", job.caller.lineage())));
     }
 
     /// Ends the background processes of a lineage.

@@ -1,6 +1,6 @@
 //! Sagas: steps that are done, undone in reverse, tried again, and taken up after a crash at any record.
 
-use ostk_kernel::{Caller, Code, SagaState, StepState};
+use ostk_kernel::{Caller, Code, Op, SagaState, StepState};
 use serde_json::{Value, json};
 
 use crate::{
@@ -277,6 +277,41 @@ fn a_native_agent_hears_how_its_saga_ended_whatever_died_meanwhile() {
         assert_eq!(saga.owner, "agent:worker");
         assert!(told.contains(saga.state.word()), "{at}: {saga:?}: {told}");
     });
+}
+
+#[test]
+fn no_step_begins_after_its_agent_has_ended() {
+    let mut host = host();
+    let write = |call: &str| json!({ "call": call, "args": { "path": "a.txt", "content": "a\n" } });
+    let step = json!({ "do": write("file.write"), "undo": "undo-a", "retries": 1 });
+    let saga = json!({ "name": "deploy", "steps": [step], "timeout_ms": 1_000 });
+    host.script = vec![vec![tool("t1", "saga", saga)], vec![say("Done.")]];
+    let file = "FROM scripted\nTASK Do it.\n";
+    host.submit(&ada(), "agent.spawn", json!({ "name": "worker", "agentfile": file }));
+    // The disk is slow: the step is looked at when its agent's call has run out of time, and the agent is done.
+    let mut slow = Vec::new();
+    for wait in [0, 2_000] {
+        host.tick(wait);
+        host.sync_to(host.log.len());
+        while let Some((id, op)) = host.start(0) {
+            if matches!(&op, Op::Resolve { paths, .. } if paths.iter().any(|path| path == "a.txt")) {
+                slow.push((id, op));
+            } else {
+                let outcome = host.carry_out(op);
+                host.finish(id, outcome);
+            }
+            host.sync_to(host.log.len());
+        }
+    }
+    let ending = host.kernel.state().agents.get("worker").and_then(|worker| worker.outcome().cloned());
+    assert_eq!((ending, slow.len()), (Some(ostk_agent::Outcome::Done), 1));
+    for (id, op) in slow {
+        let outcome = host.carry_out(op);
+        host.finish(id, outcome);
+    }
+    host.run();
+    assert_eq!(host.count("file.write.intent"), 0);
+    assert_eq!(only(&host).state, SagaState::Failed);
 }
 
 #[test]
