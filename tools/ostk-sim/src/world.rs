@@ -309,6 +309,17 @@ impl World {
         self.ask(Caller::Human("ada".to_owned()), Asker::Ada, Wish::new(verb, "", args))
     }
 
+    /// The calls of each model that are under way.
+    fn calls_under_way(&self) -> BTreeMap<String, usize> {
+        let mut calls = BTreeMap::new();
+        for running in &self.running {
+            if let Op::Model { agent, .. } = &running.op {
+                *calls.entry(agent.called().to_owned()).or_default() += 1;
+            }
+        }
+        calls
+    }
+
     /// Looks at what the daemon did: operations that it started, answers that it sent, whether it lives.
     pub(crate) fn look(&mut self) {
         if self.doom.is_dead() {
@@ -323,9 +334,10 @@ impl World {
         for (id, order) in orders {
             self.order(id, order);
         }
-        let calls = self.running.iter().filter(|running| matches!(running.op, Op::Model { .. })).count();
-        if calls > MODEL_SLOTS {
-            self.fail(format!("{calls} calls of the model are under way at once"));
+        for (model, calls) in self.calls_under_way() {
+            if calls > MODEL_SLOTS {
+                self.fail(format!("{calls} calls of {model} are under way at once"));
+            }
         }
         for (call, answer) in answers {
             self.hear(call, &answer);
