@@ -42,13 +42,13 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.calm = true;
         self.outage = self.outage.min(self.clock);
-        if self.features.fallback {
-            self.one_more_outage();
-        }
         self.doom.arm(0);
         self.disk.mend();
         if self.daemon.as_ref().is_some_and(|daemon| daemon.poisoned.is_some()) {
             self.restart();
+        }
+        if self.features.fallback {
+            self.one_more_outage();
         }
         self.release_everybody();
         if !self.rest() || !self.wrong.is_empty() {
