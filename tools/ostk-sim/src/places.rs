@@ -14,8 +14,8 @@ pub(crate) struct Places {
     pub(crate) most: Option<usize>,
     /// By name: the priority and the record.
     line: BTreeMap<String, (String, u64)>,
-    /// The fewest that lived since somebody began: there was a place for the next one, also if an orphan has come back
-    /// to its own since.
+    /// The fewest that lived since anybody waited, and who has begun since: so many may have been counted when the next one
+    /// was chosen, also if an orphan has come back meanwhile.
     fewest: usize,
 }
 
@@ -27,7 +27,7 @@ impl Places {
     /// Takes in a record, before which so many agents lived.
     pub(crate) fn record(&mut self, draft: &Draft, alive: usize) -> Result<(), String> {
         let Some(most) = self.most else { return Ok(()) };
-        self.fewest = self.fewest.min(alive);
+        self.fewest = if self.line.is_empty() { alive } else { self.fewest.min(alive) };
         let text = |name: &str| draft.body.get(name).and_then(Value::as_str).unwrap_or_default();
         let lineage = text("lineage");
         match draft.event.as_str() {
@@ -46,7 +46,7 @@ impl Places {
                     None => self.line.len(),
                 };
                 let fewest = if place.is_some() { self.fewest } else { alive };
-                self.fewest = alive + 1;
+                self.fewest += 1;
                 if fewest + before >= most {
                     return Err(format!(
                         "{lineage} begins, {fewest} of {most} ran and {before} wait before it"
