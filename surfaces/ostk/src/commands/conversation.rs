@@ -160,8 +160,11 @@ impl Conversation {
     }
 
     fn head(&self) -> String {
-        let records =
-            self.records.map_or(String::new(), |(first, last)| format!(", records {first} to {last}"));
+        let records = match self.records {
+            None => String::new(),
+            Some((first, last)) if first == last => format!(", record {first}"),
+            Some((first, last)) => format!(", records {first} to {last}"),
+        };
         format!("{}, {} messages{records}", self.model, self.messages.len())
     }
 }
