@@ -31,8 +31,8 @@ const MORE_TURNS: u64 = 8;
 /// Commands that are agents.
 pub(crate) const WARDS: &[&str] = &["w0", "w1"];
 
-/// The Agentfile of an agent, how many turns it may take, and for how many calls its tokens are enough. A call takes as many tokens as any other, so that the
-/// limit of tokens can be kept to the last one.
+/// The Agentfile of an agent, how many turns it may take, and for how many calls its tokens are enough. A call takes as many
+/// tokens as any other, so that the limit of tokens can be kept to the last one.
 pub(crate) fn agentfile(name: &str, seed: u64, features: &Features) -> (String, [u64; 2]) {
     let mut rng = script(name, seed);
     let (mut turns, mut calls) = (rng.within(2, 6), rng.within(2, 8));
