@@ -789,7 +789,9 @@ impl Job {
             | Stage::Asking(_)
             | Stage::Signal => true,
             Stage::File(stage) => stage.may_expire(),
-            Stage::Repeat(_) | Stage::Why => true,
+            // What a step of a saga did has to be known, whenever that is: it may have to be undone.
+            Stage::Repeat(_) => !matches!(self.reply_to, ReplyTo::Saga { .. }),
+            Stage::Why => true,
             Stage::Pipe(stage) => matches!(stage, crate::pipes::PipeStage::Waiting(_)),
             Stage::Json | Stage::Shell(_) | Stage::Documents | Stage::Closing(_) | Stage::Stack(_) => false,
         }

@@ -3,7 +3,7 @@
 //!
 //! Called by `walk` with every record, as JSON; shares no code with the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ostk_log::Timestamp;
 use serde_json::Value;
@@ -11,6 +11,8 @@ use serde_json::Value;
 /// The model that the operator named.
 pub(crate) const SPARE: &str = "spare";
 
+/// Signals that end an agent.
+const ENDS: [&str; 6] = ["SIGTERM", "SIGCANCEL", "SIGBAIL", "SIGKILL", "SIGPOLICY", "SIGTRUST"];
 /// Failures in a row after which a model is down.
 const DOWN_AFTER: u32 = 3;
 /// A wait that a vendor asks for after which it is down at once.
@@ -33,6 +35,8 @@ pub(crate) struct Standins {
     replaced: bool,
     /// Open calls: who calls, and whether it is the other model.
     open: BTreeMap<String, bool>,
+    /// Who was asked to end.
+    ending: BTreeSet<String>,
     /// Calls of the other model.
     pub(crate) calls: u64,
 }
@@ -47,9 +51,15 @@ impl Standins {
         model_of: impl Fn(&str) -> Option<String>,
     ) -> Result<(), String> {
         let lineage = body.get("lineage").and_then(Value::as_str).unwrap_or_default();
+        let signal = body.get("signal").and_then(Value::as_str).unwrap_or_default();
         let step = body.get("step").unwrap_or(&Value::Null);
         match (event, step.get("step").and_then(Value::as_str).unwrap_or_default()) {
-            ("anchor.started", _) => self.open.clear(),
+            ("anchor.started", _) => {
+                self.open.clear();
+                self.ending.clear();
+            }
+            // Whether it waits is not looked at: until its end is recorded, its call may be under way or not.
+            ("agent.signalled", _) if ENDS.contains(&signal) => drop(self.ending.insert(lineage.to_owned())),
             ("model.substituted", _) => return self.replaced(body),
             ("agent.step", "model_intent") => return self.begins(lineage, ts, step),
             ("agent.step", "model_receipt") => {
@@ -58,6 +68,7 @@ impl Standins {
             }
             ("agent.step", "model_failed") => self.failed(lineage, ts, step),
             ("agent.step", "finished") => drop(self.open.remove(lineage)),
+            ("agent.step", "spawned") => drop(self.ending.remove(lineage)),
             _ => {}
         }
         Ok(())
@@ -75,34 +86,29 @@ impl Standins {
         Ok(())
     }
 
-    /// Calls of the agents' own model that are under way.
-    fn own(&self) -> u32 {
-        u32::try_from(self.open.values().filter(|is_spare| !**is_spare).count()).unwrap_or(u32::MAX)
-    }
-
-    /// Whether the own model, since it failed last, has no room for one more.
-    fn is_full(&self) -> bool {
-        self.own() >= 2_u32.saturating_pow(self.answers)
+    /// Whether the own model, since it failed last, has no room for one more; `counts` says whose calls take room.
+    fn is_full(&self, counts: impl Fn(&str) -> bool) -> bool {
+        let own = self.open.iter().filter(|(lineage, is_spare)| !**is_spare && counts(lineage)).count();
+        u32::try_from(own).unwrap_or(u32::MAX) >= 2_u32.saturating_pow(self.answers)
     }
 
     fn begins(&mut self, lineage: &str, ts: Timestamp, step: &Value) -> Result<(), String> {
         let is_spare = step.get("fallback").is_some_and(|fallback| !fallback.is_null());
-        let (own, answers) = (self.own(), self.answers);
-        let is_full = self.is_full();
+        let answers = self.answers;
+        let (must_be_full, may_be_full) =
+            (self.is_full(|lineage| !self.ending.contains(lineage)), self.is_full(|_| true));
         if self.open.insert(lineage.to_owned(), is_spare).is_some() {
             return Err(format!("{lineage} calls a model while a call of it is under way"));
         }
         if !is_spare {
-            return match self.replaced && is_full {
-                true => {
-                    Err(format!("{lineage} calls its model beside {own} others, after {answers} answers"))
-                }
+            return match self.replaced && must_be_full {
+                true => Err(format!("{lineage} calls its model, which has no room after {answers} answers")),
                 false => Ok(()),
             };
         }
         self.calls += 1;
         let waits = self.failed_at.is_some_and(|at| ts.millis_since(at) <= LONGEST_WAIT_MS);
-        match (self.replaced, waits || is_full) {
+        match (self.replaced, waits || may_be_full) {
             (false, _) => Err(format!("{lineage} calls another model, and no record says so")),
             (true, false) => Err(format!("{lineage} calls another model, and its own has room for it")),
             (true, true) => Ok(()),
