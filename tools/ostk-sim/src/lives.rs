@@ -207,7 +207,7 @@ impl Life {
     }
 
     fn take(&mut self, seq: u64, signal: &str) -> Judged {
-        self.killed |= kind_of(signal) == Kind::Kill && self.disposition(signal).is_none();
+        self.killed |= kills(signal) && self.disposition(signal).is_none();
         match self.fate(signal)? {
             Fate::Nothing => {}
             Fate::Waits => drop(self.waiting.insert(seq, signal.to_owned())),
@@ -262,6 +262,16 @@ impl Life {
         let fixed = ["SIGKILL", "SIGPOLICY", "SIGSTOP", "SIGCONT", "SIGRESUME"];
         self.dispositions.get(signal).filter(|_| !fixed.contains(&signal)).map(String::as_str)
     }
+}
+
+/// Whether a signal ends its target, whatever that is doing.
+pub(crate) fn kills(signal: &str) -> bool {
+    kind_of(signal) == Kind::Kill
+}
+
+/// Whether a signal asks its target to finish and end.
+pub(crate) fn asks_to_end(signal: &str) -> bool {
+    kind_of(signal) == Kind::Exit
 }
 
 fn kind_of(signal: &str) -> Kind {

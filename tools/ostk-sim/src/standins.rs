@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ostk_log::Timestamp;
 use serde_json::Value;
 
+use crate::lives::{asks_to_end, kills};
+
 /// The model that the operator named.
 pub(crate) const SPARE: &str = "spare";
 
-/// Signals that end an agent.
-const ENDS: [&str; 6] = ["SIGTERM", "SIGCANCEL", "SIGBAIL", "SIGKILL", "SIGPOLICY", "SIGTRUST"];
 /// Failures in a row after which a model is down.
 const DOWN_AFTER: u32 = 3;
 /// A wait that a vendor asks for after which it is down at once.
@@ -59,7 +59,9 @@ impl Standins {
                 self.ending.clear();
             }
             // Whether it waits is not looked at: until its end is recorded, its call may be under way or not.
-            ("agent.signalled", _) if ENDS.contains(&signal) => drop(self.ending.insert(lineage.to_owned())),
+            ("agent.signalled", _) if kills(signal) || asks_to_end(signal) => {
+                self.ending.insert(lineage.to_owned());
+            }
             ("model.substituted", _) => return self.replaced(body),
             ("agent.step", "model_intent") => return self.begins(lineage, ts, step),
             ("agent.step", "model_receipt") => {

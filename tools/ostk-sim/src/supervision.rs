@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ostk_log::Timestamp;
 use serde_json::Value;
 
+use crate::lives::{asks_to_end, kills};
+
 /// Where somebody who is supervised stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -71,13 +73,13 @@ impl Supervision {
         let Some(ward) = self.wards.get_mut(lineage) else { return Ok(()) };
         match event {
             "agent.step" => ward.step(body.get("step").unwrap_or(&Value::Null)),
-            "agent.signalled" if matches!(text("signal"), "SIGKILL" | "SIGPOLICY" | "SIGTRUST") => {
+            "agent.signalled" if kills(text("signal")) => {
                 (ward.phase, ward.excused, ward.owed) = (Phase::Over, true, false);
                 Ok(())
             }
             "agent.signalled" | "signal.delivered" | "lineage.resolved" => {
                 (ward.excused, ward.owed) = (true, false);
-                if matches!(text("signal"), "SIGTERM" | "SIGCANCEL" | "SIGBAIL") {
+                if asks_to_end(text("signal")) {
                     ward.asked_to_end.insert(seq);
                 }
                 // Such a signal had waited for it to go on, and it goes on no more.

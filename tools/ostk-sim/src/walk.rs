@@ -143,32 +143,30 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         let alive = self.lives.agents() + self.supervision.places();
-        for judged in [self.places.record(draft, alive), self.timers.record(draft)] {
-            if let Err(what) = judged {
-                self.wrong.push(format!("record {seq}: {what}"));
-            }
-        }
+        let before = [self.places.record(draft, alive), self.timers.record(draft)];
+        self.judged(seq, before);
         self.life(seq, draft, body);
-        if let Err(what) = self.needles.record(&draft.event, &draft.actor, body) {
-            self.wrong.push(format!("record {seq}: {what}"));
-        }
-        if let Err(what) = self.supervision.record(seq, &draft.event, draft.ts, body) {
-            self.wrong.push(format!("record {seq}: {what}"));
-        }
-        if let Err(what) = self.undoing.record(draft, body) {
-            self.wrong.push(format!("record {seq}: {what}"));
-        }
         let blobs = self.blobs;
         let model_of = |blob: &str| {
             let reply: Value = serde_json::from_slice(&blobs.get(&blob.parse().ok()?).ok()??).ok()?;
             Some(text(&reply, "model").to_owned())
         };
-        if let Err(what) = self.standins.record(&draft.event, draft.ts, body, model_of) {
-            self.wrong.push(format!("record {seq}: {what}"));
-        }
+        let after = [
+            self.needles.record(&draft.event, &draft.actor, body),
+            self.supervision.record(seq, &draft.event, draft.ts, body),
+            self.undoing.record(draft, body),
+            self.standins.record(&draft.event, draft.ts, body, model_of),
+        ];
+        self.judged(seq, after);
         if EFFECTS.contains(&draft.event.as_str()) {
             self.only_once(seq, draft, body);
         }
+    }
+
+    /// What judges say of a record.
+    fn judged<const N: usize>(&mut self, seq: u64, judged: [Result<(), String>; N]) {
+        let wrong = judged.into_iter().filter_map(Result::err);
+        self.wrong.extend(wrong.map(|what| format!("record {seq}: {what}")));
     }
 
     /// What is left open at the end. `ran` says how often each command ran, `exists` whether there is a file.
