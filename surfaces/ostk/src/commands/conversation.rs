@@ -3,7 +3,7 @@
 //! A native agent's conversation is part of the fold. A client that ostk started keeps its own, so it is read from the
 //! requests that the relay recorded: each holds all that was said before it. No daemon is needed.
 
-use std::{path::Path, process::ExitCode};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use libostk::{Entry, Hash};
 use ostk_agent::model::{Message, ModelRequest, Role};
@@ -75,7 +75,7 @@ fn relayed(
 ) -> Result<Vec<Conversation>, Failure> {
     let actor = format!("agent:{lineage}");
     let mut found: Vec<Conversation> = Vec::new();
-    let mut asked = std::collections::BTreeMap::new();
+    let mut asked = BTreeMap::new();
     for entry in libostk::records(state_dir)? {
         let entry = entry?;
         let header = record::header(&entry)?;
