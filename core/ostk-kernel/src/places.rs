@@ -43,27 +43,31 @@ pub struct QueuedSpawn {
 }
 
 impl Kernel {
-    /// Whether a spawn has to wait: there is no place, or others wait already.
+    /// Whether a spawn has to wait: there is no place, or others wait already. One whose turn has come holds a place, but
+    /// somebody who had waited for a word may have come back meanwhile and taken it.
     pub(crate) fn must_wait(&self, job: &Job) -> bool {
-        let has_come = matches!(job.reply_to, ReplyTo::Queued(_));
-        !has_come && (!self.state.queue.is_empty() || !self.has_place())
+        match job.reply_to {
+            ReplyTo::Queued(_) => self.places_taken() > self.config.agent_slots,
+            _ => !self.state.queue.is_empty() || !self.has_place(),
+        }
     }
 
     fn has_place(&self) -> bool {
         self.config.agent_slots > self.places_taken()
     }
 
-    /// Agents that run, are held or are about to be started again. One that waits for a word after a restart has no place.
+    /// Agents that run, are held, are about to be started again or have been let go and not ended yet. One that waits for a
+    /// word after a restart has no place.
     fn places_taken(&self) -> usize {
         let lives = |name: &String| {
             let state = self.state.lineages.get(name).map(|known| known.state);
             !matches!(state, None | Some(LineageState::Exited | LineageState::Orphaned))
         };
         let agents = self.state.agents.iter().filter(|(name, agent)| !agent.is_finished() && lives(name));
-        let kept = self.state.supervised.values().filter(|known| match known.phase {
+        let kept = self.state.supervised.iter().filter(|(name, known)| match known.phase {
             Phase::Up => known.is_foreign(),
             Phase::Due(_) => true,
-            Phase::Over => false,
+            Phase::Over => self.command_runs(name),
         });
         agents.count() + kept.count() + self.starting.len()
     }
@@ -81,16 +85,18 @@ impl Kernel {
         }
     }
 
-    /// Puts a spawn that has passed every check into the line.
+    /// Puts a spawn that has passed every check into the line, where it keeps its place if it has one.
     pub(crate) fn enqueue(&mut self, job: &Job, name: &str, pin: Option<&str>) -> Result<Value, CallError> {
-        if self.state.queue.len() >= MAX_WAITING {
-            let message = format!("{MAX_WAITING} agents wait for a place already");
-            return Err(CallError::new(Code::Busy, message).hint("ostk ps"));
+        if !self.state.queue.contains_key(name) {
+            if self.state.queue.len() >= MAX_WAITING {
+                let message = format!("{MAX_WAITING} agents wait for a place already");
+                return Err(CallError::new(Code::Busy, message).hint("ostk ps"));
+            }
+            let (call_blob, bytes) = blob(job.args.to_string().as_bytes());
+            let (lineage, priority) = (name.to_owned(), priority_of(job)?);
+            let event = Event::AgentQueued { lineage, priority, call_blob, key: job.key.clone() };
+            self.record_with(&job.caller, &event, vec![(call_blob, bytes)], Awaited::Durable);
         }
-        let (call_blob, bytes) = blob(job.args.to_string().as_bytes());
-        let (lineage, priority) = (name.to_owned(), priority_of(job)?);
-        let event = Event::AgentQueued { lineage, priority, call_blob, key: job.key.clone() };
-        self.record_with(&job.caller, &event, vec![(call_blob, bytes)], Awaited::Durable);
         Ok(json!({ "lineage": name, "generation": null, "pin": pin, "context_window": null,
             "queued": self.place_in_line(name) }))
     }
@@ -136,7 +142,7 @@ impl Kernel {
         }
     }
 
-    /// A spawn from the line began, or cannot begin any more: then whoever asked for it is told.
+    /// A spawn from the line began, waits again, or cannot begin any more: then whoever asked for it is told.
     pub(crate) fn queued_began(&mut self, name: &str, result: &Result<Value, CallError>) {
         self.starting.remove(name);
         let Some(waiting) = self.state.queue.get(name).cloned() else { return };

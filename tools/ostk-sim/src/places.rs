@@ -14,26 +14,22 @@ pub(crate) struct Places {
     pub(crate) most: Option<usize>,
     /// By name: the priority and the record.
     line: BTreeMap<String, (String, u64)>,
-    /// The fewest that lived since anybody waited, and who has begun since: so many may have been counted when the next one
-    /// was chosen, also if an orphan has come back meanwhile.
-    fewest: usize,
 }
 
 impl Places {
     pub(crate) fn new(most: Option<usize>) -> Self {
-        Self { most, line: BTreeMap::new(), fewest: 0 }
+        Self { most, line: BTreeMap::new() }
     }
 
-    /// Takes in a record, before which so many agents lived.
-    pub(crate) fn record(&mut self, draft: &Draft, alive: usize) -> Result<(), String> {
+    /// Takes in a record, before which at least and at most so many agents lived.
+    pub(crate) fn record(&mut self, draft: &Draft, alive: usize, perhaps: usize) -> Result<(), String> {
         let Some(most) = self.most else { return Ok(()) };
-        self.fewest = if self.line.is_empty() { alive } else { self.fewest.min(alive) };
         let text = |name: &str| draft.body.get(name).and_then(Value::as_str).unwrap_or_default();
         let lineage = text("lineage");
         match draft.event.as_str() {
             "agent.queued" => {
-                if alive < most && self.line.is_empty() {
-                    return Err(format!("{lineage} waits, and {alive} of {most} run"));
+                if perhaps < most && self.line.is_empty() {
+                    return Err(format!("{lineage} waits, and {perhaps} of {most} run"));
                 }
                 self.line.insert(lineage.to_owned(), (text("priority").to_owned(), draft.seq));
             }
@@ -45,11 +41,9 @@ impl Places {
                     Some(place) => self.line.values().filter(|other| *other < place).count(),
                     None => self.line.len(),
                 };
-                let fewest = if place.is_some() { self.fewest } else { alive };
-                self.fewest += 1;
-                if fewest + before >= most {
+                if alive + before >= most {
                     return Err(format!(
-                        "{lineage} begins, {fewest} of {most} ran and {before} wait before it"
+                        "{lineage} begins, {alive} of {most} run and {before} wait before it"
                     ));
                 }
             }

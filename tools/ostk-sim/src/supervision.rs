@@ -25,6 +25,9 @@ struct Ward {
     lifetime: String,
     native: bool,
     phase: Phase,
+    /// The blob of its command, if it is one, and the record of its start while it runs.
+    command: Option<String>,
+    runs: Option<u64>,
     /// Its context has ended, and no other has begun.
     ended: bool,
     /// Its end was decided and its daemon died: nothing of it runs, its context may still be ended by the next daemon.
@@ -52,19 +55,26 @@ impl Supervision {
     pub(crate) fn record(
         &mut self,
         seq: u64,
+        actor: &str,
         event: &str,
         ts: Timestamp,
         body: &Value,
     ) -> Result<(), String> {
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-        let lineage = text("lineage");
+        let lineage = match event {
+            "shell.intent" | "shell.receipt" => actor.strip_prefix("agent:").unwrap_or_default(),
+            _ => text("lineage"),
+        };
         if event == "supervise.began" {
             self.wards.insert(lineage.to_owned(), Ward::new(body));
             return Ok(());
         }
         if event == "anchor.started" {
             // Whose end was decided, ended with its daemon if not before.
-            self.wards.values_mut().filter(|ward| ward.phase != Phase::Up).for_each(|ward| ward.lost = true);
+            for ward in self.wards.values_mut() {
+                ward.lost |= ward.phase != Phase::Up;
+                ward.runs = None;
+            }
             return Ok(());
         }
         if event == "session.started" && text("kind") == "native" {
@@ -72,6 +82,14 @@ impl Supervision {
         }
         let Some(ward) = self.wards.get_mut(lineage) else { return Ok(()) };
         match event {
+            "shell.intent" if ward.command.as_deref() == Some(text("command_blob")) => {
+                ward.runs = Some(seq);
+                Ok(())
+            }
+            "shell.receipt" if ward.runs == body.get("intent").and_then(Value::as_u64) => {
+                ward.runs = None;
+                Ok(())
+            }
             "agent.step" => ward.step(body.get("step").unwrap_or(&Value::Null)),
             "agent.signalled" if kills(text("signal")) => {
                 (ward.phase, ward.excused, ward.owed) = (Phase::Over, true, false);
@@ -108,14 +126,16 @@ impl Supervision {
         self.restarts.get(lineage).copied().unwrap_or(0)
     }
 
-    /// How many have a place without being an agent that lives: they are about to be started again, or are commands.
-    pub(crate) fn places(&self) -> usize {
-        let keeps = |ward: &&Ward| match ward.phase {
-            Phase::Up => !ward.native,
+    /// How many have a place without being an agent that lives: they are about to be started again, or are commands. At
+    /// least so many, and at most: one that was asked to end has its place until its command has ended.
+    pub(crate) fn places(&self) -> (usize, usize) {
+        let keeps = |ward: &&Ward, perhaps: bool| match ward.phase {
+            Phase::Up => !ward.native && (perhaps || ward.asked_to_end.is_empty()),
             Phase::Due(_) => true,
-            Phase::Over => false,
+            Phase::Over => perhaps && ward.runs.is_some(),
         };
-        self.wards.values().filter(keeps).count()
+        let count = |perhaps| self.wards.values().filter(|ward| keeps(ward, perhaps)).count();
+        (count(false), count(true))
     }
 
     /// What is wrong at the end, when everything has come to rest.
@@ -134,6 +154,8 @@ impl Ward {
             lifetime: body.get("lifetime").and_then(Value::as_str).unwrap_or_default().to_owned(),
             native: body.get("command_blob").is_none(),
             phase: Phase::Up,
+            command: body.get("command_blob").and_then(Value::as_str).map(str::to_owned),
+            runs: None,
             ended: false,
             lost: false,
             owed: false,

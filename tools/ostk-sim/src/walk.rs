@@ -142,8 +142,9 @@ impl<'a> Walk<'a> {
             "agent.step" => self.step(seq, body),
             _ => {}
         }
-        let alive = self.lives.agents() + self.supervision.places();
-        let before = [self.places.record(draft, alive), self.timers.record(draft)];
+        let (least, most) = self.supervision.places();
+        let agents = self.lives.agents();
+        let before = [self.places.record(draft, agents + least, agents + most), self.timers.record(draft)];
         self.judged(seq, before);
         self.life(seq, draft, body);
         let blobs = self.blobs;
@@ -153,7 +154,7 @@ impl<'a> Walk<'a> {
         };
         let after = [
             self.needles.record(&draft.event, &draft.actor, body),
-            self.supervision.record(seq, &draft.event, draft.ts, body),
+            self.supervision.record(seq, &draft.actor, &draft.event, draft.ts, body),
             self.undoing.record(draft, body),
             self.standins.record(&draft.event, draft.ts, body, model_of),
         ];

@@ -122,7 +122,7 @@ impl Kernel {
     }
 
     /// Whether its command has not reported its end yet.
-    pub(super) fn command_runs(&self, lineage: &str) -> bool {
+    pub(crate) fn command_runs(&self, lineage: &str) -> bool {
         let own =
             |job: &Job| matches!(&job.reply_to, ReplyTo::Supervised { lineage: of, .. } if of == lineage);
         self.jobs.values().chain(&self.held).any(own)

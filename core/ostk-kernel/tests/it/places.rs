@@ -200,3 +200,41 @@ fn nothing_is_begun_given_out_or_fired_after_a_clean_stop_and_all_of_it_by_the_n
     host.run();
     assert_eq!((host.count("timer.fired"), began(&host)), (1, vec!["a".to_owned(), "b".to_owned()]));
 }
+
+#[test]
+fn an_orphan_that_comes_back_takes_the_place_of_the_next_in_line() {
+    let mut host = host(1);
+    spawn(&mut host, "a", json!({ "revival": "ask" })).unwrap();
+    spawn(&mut host, "b", json!({})).unwrap();
+    host.crash();
+    // The place is free, and what `b` was asked with is being loaded.
+    host.submit(&ada(), "lineage.resolve", json!({ "lineage": "a", "resolution": "revive" }));
+    assert_eq!(running(&host), ["a".to_owned()].into());
+    host.run();
+    let step = |lineage: &str, name: &str| {
+        let of = |draft: &ostk_log::Draft| {
+            let step = draft.body.get("step").and_then(|step| step["step"].as_str());
+            draft.actor == format!("agent:{lineage}") && step == Some(name)
+        };
+        host.log.iter().position(|(draft, _)| of(draft)).unwrap()
+    };
+    assert!(step("a", "finished") < step("b", "spawned"), "{:?}", host.events());
+    assert_eq!(host.count("agent.queued"), 1);
+}
+
+#[test]
+fn a_command_that_was_asked_to_end_has_its_place_until_it_has_ended() {
+    let mut host = host(1);
+    spawn(&mut host, "keep", json!({ "agentfile": "FROM auto\n", "command": "work" })).unwrap();
+    let starts = |host: &mut Host| {
+        (0..host.ready().len()).find_map(|at| host.start(at).filter(|(_, op)| matches!(op, Op::Shell(_))))
+    };
+    let (op, _) = starts(&mut host).unwrap();
+    host.submit(&ada(), "agent.signal", json!({ "lineage": "keep", "signal": "SIGCANCEL" }));
+    spawn(&mut host, "a", json!({})).unwrap();
+    assert_eq!((row(&mut host, "a").0.as_str(), began(&host)), ("queued", vec!["keep".to_owned()]));
+    let ended = ostk_kernel::Outcome::Shell { end: Ok(exit(137, "")), before: Vec::new(), after: Vec::new() };
+    host.finish(op, ended);
+    host.run();
+    assert_eq!(began(&host), ["keep", "a"]);
+}
