@@ -62,6 +62,8 @@ pub struct Kernel {
     pub(crate) open_keys: BTreeMap<String, Vec<(Caller, ReplyTo)>>,
     /// Texts of messages that wait for a client.
     pub(crate) nudge_texts: BTreeMap<Hash, String>,
+    /// Those that waited when the daemon started are here; one that is not is not stored any more.
+    pub(crate) texts_loaded: bool,
     /// Generations that a lineage's digest has told it already, so that it is told once.
     pub(crate) told: BTreeMap<(String, String), u64>,
     pub(crate) agents: BTreeMap<String, crate::agents::Live>,
@@ -268,6 +270,7 @@ impl Kernel {
             held: VecDeque::new(),
             open_keys: BTreeMap::new(),
             nudge_texts: BTreeMap::new(),
+            texts_loaded: false,
             told: BTreeMap::new(),
             agents: BTreeMap::new(),
             sagas: BTreeMap::new(),

@@ -77,6 +77,7 @@ impl Kernel {
     /// Loads the texts of what still waits.
     pub(crate) fn load_nudges(&mut self) {
         let waiting = self.waiting_texts();
+        self.texts_loaded = waiting.is_empty();
         if !waiting.is_empty() {
             let blobs = waiting.into_iter().collect();
             self.run(Op::Observe { paths: Vec::new(), blobs }, Target::Nudges, None);
@@ -84,11 +85,13 @@ impl Kernel {
     }
 
     pub(crate) fn nudges_loaded(&mut self, outcome: Outcome) {
+        self.texts_loaded = true;
         if let Outcome::Observed { blobs, .. } = outcome {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             self.nudge_texts.extend(blobs.into_iter().map(|(hash, bytes)| (hash, text(&bytes))));
             self.restart_due();
         }
+        self.deliver_what_waited();
     }
 
     /// The messages that wait for a client, each `sender: text`. They count as delivered.
@@ -96,7 +99,11 @@ impl Kernel {
         let Some(waiting) = self.state.nudges.get(caller.lineage()) else { return Vec::new() };
         let texts: Option<Vec<String>> = waiting
             .iter()
-            .map(|(from, blob)| Some(format!("{from}: {}", self.nudge_texts.get(blob)?)))
+            .map(|(from, blob)| {
+                let lost = self.texts_loaded.then_some("(the text of this message is not stored any more)");
+                let text = self.nudge_texts.get(blob).map(String::as_str).or(lost)?;
+                Some(format!("{from}: {text}"))
+            })
             .collect();
         // Not loaded yet: the next reply takes them.
         let Some(texts) = texts else { return Vec::new() };

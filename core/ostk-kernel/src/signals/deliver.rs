@@ -10,7 +10,8 @@ use ostk_log::{Hash, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Consequence, Disposition, GRACE_MS, MAX_QUEUED, SIGNALS, Signal, SignalEffect, consequence, lookup,
+    Consequence, Disposition, GRACE_MS, MAX_QUEUED, SIGNALS, Signal, SignalEffect, Waiting, consequence,
+    lookup,
 };
 use crate::{
     act::{Act, Awaited, BlobBytes, Op, OpId, ProcessSignal},
@@ -151,6 +152,7 @@ impl Kernel {
     }
 
     /// Delivers what waits for a lineage and may be delivered now: to one that ends on the way, nothing that came later.
+    /// After a start, whatever comes with words waits until they are loaded.
     pub(crate) fn deliver_queued(&mut self, target: &str) {
         loop {
             let Some(known) = self.state.lineages.get(target) else { return };
@@ -161,10 +163,27 @@ impl Kernel {
                 may_be.then(|| (waiting.clone(), signal, fate))
             });
             let Some((waiting, signal, fate)) = due else { return };
+            if !self.has_words(&waiting) {
+                return;
+            }
             let event = Event::SignalDelivered { lineage: target.to_owned(), seq: waiting.seq };
             self.record(&Caller::Kernel, &event);
             let text = waiting.text_blob.and_then(|hash| self.nudge_texts.get(&hash).cloned());
             self.effect(target, signal, fate, waiting.seq, &text.unwrap_or_default());
+        }
+    }
+
+    /// Whether what its sender said is at hand, if it is to be had at all.
+    fn has_words(&self, signal: &Waiting) -> bool {
+        self.texts_loaded || signal.text_blob.is_none_or(|hash| self.nudge_texts.contains_key(&hash))
+    }
+
+    /// The words of what waited when the daemon started are loaded.
+    pub(crate) fn deliver_what_waited(&mut self) {
+        let lineages: Vec<String> = self.state.lineages.keys().cloned().collect();
+        for lineage in lineages {
+            self.deliver_queued(&lineage);
+            self.wake_waiter(&lineage);
         }
     }
 
@@ -220,7 +239,10 @@ impl Kernel {
     }
 
     fn has_told(&self, lineage: &str) -> bool {
-        self.state.lineages.get(lineage).is_some_and(|known| !known.signals.told.is_empty())
+        self.state.lineages.get(lineage).is_some_and(|known| {
+            let told = &known.signals.told;
+            !told.is_empty() && told.iter().all(|signal| self.has_words(signal))
+        })
     }
 
     fn hand_over(&mut self, job: Job) {
@@ -244,6 +266,14 @@ impl Kernel {
     fn tell_of(&mut self, target: &str, signal: &Signal, text: &str) {
         if self.state.agents.contains_key(target) {
             return self.tell_signal(target, signal, text);
+        }
+        self.wake_waiter(target);
+    }
+
+    /// Hands over what a client handles, if it waits for that.
+    fn wake_waiter(&mut self, target: &str) {
+        if !self.has_told(target) {
+            return;
         }
         let waiting = |job: &&Job| matches!(job.stage, Stage::Signal) && job.caller.lineage() == target;
         let id = self.jobs.values().find(waiting).map(|job| job.id);

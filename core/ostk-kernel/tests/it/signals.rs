@@ -126,6 +126,23 @@ fn signals_that_wait_arrive_once_in_their_order_also_after_a_crash() {
 }
 
 #[test]
+fn the_words_of_a_signal_that_waits_over_a_restart_arrive_with_it() {
+    let mut host = Host::new();
+    client(&mut host, "w");
+    signal(&mut host, "w", "SIGSTOP");
+    let args = json!({ "lineage": "w", "signal": "SIGQUOTA", "text": "half is gone" });
+    assert_eq!(host.ok(&ada(), "agent.signal", args)["fate"], "queued");
+    host.crash();
+    // It goes on before the machine has looked for the words.
+    host.submit(&ada(), "agent.signal", json!({ "lineage": "w", "signal": "SIGCONT" }));
+    assert_eq!((state(&host, "w"), host.count("signal.delivered")), (LineageState::Running, 0));
+    host.run();
+    assert_eq!(host.count("signal.delivered"), 1);
+    let nudges = host.ok(&agent("w"), "note", json!({ "text": "t" }))["nudges"].clone();
+    assert_eq!(nudges, json!(["kernel: [SIGQUOTA] half is gone"]));
+}
+
+#[test]
 fn what_waits_behind_a_signal_that_ends_its_target_is_not_delivered() {
     let mut host = Host::new();
     let command = busy(&mut host);
