@@ -220,7 +220,7 @@ impl State {
                 self.orphan();
                 self.spending.lose(at.ts);
                 if !std::mem::take(&mut self.stopped) {
-                    self.doubt_beliefs();
+                    self.doubt_beliefs(at.seq);
                 }
             }
             Event::AnchorStopped { .. } => self.stopped = true,
@@ -236,7 +236,7 @@ impl State {
             Event::AgentUnqueued { lineage, .. } => {
                 self.queue.remove(&lineage).ok_or("nobody who waited for a place")?;
             }
-            Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, key } => {
+            Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, resumed, key } => {
                 // A client may come under the same name; that is not what waits.
                 if self.queue.get(&lineage).is_some_and(|waiting| waiting.by == at.actor) {
                     self.queue.remove(&lineage);
@@ -247,6 +247,9 @@ impl State {
                 }
                 if let Some(known) = self.lineages.get_mut(&lineage) {
                     (known.mode, known.task, known.revival) = (mode, task, revival);
+                    if !resumed && !ostk_log::planted!("memories of the dead") {
+                        known.forget(at.seq);
+                    }
                     known.started = at.ts;
                     let starter = at.actor.strip_prefix("agent:").or_else(|| at.actor.strip_prefix("world:"));
                     known.parent = starter.filter(|starter| *starter != lineage).map(str::to_owned);
@@ -505,9 +508,9 @@ impl State {
     /// A crash may have taken the records of the last reads, which nobody waited for, and left what a client had seen
     /// before. A write from such a belief could take another's change back unseen, so clients and people read again
     /// before they replace a file. What a native agent has seen is in its conversation, whose records came later.
-    fn doubt_beliefs(&mut self) {
+    fn doubt_beliefs(&mut self, seq: u64) {
         for lineage in self.lineages.values_mut().filter(|lineage| lineage.kind != LineageKind::Native) {
-            lineage.reads.clear();
+            lineage.forget(seq);
         }
     }
 
@@ -549,7 +552,7 @@ impl State {
         if matches!(step, AgentEvent::Spawned { .. } | AgentEvent::HandedOff { .. })
             && let Some(lineage) = self.lineages.get_mut(&name)
         {
-            lineage.reads.clear();
+            lineage.forget(at.seq);
         }
         self.mind_rest(at.seq, &name);
         Ok(())

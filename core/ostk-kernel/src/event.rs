@@ -125,6 +125,9 @@ pub enum Event {
         /// What becomes of it when the daemon that it ran in is gone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revival: Option<Revival>,
+        /// Whoever comes was here before and knows what it saw then; otherwise it has seen nothing yet.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        resumed: bool,
         /// Idempotency key of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
@@ -1124,6 +1127,6 @@ pub enum Event {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
-fn is_zero(n: &u64) -> bool {
+pub(crate) fn is_zero(n: &u64) -> bool {
     *n == 0
 }

@@ -171,6 +171,8 @@ pub(crate) struct Job {
     pub(crate) syscall: &'static Syscall,
     pub(crate) args: Value,
     pub(crate) key: Option<String>,
+    /// Since when its caller knew what it knew when it called.
+    pub(crate) knows_since: u64,
     pub(crate) deadline: Timestamp,
     pub(crate) reply_to: ReplyTo,
     pub(crate) paths: Vec<String>,
@@ -227,6 +229,7 @@ impl Job {
             syscall,
             args,
             key: None,
+            knows_since: 0,
             deadline,
             reply_to,
             paths: Vec::new(),
@@ -558,7 +561,9 @@ impl Kernel {
             return refuse(self, error);
         }
         let key = idempotency.map(|key| self.scoped_key(&caller, &reply_to, &key));
-        let job = Job { key, ..Job::new(self.fresh_id(), caller, syscall, args, deadline, reply_to) };
+        let knows_since = self.state.lineages.get(caller.lineage()).map_or(0, |known| known.knows_since);
+        let job = Job::new(self.fresh_id(), caller, syscall, args, deadline, reply_to);
+        let job = Job { key, knows_since, ..job };
         if let Some(job) = self.first_of_its_key(job) {
             self.admit(job);
         }
@@ -594,7 +599,10 @@ impl Kernel {
                 let lineage = name.clone();
                 let pin = self.pin_of_name(&lineage).filter(|_| kind == LineageKind::Client);
                 let (mode, task, client, revival, key) = (None, None, None, None, None);
-                let event = Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, key };
+                // What this call sees, it sees.
+                let resumed = true;
+                let event =
+                    Event::SessionStarted { lineage, kind, pin, mode, task, client, revival, resumed, key };
                 let caller = job.caller.clone();
                 self.record_with(&caller, &event, Vec::new(), Awaited::Nothing);
                 self.start(job);

@@ -188,6 +188,7 @@ impl Kernel {
                 .or(file.limits.mode("revival_policy"))
                 .map(Revival::parse)
                 .transpose()?,
+            resumed: false,
             key: job.key.clone(),
         };
         if self.must_wait(job) {

@@ -156,8 +156,11 @@ pub struct Version {
 pub struct OpenWrite {
     /// Who writes.
     pub actor: String,
-    /// The lineage whose beliefs follow.
+    /// The lineage whose beliefs follow, unless it has forgotten meanwhile.
     pub lineage: String,
+    /// Since when that lineage knew what it knew.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
+    pub knows_since: u64,
     /// What.
     pub changes: Vec<Change>,
     /// Bytes that are charged to a native agent.
@@ -309,6 +312,9 @@ pub struct Lineage {
     pub labels: BTreeSet<String>,
     /// What it believes the files to be.
     pub reads: BTreeMap<String, Read>,
+    /// The record since which it has seen what it knows; a call that was made before it speaks for one who forgot.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
+    pub knows_since: u64,
     /// Writes acknowledged to it.
     pub writes: u64,
     /// Calls refused to it.
@@ -345,6 +351,7 @@ impl Lineage {
             task: None,
             labels: BTreeSet::new(),
             reads: BTreeMap::new(),
+            knows_since: 0,
             writes: 0,
             denied: 0,
             since,
@@ -354,6 +361,12 @@ impl Lineage {
             orphaned_from: None,
             signals: Signals::default(),
         }
+    }
+
+    /// Whoever goes on under this name has seen nothing yet, and what calls under way see, it does not see.
+    pub(crate) fn forget(&mut self, seq: u64) {
+        self.reads.clear();
+        self.knows_since = seq;
     }
 }
 

@@ -105,6 +105,7 @@ impl Kernel {
             task: job.text("task").map(limits::clip).or_else(|| self.task_of(&lineage)),
             client: job.text("client").map(|client| client.chars().take(200).collect()),
             revival: None,
+            resumed: job.flag("resume"),
             key: job.key.clone(),
         };
         self.end_processes_of_another_pin(&lineage, pin.as_deref());

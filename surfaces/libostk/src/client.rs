@@ -48,8 +48,11 @@ pub enum Identity {
         /// The operator.
         by: String,
     },
-    /// An agent that takes up a lineage by its exact name.
+    /// An agent that takes up a lineage by its exact name. It has seen nothing yet, whoever had the name before, so that a
+    /// process which died with an answer unread writes nothing from what it never saw.
     Lineage(String),
+    /// The same agent over another connection: what was shown over the one before, it has seen.
+    Resumed(String),
 }
 
 /// How a call is made.
@@ -134,10 +137,12 @@ impl Client {
         let (kind, name, exact) = match identity {
             Identity::Operator(name) => ("operator", name, true),
             Identity::Agent(name) | Identity::Started { name, .. } => ("agent", name, false),
-            Identity::Lineage(name) => ("agent", name, true),
+            Identity::Lineage(name) | Identity::Resumed(name) => ("agent", name, true),
         };
         let operator = if let Identity::Started { by, .. } = identity { Some(by) } else { None };
-        let params = json!({ "protocol": PROTOCOL, "kind": kind, "operator": operator, "name": name, "exact": exact, "client": client, "pin": pin });
+        let resume = matches!(identity, Identity::Resumed(_));
+        let params = json!({ "protocol": PROTOCOL, "kind": kind, "operator": operator, "name": name, "exact": exact,
+            "resume": resume, "client": client, "pin": pin });
         let answer = self.request("client/attach", &params, Duration::from_secs(10))?;
         let lineage = answer.get("lineage").and_then(Value::as_str);
         lineage.map(str::to_owned).ok_or_else(|| ClientError::Protocol("attach gave no lineage".to_owned()))

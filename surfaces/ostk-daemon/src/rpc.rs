@@ -174,9 +174,10 @@ impl Connection {
             self.caller = Some(Caller::Human(name.clone()));
             return Ok(json!({ "lineage": name, "protocol": PROTOCOL, "epoch": self.shared.host.epoch }));
         }
-        let args = json!({ "name": name, "exact": params.get("exact").and_then(Value::as_bool).unwrap_or(false),
-            "client": text("client").unwrap_or("unknown") });
-        let once = params.get("once").and_then(Value::as_bool).unwrap_or(false);
+        let flag = |name: &str| params.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let once = flag("once");
+        let args = json!({ "name": name, "exact": flag("exact"), "client": text("client").unwrap_or("unknown"),
+            "resume": once || flag("resume") });
         let (epoch, pin) = (self.shared.host.epoch, text("pin").map(str::to_owned));
         let mut args = args;
         if let (Some(pin), Some(args)) = (text("pin"), args.as_object_mut()) {

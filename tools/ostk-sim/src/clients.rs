@@ -54,11 +54,10 @@ pub(crate) struct Client {
     pub(crate) views: BTreeMap<String, String>,
     /// Its line in each shared file; absent if it does not know.
     pub(crate) own: BTreeMap<String, String>,
-    /// Seen since the daemon's start: files of which the kernel knows what this client knows.
+    /// The call that it waits for.
     pub(crate) open: Option<u64>,
     /// What it asks next.
     pub(crate) next: Option<Wish>,
-    pub(crate) has_session: bool,
     /// It shares needles in so many of 100 cases.
     works: usize,
     /// Its needles have words by which workers find them.
@@ -83,7 +82,6 @@ impl Client {
             own,
             open: None,
             next: None,
-            has_session: false,
             works,
             tags: features.workers,
             talks: features.pipes,
@@ -97,10 +95,19 @@ impl Client {
 
     /// The daemon died: what was asked is asked again if it had a key, otherwise nobody knows.
     pub(crate) fn daemon_died(&mut self, asked: Option<Wish>) {
-        (self.open, self.has_session, self.process) = (None, false, None);
+        (self.open, self.process) = (None, None);
         self.unanswered(asked);
     }
 
+    /// It dies and begins anew: it has seen nothing, and repeats what it had written down that it would ask.
+    pub(crate) fn die(&mut self, asked: Option<Wish>) {
+        self.open = None;
+        self.views.clear();
+        self.token = None;
+        self.unanswered(asked);
+    }
+
+    /// Nobody knows what came of a call; one with a key is asked again.
     pub(crate) fn unanswered(&mut self, asked: Option<Wish>) {
         let Some(wish) = asked else { return };
         if wish.key.is_some() {
@@ -366,15 +373,6 @@ impl Client {
                     self.views.remove(path);
                 }
             }
-        }
-    }
-
-    /// An answer was sent and lost. The daemon cannot know that: to it, the client has seen what it was shown, also when
-    /// it does not ask again.
-    pub(crate) fn missed(&self, wish: &Wish, answer: &Answer, ledger: &mut Ledger) {
-        let content = answer.as_ref().ok().and_then(|result| result.get("content")).and_then(Value::as_str);
-        if let Some(content) = content.filter(|_| wish.verb == "file.read") {
-            ledger.shown(&self.name, &wish.path, content);
         }
     }
 

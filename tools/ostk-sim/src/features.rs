@@ -34,6 +34,8 @@ pub(crate) struct Features {
     pub(crate) timers: bool,
     /// Fewer agents may run at once than are spawned.
     pub(crate) places: bool,
+    /// Clients die at any moment and come back under their names.
+    pub(crate) mortals: bool,
 }
 
 impl Features {
@@ -57,6 +59,7 @@ impl Features {
             fallback: draws(),
             timers: draws(),
             places: draws(),
+            mortals: draws(),
         }
     }
 }

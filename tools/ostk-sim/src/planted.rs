@@ -13,6 +13,8 @@ pub const BUGS: &[(&str, &str)] = &[
     ("dropped record", "a record that nobody waits for is not written"),
     ("stale generation", "a write from an older version takes the place of a newer one"),
     ("replaced without a look", "a file is replaced whatever has become of it"),
+    ("memories of the dead", "whoever comes back under a name is taken to have seen what was shown under it"),
+    ("eyes of the dead", "what a call of a client that died sees, its successor is taken to see"),
     ("double delivery", "a message is handed over before its delivery is durable"),
     ("forgotten message", "whoever asks again for a message whose answer was lost gets the next one"),
     ("one message too many", "a pipe takes one message more than it may hold"),

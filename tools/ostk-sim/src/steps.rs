@@ -47,6 +47,9 @@ impl World {
 
     pub(crate) fn client_asks(&mut self) {
         let at = self.rng.below(self.clients.len());
+        if self.features.mortals && self.rng.chance(4) {
+            self.client_dies(at);
+        }
         let others = self.names();
         let Some(client) = self.clients.get_mut(at).filter(|client| client.open.is_none()) else { return };
         let wish = client.wish(&mut self.rng, &others);
@@ -61,6 +64,21 @@ impl World {
         if let Some(client) = self.clients.get_mut(at) {
             client.open = Some(id);
         }
+    }
+
+    /// A client dies, whatever it waits for, and another process takes its place.
+    fn client_dies(&mut self, at: usize) {
+        let Some(client) = self.clients.get_mut(at) else { return };
+        let asked = client.open.and_then(|open| self.asked.get_mut(&open));
+        let wish = asked.map(|asked| {
+            asked.asker = Asker::Gone(at);
+            asked.wish.clone()
+        });
+        let name = client.name.clone();
+        client.die(wish);
+        self.counts.one("clients killed");
+        self.note(format_args!("{name} dies"));
+        self.begin_session(at);
     }
 
     pub(crate) fn write_journal(&mut self) {
@@ -86,7 +104,9 @@ impl World {
         let mut late = None;
         for asked in self.asked.values_mut() {
             match asked.asker {
-                Asker::Client(at) if held.get(at) == Some(&true) && asked.wish.is_long() => {
+                Asker::Client(at) | Asker::Gone(at)
+                    if held.get(at) == Some(&true) && asked.wish.is_long() =>
+                {
                     asked.until = asked.until.max(self.clock + asked.wish.timeout_ms * 1_000 + LONG_GRACE);
                 }
                 _ if asked.until < self.clock => late = Some(asked.wish.verb),
@@ -289,7 +309,7 @@ impl World {
     fn somebody_gives_up(&mut self) {
         let open = self.asked.values().filter_map(|asked| match asked.asker {
             Asker::Client(at) => Some((at, asked.wish.key.clone()?)),
-            Asker::Ada => None,
+            Asker::Ada | Asker::Gone(_) => None,
         });
         let open: Vec<(usize, String)> = open.collect();
         let Some((at, key)) = self.rng.pick(&open).cloned() else { return };

@@ -49,6 +49,8 @@ pub(crate) enum Asker {
     Client(usize),
     /// The person, or nobody in particular.
     Ada,
+    /// A client that has died since, and come back.
+    Gone(usize),
 }
 
 /// A call without an answer.
@@ -379,10 +381,10 @@ impl World {
             self.counts.one("answers lost");
             if let Some(client) = self.clients.get_mut(at) {
                 client.open = None;
-                client.missed(&asked.wish, answer, &mut self.ledger);
                 client.unanswered(Some(asked.wish));
             }
-            return;
+            // Its connection broke, so it comes again.
+            return self.begin_session(at);
         }
         let Some(client) = self.clients.get_mut(at) else { return };
         client.open = None;

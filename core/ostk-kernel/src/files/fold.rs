@@ -37,7 +37,9 @@ impl State {
                 if let Some(agent) = self.agents.get_mut(&lineage) {
                     agent.charge_bytes(bytes);
                 }
-                let write = OpenWrite { actor, lineage, changes, bytes, whole, ts: at.ts, key, token };
+                let knows_since = self.lineages.get(&lineage).map_or(0, |known| known.knows_since);
+                let ts = at.ts;
+                let write = OpenWrite { actor, lineage, knows_since, changes, bytes, whole, ts, key, token };
                 self.open_writes.insert(at.seq, write);
             }
             Event::WriteReceipt { intent, done, problem } => self.settle(at.seq, intent, done, problem)?,
@@ -110,8 +112,11 @@ impl State {
     fn wrote(&mut self, seq: u64, lineage: &str, path: &str, blob: Hash, all: bool) {
         let generation = self.generation(path);
         let Some(known) = self.lineages.get(lineage) else { return };
-        let before = known.reads.get(path).filter(|_| !all);
-        let (whole, session) = before.map_or((true, known.generation), |read| (read.whole, read.session));
+        let (whole, session) = match known.reads.get(path) {
+            Some(read) if !all => (read.whole, read.session),
+            // It named the version that it edited, and all of that it knows.
+            _ => (true, known.generation),
+        };
         self.believe(lineage, path, Read { blob, generation, seq, session, whole, call: None });
     }
 
@@ -158,7 +163,7 @@ impl State {
         for change in &write.changes {
             self.know(at, &change.path, change.before);
             if done {
-                self.changed(at, &write.lineage, change, write.whole);
+                self.changed(at, &write, change);
             }
         }
         if done {
@@ -186,11 +191,15 @@ impl State {
             "merged": change.merged, "blob": change.after.map(|image| image.blob) })
     }
 
-    /// One file of a write is in place: its history grows and its writer's belief follows.
-    fn changed(&mut self, at: At<'_>, lineage: &str, change: &Change, whole: bool) {
+    /// One file of a write is in place: its history grows, and its writer's belief follows unless the writer has forgotten.
+    fn changed(&mut self, at: At<'_>, write: &OpenWrite, change: &Change) {
+        let lineage = write.lineage.as_str();
         self.advance(at, change, false);
         self.label_file(lineage, &change.path);
-        let all = whole || change.before.is_none();
+        if self.lineages.get(lineage).is_none_or(|known| known.knows_since != write.knows_since) {
+            return;
+        }
+        let all = write.whole || change.before.is_none();
         match change.belief_blob.or(change.after.map(|image| image.blob)) {
             None => self.disbelieve(lineage, &change.path),
             Some(_) if change.blind => {}

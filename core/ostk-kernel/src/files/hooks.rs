@@ -52,10 +52,9 @@ impl Kernel {
 
     fn hook_before(&self, job: &Job, looked: &Looked) -> Result<Value, CallError> {
         let access = job.text("access").unwrap_or_default();
-        let reads = self.state.lineages.get(job.caller.lineage()).map(|known| &known.reads);
         for (path, seen) in &looked.files {
             let Seen::File { hash, .. } = seen else { continue };
-            match (access, reads.and_then(|reads| reads.get(path))) {
+            match (access, self.last_read(job, path)) {
                 ("edit" | "write", Some(read)) if read.blob != *hash => {
                     let entry = self.state.files.get(path);
                     let writer =

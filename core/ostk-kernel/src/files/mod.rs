@@ -29,6 +29,7 @@ use crate::{
     event::{Event, Via},
     gatekeeper::arguments,
     kernel::{Job, Kernel, Stage},
+    state::Read,
 };
 use decide::{Belief, Plan};
 use place::Rollback;
@@ -322,15 +323,25 @@ impl Kernel {
         if job.text("base_blob").is_some() {
             return hash_arg(&job.args, "base_blob");
         }
+        self.last_read(job, path).map(|read| read.blob)
+    }
+
+    /// What the caller saw of a file last, if the one that has its name now is still the one that called.
+    fn last_read(&self, job: &Job, path: &str) -> Option<&Read> {
         let lineage = self.state.lineages.get(job.caller.lineage())?;
-        lineage.reads.get(path).map(|read| read.blob)
+        lineage.reads.get(path).filter(|_| !self.has_forgotten(job))
+    }
+
+    /// Whether the caller's lineage began anew after the call was made.
+    fn has_forgotten(&self, job: &Job) -> bool {
+        let lineage = self.state.lineages.get(job.caller.lineage());
+        let is_another = lineage.is_some_and(|lineage| lineage.knows_since != job.knows_since);
+        is_another && !ostk_log::planted!("eyes of the dead")
     }
 
     /// Whether the caller has seen every line of that version; of a file that it does not know, none is unseen.
     fn knows_whole(&self, job: &Job, path: &str) -> bool {
-        let lineage = self.state.lineages.get(job.caller.lineage());
-        let read = lineage.and_then(|lineage| lineage.reads.get(path));
-        job.text("base_blob").is_some() || read.is_none_or(|read| read.whole)
+        job.text("base_blob").is_some() || self.last_read(job, path).is_none_or(|read| read.whole)
     }
 
     fn belief_in<'a>(&self, job: &Job, path: &str, blobs: &'a BTreeMap<Hash, BlobBytes>) -> Belief<'a> {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     act::{After, Awaited, Found, Op, Placed},
     call::{CallError, Code},
-    event::Event,
+    event::{Change, Event},
     kernel::{Job, Kernel, Stage},
     limits,
     state::LineageState,
@@ -42,8 +42,10 @@ impl Kernel {
         if let Err(error) = self.afford_bytes(&job, bytes) {
             return self.finish(job, Err(error), None);
         }
+        let blind = self.has_forgotten(&job);
+        let change = |plan: &Plan| Change { blind: plan.blind || blind, ..plan.change() };
         let event = Event::WriteIntent {
-            changes: plans.iter().map(Plan::change).collect(),
+            changes: plans.iter().map(change).collect(),
             verb: job.syscall.name.to_owned(),
             bytes,
             token: job.text("token").map(str::to_owned),

@@ -50,17 +50,18 @@ impl Kernel {
 
     /// Whether the caller has been shown all these bytes, in this session, by another call than this one.
     fn has_seen(&self, job: &Job, path: &str, hash: Hash) -> bool {
-        let Some(lineage) = self.state.lineages.get(job.caller.lineage()) else { return false };
+        let session = self.state.lineages.get(job.caller.lineage()).map(|lineage| lineage.generation);
         let call = job.key.as_ref().map(|key| Hash::of(key.as_bytes()));
-        lineage.reads.get(path).is_some_and(|read| {
+        self.last_read(job, path).is_some_and(|read| {
             read.blob == hash
                 && read.whole
-                && read.session == lineage.generation
+                && Some(read.session) == session
                 && (call.is_none() || read.call != call)
         })
     }
 
-    /// Records that the caller knows these bytes, with a blob if no record named it before.
+    /// Records that the caller knows these bytes, with a blob if no record named it before. Whoever goes on under the
+    /// name of a caller that is gone does not know them.
     pub(super) fn note_read(
         &mut self,
         job: &Job,
@@ -70,6 +71,9 @@ impl Kernel {
         partial: bool,
     ) {
         let Some(request) = job.requests.first().cloned() else { return };
+        if self.has_forgotten(job) {
+            return self.note_call(job, path);
+        }
         let (path, request) = (path.to_owned(), Box::new(request));
         let known = self.current_blob(&path) == Some(content.hash);
         let blobs = if known { Vec::new() } else { vec![(content.hash, content.bytes.clone())] };

@@ -77,6 +77,7 @@ impl Kernel {
             task: self.task_of(name),
             client: Some(command.chars().take(200).collect()),
             revival,
+            resumed: false,
             key: job.key.clone(),
         };
         let began = Event::SuperviseBegan { lineage: name.to_owned(), terms: Box::new(terms) };

@@ -200,8 +200,8 @@ impl State {
             known.state = LineageState::Running;
             known.signals = crate::signals::Signals::default();
         }
+        known.forget(seq);
         if known.kind == LineageKind::Native {
-            known.reads.clear();
             let session = known.generation;
             self.agents.get_mut(lineage).ok_or("a restart of no agent")?.restart(session, text_blob);
             self.mind_rest(seq, lineage);

@@ -754,6 +754,7 @@ pub const TABLE: &[Syscall] = &[
             may("pin", Text, "the pin that bounds it; by default the last of this lineage, or of its name"),
             may("mode", Text, "what it may do without asking: plan, governed, auto or autonomous"),
             may("task", Text, "the task that it works on, as rules name it"),
+            may("resume", Flag, "the caller was here before under this name and knows what it saw then"),
         ],
         result: &[("lineage", "its name"), ("generation", "its session"), ("pin", "the pin that bounds it")],
     },

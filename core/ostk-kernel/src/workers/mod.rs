@@ -63,7 +63,7 @@ impl State {
         agent.give(at.ts, text_blob, anew).map_err(|error| error.to_string())?;
         // A fresh context has seen no file.
         if let Some(known) = self.lineages.get_mut(lineage).filter(|_| anew) {
-            known.reads.clear();
+            known.forget(at.seq);
         }
         self.mind_rest(at.seq, lineage);
         Ok(())

@@ -229,7 +229,7 @@ fn write_from_a_view(crash: bool) -> (Result<Value, CallError>, String) {
     }
     host.syncs = true;
     host.run();
-    host.ok(&ada(), "session.start", json!({ "name": "w", "exact": true, "client": "c" }));
+    host.ok(&ada(), "session.start", json!({ "name": "w", "exact": true, "resume": true }));
     let mine = format!("{}mine\n", seen.as_str().unwrap());
     let reply = host.call(&w, "file.write", json!({ "path": "b.txt", "content": mine }));
     (reply, host.text("b.txt"))
@@ -251,7 +251,7 @@ fn what_a_client_has_seen_is_still_known_after_a_stop_in_good_order() {
     host.stop();
     host.crash();
     host.run();
-    host.ok(&ada(), "session.start", json!({ "name": "w", "exact": true, "client": "c" }));
+    host.ok(&ada(), "session.start", json!({ "name": "w", "exact": true, "resume": true }));
     host.ok(&w, "file.write", json!({ "path": "b.txt", "content": "mine\n" }));
     assert_eq!(host.text("b.txt"), "mine\n");
 }

@@ -38,6 +38,7 @@ mod repeats;
 mod restraint;
 mod sagas;
 mod secrets;
+mod sessions;
 mod signals;
 mod stacks;
 mod supervise;

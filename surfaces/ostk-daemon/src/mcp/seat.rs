@@ -41,7 +41,8 @@ pub struct Place {
     pub client: String,
     /// The pin that bounds it.
     pub pin: Option<String>,
-    /// Repeated with one daemon, this takes the same session up again instead of starting another.
+    /// Repeated with one daemon, this takes the same session up again instead of starting another; what was seen before
+    /// is known.
     pub once: bool,
 }
 
@@ -141,7 +142,8 @@ impl Seat {
             exact: known.is_some(),
             client: label,
             pin: self.options.pin.clone(),
-            once: known.is_some(),
+            // A new process has seen nothing, whoever had the name before.
+            once: held.lineage.is_some(),
         };
         // The lock is held meanwhile on purpose: calls that start together must not become two lineages.
         let mut client = (self.connect)()?;

@@ -52,7 +52,8 @@ pub(crate) fn call(args: &Call, output: &Output) -> Done {
     let call: Value = serde_json::from_str(&text)
         .map_err(|error| Failure::usage(format!("the arguments are not JSON: {error}")))?;
     let identity = match &args.agent {
-        Some(lineage) => Identity::Lineage(lineage.clone()),
+        // Whoever calls by command has seen what the command before printed.
+        Some(lineage) => Identity::Resumed(lineage.clone()),
         None => Identity::Operator(connect::user()),
     };
     let options = CallOptions {

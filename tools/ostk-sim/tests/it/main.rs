@@ -43,6 +43,8 @@ fn a_fixed_budget_of_seeds_finds_nothing() {
         "models that another answered for",
         "timers that fired",
         "agents that waited for a place",
+        "clients killed",
+        "answers lost",
     ] {
         assert!(sum(what) > 10, "too few to say anything: {} {what}", sum(what));
     }
