@@ -58,6 +58,10 @@ pub(crate) struct Client {
     pub(crate) open: Option<u64>,
     /// What it asks next.
     pub(crate) next: Option<Wish>,
+    /// It may die.
+    mortal: bool,
+    /// A file that it asked for and never saw: it goes on from what it knew before.
+    hasty: Option<&'static str>,
     /// It shares needles in so many of 100 cases.
     works: usize,
     /// Its needles have words by which workers find them.
@@ -82,6 +86,8 @@ impl Client {
             own,
             open: None,
             next: None,
+            mortal: features.mortals,
+            hasty: None,
             works,
             tags: features.workers,
             talks: features.pipes,
@@ -99,12 +105,15 @@ impl Client {
         self.unanswered(asked);
     }
 
-    /// It dies and begins anew: it has seen nothing, and repeats what it had written down that it would ask.
-    pub(crate) fn die(&mut self, asked: Option<Wish>) {
-        self.open = None;
-        self.views.clear();
-        self.token = None;
-        self.unanswered(asked);
+    /// It dies and begins anew, from what it had written down: which change it would ask for, and perhaps what it had seen.
+    pub(crate) fn die(&mut self, asked: Option<Wish>, notes: bool) {
+        (self.open, self.token) = (None, None);
+        if !notes {
+            self.views.clear();
+        }
+        self.unanswered(
+            asked.map(|wish| Wish { key: wish.key.filter(|_| wish.verb != "file.read"), ..wish }),
+        );
     }
 
     /// Nobody knows what came of a call; one with a key is asked again.
@@ -112,6 +121,8 @@ impl Client {
         let Some(wish) = asked else { return };
         if wish.key.is_some() {
             self.next = Some(Wish { again: true, ..wish });
+        } else if self.mortal && wish.verb == "file.read" {
+            self.hasty = SHARED.iter().find(|path| **path == wish.path).copied();
         } else {
             for (path, _) in &wish.deed.adds {
                 self.own.remove(path);
@@ -136,6 +147,13 @@ impl Client {
     }
 
     fn choose(&mut self, rng: &mut Rng, others: &[String]) -> Wish {
+        if let Some(path) = self.hasty.take() {
+            return self.write(path);
+        }
+        if self.mortal && rng.chance(25) {
+            let path = pick(rng, SHARED);
+            return Wish::new("file.read", path, json!({ "path": path }));
+        }
         if self.works > 0 && rng.chance(self.works) {
             return self.about_work(rng);
         }

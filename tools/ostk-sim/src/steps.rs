@@ -68,6 +68,7 @@ impl World {
 
     /// A client dies, whatever it waits for, and another process takes its place.
     fn client_dies(&mut self, at: usize) {
+        let notes = self.rng.chance(70);
         let Some(client) = self.clients.get_mut(at) else { return };
         let asked = client.open.and_then(|open| self.asked.get_mut(&open));
         let wish = asked.map(|asked| {
@@ -75,7 +76,7 @@ impl World {
             asked.wish.clone()
         });
         let name = client.name.clone();
-        client.die(wish);
+        client.die(wish, notes);
         self.counts.one("clients killed");
         self.note(format_args!("{name} dies"));
         self.begin_session(at);

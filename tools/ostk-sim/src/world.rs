@@ -377,7 +377,8 @@ impl World {
         }
         let until = self.records();
         let Asker::Client(at) = asked.asker else { return };
-        if !self.calm && asked.wish.key.is_some() && self.rng.chance(4) {
+        let may_be_lost = asked.wish.key.is_some() || self.features.mortals;
+        if !self.calm && may_be_lost && self.rng.chance(4) {
             self.counts.one("answers lost");
             if let Some(client) = self.clients.get_mut(at) {
                 client.open = None;

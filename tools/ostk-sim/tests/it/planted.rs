@@ -6,7 +6,7 @@ use ostk_log::planted::plant;
 use ostk_sim::{BUGS, Settings, run, scratch};
 
 /// The rarest takes a daemon that dies between two records of one call.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 1_000;
 
 /// The first seed that finds something, and what.
 fn found(bug: Option<&'static str>, seeds: u64) -> Option<(u64, String)> {
