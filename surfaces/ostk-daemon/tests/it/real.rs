@@ -4,6 +4,7 @@
 //! reached the tests say so and check nothing.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 pub(crate) fn install(package: &str, version: &str, name: &str) -> Option<PathBuf> {
     let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{version}"));
     let (binary, package) = (prefix.join("node_modules/.bin").join(name), format!("{package}@{version}"));
+    // Tests are processes of their own and run side by side: one of them installs, the others wait for it.
+    let lock = File::create(prefix.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
     let works = || Command::new(&binary).arg("--version").output().is_ok_and(|ran| ran.status.success());
     if !works() {
         let reached = Command::new("npm").args(["view", &package, "version"]).output();
