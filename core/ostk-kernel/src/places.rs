@@ -43,22 +43,24 @@ pub struct QueuedSpawn {
 }
 
 impl Kernel {
-    /// Whether a spawn has to wait: there is no place, or others wait already. One whose turn has come holds a place, but
-    /// somebody who had waited for a word may have come back meanwhile and taken it.
+    /// Whether a spawn has to wait: there is no place, or others wait already. One whose turn had come goes on waiting when
+    /// somebody who had waited for a word has come back meanwhile, and the place is his or that of one before it.
     pub(crate) fn must_wait(&self, job: &Job) -> bool {
-        match job.reply_to {
-            ReplyTo::Queued(_) => self.places_taken() > self.config.agent_slots,
+        match &job.reply_to {
+            ReplyTo::Queued(name) => {
+                self.alive() + self.place_in_line(name).unwrap_or_default() > self.config.agent_slots
+            }
             _ => !self.state.queue.is_empty() || !self.has_place(),
         }
     }
 
     fn has_place(&self) -> bool {
-        self.config.agent_slots > self.places_taken()
+        self.config.agent_slots > self.alive() + self.starting.len()
     }
 
     /// Agents that run, are held, are about to be started again or have been let go and not ended yet. One that waits for a
     /// word after a restart has no place.
-    fn places_taken(&self) -> usize {
+    fn alive(&self) -> usize {
         let lives = |name: &String| {
             let state = self.state.lineages.get(name).map(|known| known.state);
             !matches!(state, None | Some(LineageState::Exited | LineageState::Orphaned))
@@ -69,7 +71,7 @@ impl Kernel {
             Phase::Due(_) => true,
             Phase::Over => self.command_runs(name),
         });
-        agents.count() + kept.count() + self.starting.len()
+        agents.count() + kept.count()
     }
 
     /// A name that waits in line is not given twice, and a spawn that was called off meanwhile does not begin.

@@ -238,3 +238,24 @@ fn a_command_that_was_asked_to_end_has_its_place_until_it_has_ended() {
     host.run();
     assert_eq!(began(&host), ["keep", "a"]);
 }
+
+#[test]
+fn when_there_is_one_place_less_than_were_free_the_first_in_line_has_it() {
+    let mut host = host(2);
+    for (name, more) in [("a", json!({ "revival": "ask" })), ("x", json!({ "revival": "reap" }))] {
+        spawn(&mut host, name, more).unwrap();
+    }
+    for name in ["b", "c"] {
+        spawn(&mut host, name, json!({})).unwrap();
+    }
+    host.crash();
+    host.submit(&ada(), "lineage.resolve", json!({ "lineage": "a", "resolution": "revive" }));
+    // What both were asked with is loaded before anything else happens.
+    let started: Vec<_> = std::iter::from_fn(|| host.start(0)).collect();
+    for (id, op) in started {
+        let outcome = host.carry_out(op);
+        host.finish(id, outcome);
+    }
+    host.run();
+    assert_eq!(began(&host), ["a", "b", "c"].map(str::to_owned));
+}
