@@ -71,7 +71,8 @@ pub(crate) struct Client {
     /// It begins sagas, and knows these.
     sagas: Option<Begun>,
     made: u64,
-    token: Option<String>,
+    /// The token of a conflict, and the change that it was about.
+    token: Option<(String, String, Deed)>,
     process: Option<String>,
     pub(crate) writes: Vec<u64>,
 }
@@ -164,10 +165,10 @@ impl Client {
             return begun.wish(&self.name, self.made, others, rng);
         }
         let (shared, free) = (pick(rng, SHARED), pick(rng, FREE));
-        if let Some(token) = self.token.take()
+        if let Some((token, path, deed)) = self.token.take()
             && rng.chance(60)
         {
-            return Wish::new("file.accept", free, json!({ "token": token }));
+            return Wish { deed, ..Wish::new("file.accept", &path, json!({ "token": token })) };
         }
         match rng.below(100) {
             0..=11 => Wish::new("file.read", shared, json!({ "path": shared })),
@@ -375,7 +376,8 @@ impl Client {
             }
             Err(error) => {
                 let data = &error.data;
-                self.token = data.get("token").and_then(Value::as_str).map(str::to_owned);
+                let token = data.get("token").and_then(Value::as_str);
+                self.token = token.map(|token| (token.to_owned(), wish.path.clone(), wish.deed.clone()));
                 for name in ["theirs", "candidate"] {
                     if let Some(text) = data.get(name).and_then(Value::as_str) {
                         ledger.shown(&self.name, &wish.path, text);

@@ -273,7 +273,9 @@ impl<'a> Walk<'a> {
         let removed: Vec<&String> = before.iter().filter(|line| !after.contains(line)).collect();
         let added: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
         if self.shared.contains(&change.path) {
-            return self.is_a_deed(seq, &change.path, &removed, &added);
+            let accepts = text(body, "verb") == "file.accept";
+            let shown = actor.strip_prefix("agent:").filter(|_| accepts);
+            return self.is_a_deed(seq, &change.path, &removed, &added, shown);
         }
         let verb = text(body, "verb");
         for line in &removed {
@@ -293,8 +295,21 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A change of a shared file adds lines that somebody was to add, and removes what was to go with them.
-    fn is_a_deed(&mut self, seq: u64, path: &str, removed: &[&String], added: &[&String]) {
+    /// A change of a shared file adds lines that somebody was to add, and removes what was to go with them; who accepts a
+    /// merge also replaces a line of its own that it was shown.
+    fn is_a_deed(
+        &mut self,
+        seq: u64,
+        path: &str,
+        removed: &[&String],
+        added: &[&String],
+        accepts: Option<&str>,
+    ) {
+        let is_own = |line: &str| {
+            accepts.is_some_and(|name| {
+                line.starts_with(&format!("{name} in ")) && self.ledger.has_seen(name, path, line)
+            })
+        };
         let at = |line: &&String| (path.to_owned(), (*line).clone());
         let mut may_go = BTreeSet::new();
         for line in added {
@@ -303,7 +318,7 @@ impl<'a> Walk<'a> {
                 None => self.wrong.push(format!("record {seq}: nobody was asked to add to {path}: {line}")),
             }
         }
-        for line in removed.iter().filter(|line| !may_go.contains(&at(line))) {
+        for line in removed.iter().filter(|line| !may_go.contains(&at(line)) && !is_own(line)) {
             self.wrong.push(format!("record {seq}: overwritten unseen in {path}: {line}"));
         }
     }
