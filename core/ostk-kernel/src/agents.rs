@@ -104,7 +104,7 @@ impl Kernel {
     /// Asks an agent what it needs and sees to it.
     pub(crate) fn drive(&mut self, lineage: &str) {
         match self.state.lineages.get(lineage).map(|known| known.state) {
-            Some(LineageState::Running) if self.state.panic.is_none() => {}
+            Some(LineageState::Running) if self.state.panic.is_none() && !self.lacks_words(lineage) => {}
             Some(LineageState::Exiting) => return self.end_if_idle(lineage),
             _ => return,
         }

@@ -111,8 +111,11 @@ pub(crate) enum Target {
     Unwatched,
     /// Documents are read again because of a signal.
     Reload,
-    /// What a spawn asked for that has a place now.
-    Queued(String),
+    /// What a spawn asked for that has a place now, and the record that queued it.
+    Queued {
+        name: String,
+        seq: u64,
+    },
     /// What a timer does is loaded.
     Timer {
         name: String,
@@ -148,8 +151,11 @@ pub(crate) enum ReplyTo {
         lineage: String,
         run: u64,
     },
-    /// It is a spawn that waited for a place.
-    Queued(String),
+    /// It is a spawn that waited for a place since this record.
+    Queued {
+        name: String,
+        seq: u64,
+    },
     /// It is the call of a timer, for its firing with this record.
     Timer {
         name: String,
@@ -365,7 +371,7 @@ impl Kernel {
             Some(Target::SagaPlan { saga }) => self.saga_plan_loaded(saga, outcome),
             Some(Target::Stack(name)) => self.stack_restarted(&name, outcome),
             Some(Target::StackSeal(name)) => self.stack_force_sealed(&name, outcome),
-            Some(Target::Queued(name)) => self.start_queued(&name, &outcome),
+            Some(Target::Queued { name, seq }) => self.start_queued(&name, seq, &outcome),
             Some(Target::Timer { name, seq }) => self.timer_loaded(name, seq, &outcome),
             Some(Target::Unwatched) => {}
             Some(Target::Killed { alias }) => {
@@ -561,7 +567,14 @@ impl Kernel {
             return refuse(self, error);
         }
         let key = idempotency.map(|key| self.scoped_key(&caller, &reply_to, &key));
-        let knows_since = self.state.lineages.get(caller.lineage()).map_or(0, |known| known.knows_since);
+        let knows_since = match &reply_to {
+            // Its calls were written when the saga began.
+            ReplyTo::Saga { saga, undo: false, .. } => {
+                self.state.sagas.get(saga).map(|saga| saga.knows_since)
+            }
+            _ => self.state.lineages.get(caller.lineage()).map(|known| known.knows_since),
+        };
+        let knows_since = knows_since.unwrap_or_default();
         let job = Job::new(self.fresh_id(), caller, syscall, args, deadline, reply_to);
         let job = Job { key, knows_since, ..job };
         if let Some(job) = self.first_of_its_key(job) {
@@ -579,7 +592,9 @@ impl Kernel {
 
     pub(crate) fn admit(&mut self, job: Job) {
         let state = self.state.lineages.get(job.caller.lineage()).map(|lineage| lineage.state);
-        let is_held = self.state.panic.is_some() || state.is_some_and(LineageState::is_held);
+        let is_held = self.state.panic.is_some()
+            || state.is_some_and(LineageState::is_held)
+            || self.lacks_words(job.caller.lineage());
         let may_be_kept = job.caller.process().is_some() && !is_needed_to_end(&job);
         match (&job.caller, state) {
             _ if may_be_kept && is_held => self.held.push_back(job),
@@ -774,7 +789,7 @@ impl Kernel {
             ReplyTo::Saga { saga, step, undo } => self.step_called(saga, step, undo, &result),
             ReplyTo::Closing(job) => self.acceptance_ended(job, result),
             ReplyTo::Check { lineage, run } => self.checked(&lineage, run, &result),
-            ReplyTo::Queued(name) => self.queued_began(&name, &result),
+            ReplyTo::Queued { name, seq } => self.queued_began(&name, seq, &result),
             ReplyTo::Timer { name, seq } => self.timer_ended(&name, seq, &result),
             ReplyTo::Supervised { lineage, run } => self.command_ended(&lineage, run, &result),
             ReplyTo::Nobody => {}

@@ -91,7 +91,9 @@ impl Kernel {
             self.nudge_texts.extend(blobs.into_iter().map(|(hash, bytes)| (hash, text(&bytes))));
             self.restart_due();
         }
-        self.deliver_what_waited();
+        if !self.state.stopped {
+            self.deliver_what_waited();
+        }
     }
 
     /// The messages that wait for a client, each `sender: text`. They count as delivered.

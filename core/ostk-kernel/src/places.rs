@@ -47,7 +47,7 @@ impl Kernel {
     /// somebody who had waited for a word has come back meanwhile, and the place is his or that of one before it.
     pub(crate) fn must_wait(&self, job: &Job) -> bool {
         match &job.reply_to {
-            ReplyTo::Queued(name) => {
+            ReplyTo::Queued { name, .. } => {
                 self.alive() + self.place_in_line(name).unwrap_or_default() > self.config.agent_slots
             }
             _ => !self.state.queue.is_empty() || !self.has_place(),
@@ -77,12 +77,13 @@ impl Kernel {
     /// A name that waits in line is not given twice, and a spawn that was called off meanwhile does not begin.
     pub(crate) fn check_line(&self, job: &Job) -> Result<(), CallError> {
         let name = job.text("name").unwrap_or_default();
-        match (&job.reply_to, self.state.queue.contains_key(name)) {
-            (ReplyTo::Queued(_), false) => {
+        match (&job.reply_to, self.state.queue.get(name)) {
+            (ReplyTo::Queued { seq, .. }, Some(waiting)) if waiting.seq == *seq => Ok(()),
+            (ReplyTo::Queued { .. }, _) => {
                 Err(CallError::new(Code::Stopped, format!("{name} waits for a place no more")))
             }
-            (ReplyTo::Queued(_), true) | (_, false) => Ok(()),
-            (_, true) => Err(CallError::new(Code::Conflict, format!("{name} waits for a place already"))
+            (_, None) => Ok(()),
+            (_, Some(_)) => Err(CallError::new(Code::Conflict, format!("{name} waits for a place already"))
                 .hint(format!("ostk kill {name}, or choose another name"))),
         }
     }
@@ -122,30 +123,42 @@ impl Kernel {
             };
             self.starting.insert(name.clone());
             let op = Op::Observe { paths: Vec::new(), blobs: vec![waiting.call_blob] };
-            self.run(op, Target::Queued(name), Some(waiting.seq + 1));
+            let seq = waiting.seq;
+            self.run(op, Target::Queued { name, seq }, Some(seq + 1));
         }
     }
 
-    /// What a spawn asked for is loaded: it is asked for again.
-    pub(crate) fn start_queued(&mut self, name: &str, outcome: &Outcome) {
+    /// What the spawn of this record asked for is loaded: it is asked for again.
+    pub(crate) fn start_queued(&mut self, name: &str, seq: u64, outcome: &Outcome) {
+        if self.is_another_in_line(name, seq) {
+            return;
+        }
+        if self.is_held() {
+            // It is begun when the panic is over.
+            self.starting.remove(name);
+            return;
+        }
         let waiting = self.state.queue.get(name).cloned();
         let args = waiting.as_ref().and_then(|waiting| kept_arguments(outcome, &waiting.call_blob));
         match (waiting, args, table::lookup("agent.spawn")) {
             (Some(waiting), Some(args), Some(syscall)) => {
                 let (id, caller) = (self.fresh_id(), caller_of(&waiting.by));
                 let deadline = self.now.plus_millis(START_MS);
-                let reply_to = ReplyTo::Queued(name.to_owned());
+                let reply_to = ReplyTo::Queued { name: name.to_owned(), seq };
                 self.start_agent_call(Job::new(id, caller, syscall, args, deadline, reply_to));
             }
             _ => {
                 let lost = CallError::new(Code::Failed, "what it was asked with is lost");
-                self.queued_began(name, &Err(lost));
+                self.queued_began(name, seq, &Err(lost));
             }
         }
     }
 
     /// A spawn from the line began, waits again, or cannot begin any more: then whoever asked for it is told.
-    pub(crate) fn queued_began(&mut self, name: &str, result: &Result<Value, CallError>) {
+    pub(crate) fn queued_began(&mut self, name: &str, seq: u64, result: &Result<Value, CallError>) {
+        if self.is_another_in_line(name, seq) {
+            return;
+        }
         self.starting.remove(name);
         let Some(waiting) = self.state.queue.get(name).cloned() else { return };
         let Err(error) = result else { return };
@@ -156,6 +169,11 @@ impl Kernel {
             self.tell(parent, &text);
         }
         self.note(&text);
+    }
+
+    /// Whether the spawn of this record was called off, and another of the same name waits.
+    fn is_another_in_line(&self, name: &str, seq: u64) -> bool {
+        self.state.queue.get(name).is_some_and(|waiting| waiting.seq != seq)
     }
 
     /// Somebody ends a process that has not begun. `None` if it does not wait for a place.
@@ -182,7 +200,11 @@ impl Kernel {
     fn leave_line(&mut self, by: &Caller, name: &str, reason: String) {
         let message = format!("{name} never began: {reason}");
         self.record(by, &Event::AgentUnqueued { lineage: name.to_owned(), reason });
-        let waits = |job: &Job| matches!(&job.stage, Stage::Agent(lineage) if lineage == name);
+        self.starting.remove(name);
+        let waits = |job: &Job| {
+            matches!(&job.stage, Stage::Agent(lineage) if lineage == name)
+                || matches!(&job.reply_to, ReplyTo::Queued { name: queued, .. } if queued == name)
+        };
         self.cancel(waits, |_| CallError::new(Code::Stopped, message.clone()));
     }
 

@@ -283,6 +283,13 @@ pub(crate) fn revert(
     }
 }
 
+/// Whether a conflict's reply shows all of these versions.
+pub(crate) fn is_shown(contents: [&Content; 2]) -> bool {
+    contents.iter().all(|content| {
+        content.bytes.len() <= MAX_CONFLICT_TEXT && std::str::from_utf8(&content.bytes).is_ok()
+    })
+}
+
 fn absent(path: &str) -> CallError {
     CallError::new(Code::NotFound, format!("{path} does not exist")).hint("list its directory: dir.list")
 }

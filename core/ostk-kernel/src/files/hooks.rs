@@ -19,7 +19,7 @@ impl Kernel {
         self.record_tool(&job);
         if result.is_ok() && job.text("access") == Some("read") {
             // The client shows the file to its model: remember which version that was.
-            self.remember_seen(&job, looked, false);
+            self.remember_seen(&job, looked);
         }
         self.finish(job, result, None);
     }
@@ -37,17 +37,31 @@ impl Kernel {
 
     /// The client's own tool has written: the change was noted as its own; now it knows what is there.
     pub(super) fn finish_hook_after(&mut self, job: Job, looked: &Looked, changed: &[String]) {
-        self.remember_seen(&job, looked, true);
+        for (path, seen) in &looked.files {
+            if let Ok(Some(content)) = decide::content_of(path, seen) {
+                let partial = !self.knew_before(&job, path, changed.contains(path));
+                self.note_read(&job, path, &content, true, partial);
+            }
+        }
         let after = Some(self.state.next_seq);
         self.finish(job, Ok(json!({ "changed": changed })), after);
     }
 
-    fn remember_seen(&mut self, job: &Job, looked: &Looked, elided: bool) {
+    fn remember_seen(&mut self, job: &Job, looked: &Looked) {
         for (path, seen) in &looked.files {
             if let Ok(Some(content)) = decide::content_of(path, seen) {
-                self.note_read(job, path, &content, elided, false);
+                self.note_read(job, path, &content, false, false);
             }
         }
+    }
+
+    /// Whether the caller had seen the whole of the file before its tool changed it, or made it.
+    fn knew_before(&self, job: &Job, path: &str, changed: bool) -> bool {
+        let history = self.state.files.get(path).map(|entry| entry.history.as_slice()).unwrap_or_default();
+        let before = history.iter().rev().nth(usize::from(changed)).and_then(|version| version.image);
+        before.is_none_or(|image| {
+            self.last_read(job, path).is_some_and(|read| read.whole && read.blob == image.blob)
+        })
     }
 
     fn hook_before(&self, job: &Job, looked: &Looked) -> Result<Value, CallError> {

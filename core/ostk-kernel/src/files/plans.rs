@@ -27,6 +27,7 @@ impl Kernel {
     pub(super) fn plan(&self, job: &Job, looked: &Looked) -> Result<Vec<Plan>, Refusal> {
         let path = job.paths.first().map(String::as_str).unwrap_or_default();
         let seen = looked.files.get(path).unwrap_or(&Seen::Absent);
+        self.check_alive(job, job.syscall.name)?;
         let belief = self.belief_in(job, path, &looked.blobs);
         let one = match job.syscall.name {
             "file.edit" => {
@@ -46,6 +47,17 @@ impl Kernel {
         Ok(vec![one])
     }
 
+    /// A whole file is neither written nor deleted for a caller that is gone: what it had seen is not known any more.
+    fn check_alive(&self, job: &Job, change: &str) -> Result<(), CallError> {
+        let is_whole = matches!(change, "file.write" | "write" | "file.delete" | "delete");
+        if is_whole && job.text("base_blob").is_none() && self.has_forgotten(job) {
+            let who = job.caller.lineage();
+            return Err(CallError::new(Code::Unread, format!("{who} began anew after this call was made"))
+                .hint("read the file, then repeat the change"));
+        }
+        Ok(())
+    }
+
     fn plan_accept(&self, job: &Job, seen: &Seen, looked: &Looked) -> Result<Plan, Refusal> {
         let conflict = self.conflict(job)?;
         let current = decide::content_of(&conflict.path, seen)?.ok_or_else(|| {
@@ -59,7 +71,16 @@ impl Kernel {
         let candidate = load(&conflict.candidate)?;
         if current.hash == conflict.current {
             let path = conflict.path.clone();
-            return Ok(Plan { merged: true, ..Plan::new(&path, Some(current), Some(candidate)) });
+            // Whoever began anew was not shown the merge; a text that is too long nobody was shown.
+            let blind = self.last_read(job, &path).is_none();
+            let belief =
+                (!decide::is_shown([&current, &candidate])).then(|| load(&conflict.proposed)).transpose()?;
+            return Ok(Plan {
+                merged: true,
+                blind,
+                belief,
+                ..Plan::new(&path, Some(current), Some(candidate))
+            });
         }
         decide::merge(&conflict.path, load(&conflict.current)?, current, candidate)
     }
@@ -144,6 +165,7 @@ impl Kernel {
             None => self.belief(job, path),
         };
         let belief = Belief { blob, whole: self.knows_whole(job, path), blobs: &blobs };
+        self.check_alive(job, op.op)?;
         let mut plan = match op.op {
             "edit" => decide::edit(path, &seen, &belief, (op.old, op.new, op.all))?,
             "write" => decide::write(path, &seen, &belief, op.content, op.executable)?,

@@ -15,7 +15,10 @@ use serde_json::json;
 pub(crate) use calls::{Plan, saga_call};
 pub(crate) use run::LiveSaga;
 
-use crate::{event::Event, state::State};
+use crate::{
+    event::Event,
+    state::{State, name_of},
+};
 
 /// Sagas that are kept; of those that have ended, and were not given to a person, the oldest are forgotten first.
 const MAX_SAGAS: usize = 256;
@@ -165,6 +168,9 @@ pub struct Saga {
     pub owner: String,
     /// When it began.
     pub since: Timestamp,
+    /// Since when its owner knew what it knew when it began.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
+    pub knows_since: u64,
     /// Its calls with their arguments.
     pub plan_blob: Hash,
     /// Where it stands.
@@ -225,7 +231,9 @@ impl State {
                 };
                 let steps = steps.into_iter().map(step).collect();
                 let (owner, state) = (actor.to_owned(), SagaState::Running);
-                let saga = Saga { name, owner, since: ts, plan_blob, state, steps, reason: None };
+                let knows_since = self.lineages.get(name_of(&owner)).map_or(0, |known| known.knows_since);
+                let saga =
+                    Saga { name, owner, knows_since, since: ts, plan_blob, state, steps, reason: None };
                 self.sagas.insert(seq, saga);
                 self.forget_sagas();
                 Ok(())

@@ -178,12 +178,22 @@ impl Kernel {
         self.texts_loaded || signal.text_blob.is_none_or(|hash| self.nudge_texts.contains_key(&hash))
     }
 
+    /// Whether a signal waits for it whose words are being loaded: it may be one to end, so nothing is begun before.
+    pub(crate) fn lacks_words(&self, lineage: &str) -> bool {
+        let known = self.state.lineages.get(lineage).filter(|_| !self.texts_loaded);
+        known.is_some_and(|known| known.signals.queued.iter().any(|signal| !self.has_words(signal)))
+    }
+
     /// The words of what waited when the daemon started are loaded.
     pub(crate) fn deliver_what_waited(&mut self) {
         let lineages: Vec<String> = self.state.lineages.keys().cloned().collect();
+        for lineage in &lineages {
+            self.deliver_queued(lineage);
+            self.wake_waiter(lineage);
+        }
+        self.release_held();
         for lineage in lineages {
-            self.deliver_queued(&lineage);
-            self.wake_waiter(&lineage);
+            self.drive(&lineage);
         }
     }
 

@@ -259,3 +259,44 @@ fn when_there_is_one_place_less_than_were_free_the_first_in_line_has_it() {
     host.run();
     assert_eq!(began(&host), ["a", "b", "c"].map(str::to_owned));
 }
+
+/// An agent runs in the only place and `b` waits; the agent ends, and what `b` was asked with is about to be loaded.
+fn about_to_begin() -> (Host, (ostk_kernel::OpId, Op)) {
+    let mut host = host(1);
+    spawn(&mut host, "a", json!({})).unwrap();
+    spawn(&mut host, "b", json!({ "task": "first" })).unwrap();
+    let loading = loop {
+        host.sync_to(host.log.len());
+        let (id, op) = host.start(0).unwrap();
+        if matches!(op, Op::Observe { .. }) {
+            break (id, op);
+        }
+        let outcome = host.carry_out(op);
+        host.finish(id, outcome);
+    };
+    (host, loading)
+}
+
+#[test]
+fn nobody_begins_in_a_panic_that_came_while_it_was_loaded() {
+    let (mut host, (id, op)) = about_to_begin();
+    host.submit(&ada(), "kernel.panic", json!({ "reason": "look first" }));
+    let outcome = host.carry_out(op);
+    host.finish(id, outcome);
+    host.run();
+    assert_eq!(began(&host), ["a"]);
+    host.ok(&ada(), "kernel.resume", json!({}));
+    host.run();
+    assert_eq!(began(&host), ["a", "b"]);
+}
+
+#[test]
+fn who_is_called_off_while_it_is_loaded_does_not_take_its_namesake_along() {
+    let (mut host, (id, op)) = about_to_begin();
+    host.submit(&ada(), "agent.signal", json!({ "lineage": "b", "signal": "SIGKILL" }));
+    spawn(&mut host, "b", json!({ "task": "second" })).unwrap();
+    let outcome = host.carry_out(op);
+    host.finish(id, outcome);
+    host.run();
+    assert_eq!(began(&host), ["a", "b"]);
+}

@@ -364,3 +364,17 @@ fn a_stopped_agent_that_is_continued_in_a_panic_goes_on_with_everybody_else() {
     host.ok(&ada(), "kernel.resume", json!({}));
     assert_eq!(host.signalled.last(), Some(&(command, ProcessSignal::Continue)));
 }
+
+#[test]
+fn an_agent_begins_nothing_before_a_signal_to_end_whose_words_are_being_loaded() {
+    let mut host = Host::new();
+    host.submit(&ada(), "agent.spawn", json!({ "name": "n", "agentfile": crate::agents::AGENTFILE }));
+    host.submit(&ada(), "agent.signal", json!({ "lineage": "n", "signal": "SIGSTOP" }));
+    let cancel = json!({ "lineage": "n", "signal": "SIGCANCEL", "text": "enough" });
+    host.submit(&ada(), "agent.signal", cancel);
+    host.sync_to(host.log.len());
+    host.crash();
+    host.submit(&ada(), "agent.signal", json!({ "lineage": "n", "signal": "SIGCONT" }));
+    host.run();
+    assert_eq!((state(&host, "n"), host.done.get("model")), (LineageState::Exited, None));
+}
