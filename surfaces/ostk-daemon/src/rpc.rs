@@ -175,9 +175,8 @@ impl Connection {
             return Ok(json!({ "lineage": name, "protocol": PROTOCOL, "epoch": self.shared.host.epoch }));
         }
         let flag = |name: &str| params.get(name).and_then(Value::as_bool).unwrap_or(false);
-        let once = flag("once");
         let args = json!({ "name": name, "exact": flag("exact"), "client": text("client").unwrap_or("unknown"),
-            "resume": once || flag("resume") });
+            "resume": flag("resume") });
         let (epoch, pin) = (self.shared.host.epoch, text("pin").map(str::to_owned));
         let mut args = args;
         if let (Some(pin), Some(args)) = (text("pin"), args.as_object_mut()) {
@@ -188,9 +187,12 @@ impl Connection {
             caller: operator.map_or(Caller::Kernel, |name| Caller::Human(name.to_owned())),
             verb: "session.start".to_owned(),
             args,
-            // A client that attaches for each of its calls has one session with this daemon, not one for each call.
-            idempotency: once
-                .then(|| format!("attach/{epoch}/{name}/{}", pin.as_deref().unwrap_or_default())),
+            // All connections of one instance, or of a client that attaches for each of its calls, have one session with
+            // this daemon, not one each.
+            idempotency: flag("once").then(|| match text("instance") {
+                Some(instance) => format!("attach/{epoch}/{instance}"),
+                None => format!("attach/{epoch}/{name}/{}", pin.as_deref().unwrap_or_default()),
+            }),
             timeout_ms: 10_000,
         };
         let mut answer = self.shared.host.call(call).await?;

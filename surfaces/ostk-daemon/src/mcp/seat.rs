@@ -13,7 +13,7 @@ use libostk::{CallOptions, Client, ClientError, PROTOCOL};
 use ostk_kernel::{CallError, Code};
 use serde_json::{Value, json};
 
-use super::{Connect, Options};
+use super::{Connect, Options, random_hex};
 
 /// Calls of one client that run at the same time; more wait.
 pub(super) const MAX_OPEN: usize = 16;
@@ -41,9 +41,11 @@ pub struct Place {
     pub client: String,
     /// The pin that bounds it.
     pub pin: Option<String>,
-    /// Repeated with one daemon, this takes the same session up again instead of starting another; what was seen before
-    /// is known.
+    /// Repeated with one daemon, this takes the same session up again instead of starting another.
     pub once: bool,
+    /// Which process attaches, if each is to have a session of its own and has seen nothing when it comes; otherwise what was
+    /// shown under the name before is known.
+    pub instance: Option<String>,
 }
 
 /// Attaches a connection as an agent; returns its lineage.
@@ -52,7 +54,8 @@ pub struct Place {
 /// As the daemon refused, or as the connection failed.
 pub fn take_place(client: &mut Client, place: &Place) -> Result<String, ClientError> {
     let params = json!({ "protocol": PROTOCOL, "kind": "agent", "name": place.name, "exact": place.exact,
-        "client": place.client, "pin": place.pin, "once": place.once });
+        "client": place.client, "pin": place.pin, "once": place.once, "instance": place.instance,
+        "resume": place.once && place.instance.is_none() });
     let answer = client.request("client/attach", &params, ATTACH_DEADLINE)?;
     let lineage = answer.get("lineage").and_then(Value::as_str);
     lineage.map(str::to_owned).ok_or_else(|| ClientError::Protocol("attach gave no lineage".to_owned()))
@@ -62,6 +65,7 @@ pub fn take_place(client: &mut Client, place: &Place) -> Result<String, ClientEr
 pub(super) struct Seat {
     connect: Connect,
     options: Options,
+    instance: String,
     held: Mutex<Held>,
 }
 
@@ -75,7 +79,8 @@ struct Held {
 
 impl Seat {
     pub(super) fn new(connect: Connect, options: Options) -> Self {
-        Self { connect, options, held: Mutex::default() }
+        let instance = random_hex(16);
+        Self { connect, options, instance, held: Mutex::default() }
     }
 
     /// Remembers what the client calls itself; the first name counts.
@@ -142,8 +147,9 @@ impl Seat {
             exact: known.is_some(),
             client: label,
             pin: self.options.pin.clone(),
-            // A new process has seen nothing, whoever had the name before.
-            once: held.lineage.is_some(),
+            once: true,
+            // A new server has seen nothing, whoever had the name before.
+            instance: Some(self.instance.clone()),
         };
         // The lock is held meanwhile on purpose: calls that start together must not become two lineages.
         let mut client = (self.connect)()?;

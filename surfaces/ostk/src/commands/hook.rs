@@ -204,6 +204,7 @@ fn place(input: &Input, once: bool) -> Place {
         .to_owned(),
         pin: std::env::var("OSTK_PIN").ok(),
         once,
+        instance: None,
     }
 }
 
