@@ -404,8 +404,11 @@ impl Worker<'_> {
                 problem(&format!("{}: {verb} {key}: no answer: {what}", self.name));
                 (Answer::Unknown(what), None)
             }
-            // A command that a restart interrupted: the message says so, and nobody runs it again.
-            Err(Failure::Refused { code, message, .. }) if verb == "shell.run" => {
+            // A command that a restart interrupted, or a file that somebody outside changed on top of a write that was not
+            // finished: the message says so, and nobody does it again.
+            Err(Failure::Refused { code, message, .. })
+                if verb == "shell.run" || message.contains("is unknown") =>
+            {
                 (Answer::Unknown(format!("{code}: {message}")), None)
             }
             Err(Failure::Refused { code, message, data }) => self.refused(verb, key, &code, &message, &data),
