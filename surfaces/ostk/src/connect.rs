@@ -4,7 +4,7 @@ use std::{
     env,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
@@ -96,7 +96,10 @@ pub(crate) fn ensure(project: &Project) -> Result<Client, Failure> {
     let deadline = Instant::now() + START_DEADLINE;
     loop {
         match Client::connect(&socket(project)) {
-            Ok(client) => return Ok(client),
+            Ok(client) => {
+                call_off(project, child);
+                return Ok(client);
+            }
             Err(error) if Instant::now() > deadline => return Err(no_start(&error, &log)),
             Err(error) => {
                 // Another command may have won the race to start one: then this child leaves and that one answers.
@@ -106,6 +109,17 @@ pub(crate) fn ensure(project: &Project) -> Result<Client, Failure> {
                 thread::sleep(Duration::from_millis(3));
             }
         }
+    }
+}
+
+/// Ends the daemon that this command started if another command's answers: on a busy machine it may not have come so far
+/// as to see that, and would take over when the other stops.
+fn call_off(project: &Project, mut child: Child) {
+    let holder = std::fs::read_to_string(project.state_dir().join("run/anchor.pid"));
+    let holder = holder.ok().and_then(|text| text.trim().parse::<u32>().ok());
+    if holder.is_some_and(|holder| holder != child.id()) {
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
