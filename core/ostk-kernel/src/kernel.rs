@@ -572,9 +572,9 @@ impl Kernel {
             ReplyTo::Saga { saga, undo: false, .. } => {
                 self.state.sagas.get(saga).map(|saga| saga.knows_since)
             }
-            _ => self.state.lineages.get(caller.lineage()).map(|known| known.knows_since),
+            _ => None,
         };
-        let knows_since = knows_since.unwrap_or_default();
+        let knows_since = knows_since.unwrap_or_else(|| self.state.knows_since(caller.lineage()));
         let job = Job::new(self.fresh_id(), caller, syscall, args, deadline, reply_to);
         let job = Job { key, knows_since, ..job };
         if let Some(job) = self.first_of_its_key(job) {

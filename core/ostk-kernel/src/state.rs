@@ -443,6 +443,11 @@ impl State {
         Hash::of(&bytes)
     }
 
+    /// The record since which a lineage has seen what it knows.
+    pub(crate) fn knows_since(&self, lineage: &str) -> u64 {
+        self.lineages.get(lineage).map_or(0, |known| known.knows_since)
+    }
+
     /// The generation of a path, 0 if it was never touched.
     pub fn generation(&self, path: &str) -> u64 {
         self.files.get(path).map_or(0, |entry| entry.generation)

@@ -355,9 +355,11 @@ impl<'a> Walk<'a> {
         };
         if body.get("done").and_then(Value::as_bool) != Some(true) {
             // Of a file that was to be made, nothing is known: if it could not be taken away again, it is seen for the first time.
-            self.images.retain(|path, image| {
-                image.is_some() || !intent.changes.iter().any(|change| change.path == *path)
-            });
+            for change in intent.changes {
+                if self.images.get(&change.path) == Some(&None) {
+                    self.images.remove(&change.path);
+                }
+            }
             return;
         }
         if let Some(key) = intent.key

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ostk_log::Hash;
 use ostk_merge::Outcome as Merge;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     act::{BlobBytes, Seen},
@@ -285,9 +285,12 @@ pub(crate) fn revert(
 
 /// Whether a conflict's reply shows all of these versions.
 pub(crate) fn is_shown(contents: [&Content; 2]) -> bool {
-    contents.iter().all(|content| {
-        content.bytes.len() <= MAX_CONFLICT_TEXT && std::str::from_utf8(&content.bytes).is_ok()
-    })
+    contents.iter().all(|content| shown(content).is_some())
+}
+
+/// A version as a conflict's reply shows it.
+fn shown(content: &Content) -> Option<&str> {
+    std::str::from_utf8(&content.bytes).ok().filter(|text| text.len() <= MAX_CONFLICT_TEXT)
 }
 
 fn absent(path: &str) -> CallError {
@@ -302,15 +305,11 @@ fn edit_error(path: &str, error: &ostk_merge::EditError) -> CallError {
 impl Clash {
     /// The error that hands the decision to the caller.
     pub(crate) fn to_error(&self, token: Option<&str>) -> CallError {
-        let text = |content: &Content| match std::str::from_utf8(&content.bytes) {
-            Ok(text) if text.len() <= MAX_CONFLICT_TEXT => Value::String(text.to_owned()),
-            _ => Value::Null,
-        };
         let data = json!({
             "path": self.path, "token": token,
             "base_blob": self.base.hash, "current_blob": self.current.hash, "proposed_blob": self.proposed.hash,
             "candidate_blob": self.candidate.as_ref().map(|candidate| candidate.hash),
-            "theirs": text(&self.current), "candidate": self.candidate.as_ref().map(text),
+            "theirs": shown(&self.current), "candidate": self.candidate.as_ref().and_then(shown),
         });
         let hint = match token {
             Some(token) => format!(

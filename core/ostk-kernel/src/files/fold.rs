@@ -37,7 +37,7 @@ impl State {
                 if let Some(agent) = self.agents.get_mut(&lineage) {
                     agent.charge_bytes(bytes);
                 }
-                let knows_since = self.lineages.get(&lineage).map_or(0, |known| known.knows_since);
+                let knows_since = self.knows_since(&lineage);
                 let ts = at.ts;
                 let write = OpenWrite { actor, lineage, knows_since, changes, bytes, whole, ts, key, token };
                 self.open_writes.insert(at.seq, write);

@@ -19,7 +19,7 @@ impl Kernel {
         self.record_tool(&job);
         if result.is_ok() && job.text("access") == Some("read") {
             // The client shows the file to its model: remember which version that was.
-            self.remember_seen(&job, looked);
+            self.remember_seen(&job, looked, None);
         }
         self.finish(job, result, None);
     }
@@ -37,20 +37,18 @@ impl Kernel {
 
     /// The client's own tool has written: the change was noted as its own; now it knows what is there.
     pub(super) fn finish_hook_after(&mut self, job: Job, looked: &Looked, changed: &[String]) {
-        for (path, seen) in &looked.files {
-            if let Ok(Some(content)) = decide::content_of(path, seen) {
-                let partial = !self.knew_before(&job, path, changed.contains(path));
-                self.note_read(&job, path, &content, true, partial);
-            }
-        }
+        self.remember_seen(&job, looked, Some(changed));
         let after = Some(self.state.next_seq);
         self.finish(job, Ok(json!({ "changed": changed })), after);
     }
 
-    fn remember_seen(&mut self, job: &Job, looked: &Looked) {
+    /// The caller was shown these files, or its tool `changed` some of them: then it knows as much of each as before.
+    fn remember_seen(&mut self, job: &Job, looked: &Looked, changed: Option<&[String]>) {
         for (path, seen) in &looked.files {
             if let Ok(Some(content)) = decide::content_of(path, seen) {
-                self.note_read(job, path, &content, false, false);
+                let partial =
+                    changed.is_some_and(|changed| !self.knew_before(job, path, changed.contains(path)));
+                self.note_read(job, path, &content, changed.is_some(), partial);
             }
         }
     }

@@ -327,7 +327,7 @@ impl Kernel {
     }
 
     /// What the caller saw of a file last, if the one that has its name now is still the one that called.
-    pub(crate) fn last_read(&self, job: &Job, path: &str) -> Option<&Read> {
+    fn last_read(&self, job: &Job, path: &str) -> Option<&Read> {
         let lineage = self.state.lineages.get(job.caller.lineage())?;
         lineage.reads.get(path).filter(|_| !self.has_forgotten(job))
     }

@@ -231,7 +231,7 @@ impl State {
                 };
                 let steps = steps.into_iter().map(step).collect();
                 let (owner, state) = (actor.to_owned(), SagaState::Running);
-                let knows_since = self.lineages.get(name_of(&owner)).map_or(0, |known| known.knows_since);
+                let knows_since = self.knows_since(name_of(&owner));
                 let saga =
                     Saga { name, owner, knows_since, since: ts, plan_blob, state, steps, reason: None };
                 self.sagas.insert(seq, saga);

@@ -19,7 +19,7 @@ use crate::{
     event::Event,
     kernel::{Job, Kernel, Stage, Target},
     shell::blob,
-    state::{LineageKind, LineageState, name_of},
+    state::{Lineage, LineageKind, LineageState, name_of},
     work::{no_lineage, short_text},
 };
 
@@ -180,8 +180,8 @@ impl Kernel {
 
     /// Whether a signal waits for it whose words are being loaded: it may be one to end, so nothing is begun before.
     pub(crate) fn lacks_words(&self, lineage: &str) -> bool {
-        let known = self.state.lineages.get(lineage).filter(|_| !self.texts_loaded);
-        known.is_some_and(|known| known.signals.queued.iter().any(|signal| !self.has_words(signal)))
+        let lacks = |known: &Lineage| known.signals.queued.iter().any(|signal| !self.has_words(signal));
+        !self.texts_loaded && self.state.lineages.get(lineage).is_some_and(lacks)
     }
 
     /// The words of what waited when the daemon started are loaded.
