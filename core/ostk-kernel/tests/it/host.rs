@@ -284,6 +284,19 @@ impl Host {
         Some((id, op))
     }
 
+    /// Carries out what comes before the first such operation, and starts that one.
+    pub(crate) fn start_first(&mut self, wanted: impl Fn(&Op) -> bool) -> (OpId, Op) {
+        loop {
+            self.sync_to(self.log.len());
+            let (id, op) = self.start(0).unwrap();
+            if wanted(&op) {
+                return (id, op);
+            }
+            let outcome = self.carry_out(op);
+            self.finish(id, outcome);
+        }
+    }
+
     pub(crate) fn finish(&mut self, id: OpId, outcome: Outcome) {
         self.now += 1_000;
         let acts = self.kernel.complete(Timestamp::from_micros(self.now), id, outcome);

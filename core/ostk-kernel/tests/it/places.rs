@@ -265,15 +265,7 @@ fn about_to_begin() -> (Host, (ostk_kernel::OpId, Op)) {
     let mut host = host(1);
     spawn(&mut host, "a", json!({})).unwrap();
     spawn(&mut host, "b", json!({ "task": "first" })).unwrap();
-    let loading = loop {
-        host.sync_to(host.log.len());
-        let (id, op) = host.start(0).unwrap();
-        if matches!(op, Op::Observe { .. }) {
-            break (id, op);
-        }
-        let outcome = host.carry_out(op);
-        host.finish(id, outcome);
-    };
+    let loading = host.start_first(|op| matches!(op, Op::Observe { .. }));
     (host, loading)
 }
 

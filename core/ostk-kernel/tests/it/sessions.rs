@@ -1,6 +1,6 @@
 //! Sessions: what whoever comes under a name is taken to have seen.
 
-use ostk_kernel::{Code, Op, Outcome};
+use ostk_kernel::{Caller, Code, Op, Outcome};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,17 +13,34 @@ fn comes(host: &mut Host, resume: bool) {
     host.ok(&ada(), "session.start", json!({ "name": "w", "exact": true, "resume": resume }));
 }
 
+/// The same while nothing is written to the disk, so that no answer comes.
+fn comes_unheard(host: &mut Host) {
+    host.submit(&ada(), "session.start", json!({ "name": "w", "exact": true }));
+    host.run();
+}
+
+/// A file of twenty lines, and the client `w`.
+fn with_file() -> (Host, Caller) {
+    let (mut host, w) = (Host::new(), agent("w"));
+    host.put("a.txt", &twenty());
+    comes(&mut host, false);
+    (host, w)
+}
+
+/// The change that `v` makes.
+fn of_v() -> Value {
+    json!({ "path": "a.txt", "old": "line 3\n", "new": "of v\n" })
+}
+
 fn write(text: &str) -> Value {
     json!({ "path": "a.txt", "content": text })
 }
 
 /// `w` reads a file that `v` then changes, reads again, and comes again: what its write from the first view comes to.
 fn write_from_the_first_view(resume: bool) -> (Host, Result<Value, Code>) {
-    let (mut host, w) = (Host::new(), agent("w"));
-    host.put("a.txt", &twenty());
-    comes(&mut host, false);
+    let (mut host, w) = with_file();
     let first = host.ok(&w, "file.read", json!({ "path": "a.txt" }))["content"].clone();
-    host.ok(&agent("v"), "file.edit", json!({ "path": "a.txt", "old": "line 3\n", "new": "of v\n" }));
+    host.ok(&agent("v"), "file.edit", of_v());
     host.ok(&w, "file.read", json!({ "path": "a.txt" }));
     comes(&mut host, resume);
     let reply = host.call(&w, "file.write", write(&format!("{}mine\n", first.as_str().unwrap())));
@@ -45,9 +62,7 @@ fn who_died_with_an_answer_unread_takes_nobodys_change_back() {
 
 #[test]
 fn what_a_call_sees_whose_caller_has_died_is_not_known_to_its_successor() {
-    let (mut host, w) = (Host::new(), agent("w"));
-    host.put("a.txt", &twenty());
-    comes(&mut host, false);
+    let (mut host, w) = with_file();
     // The read is under way, and the machine has not looked yet.
     host.submit(&w, "file.read", json!({ "path": "a.txt" }));
     comes(&mut host, false);
@@ -59,9 +74,7 @@ fn what_a_call_sees_whose_caller_has_died_is_not_known_to_its_successor() {
 
 #[test]
 fn what_a_write_makes_whose_caller_has_died_is_not_known_to_its_successor() {
-    let (mut host, w) = (Host::new(), agent("w"));
-    host.put("a.txt", &twenty());
-    comes(&mut host, false);
+    let (mut host, w) = with_file();
     host.ok(&w, "file.read", json!({ "path": "a.txt" }));
     host.syncs = false;
     let edit = json!({ "path": "a.txt", "old": "line 3\n", "new": "mine\n" });
@@ -77,41 +90,11 @@ fn what_a_write_makes_whose_caller_has_died_is_not_known_to_its_successor() {
     assert_code(&host.err(&w, "file.write", write("all\n")), Code::Unread);
 }
 
-fn comes_unheard(host: &mut Host) {
-    host.submit(&ada(), "session.start", json!({ "name": "w", "exact": true }));
-    host.run();
-}
-
-#[test]
-fn a_write_that_comes_late_is_not_based_on_what_a_successor_saw() {
-    let (mut host, w) = (Host::new(), agent("w"));
-    host.put("a.txt", &twenty());
-    comes(&mut host, false);
-    host.ok(&w, "file.read", json!({ "path": "a.txt" }));
-    host.ok(&agent("v"), "file.read", json!({ "path": "a.txt" }));
-    // A write of `v` is before it in the line, and does not end yet.
-    host.syncs = false;
-    host.submit(&agent("v"), "file.edit", json!({ "path": "a.txt", "old": "line 3\n", "new": "of v\n" }));
-    let late = host.submit(&w, "file.write", write("from the first view\n"));
-    comes_unheard(&mut host);
-    host.syncs = true;
-    host.sync_to(host.log.len());
-    host.run();
-    assert_code(host.replies[&late].as_ref().unwrap_err(), Code::Unread);
-    assert!(host.text("a.txt").contains("of v\n"));
-}
-
-fn of_v() -> Value {
-    json!({ "path": "a.txt", "old": "line 3\n", "new": "of v\n" })
-}
-
 /// `w` has read a file and makes a call that waits behind one of `v`; it dies meanwhile, or not. The answer, and what is
 /// left of the file.
 fn late(first: (&str, Value), verb: &str, args: Value, dies: bool) -> (Result<Value, Code>, Option<String>) {
-    let mut host = Host::new();
-    host.put("a.txt", &twenty());
-    comes(&mut host, false);
-    host.ok(&agent("w"), "file.read", json!({ "path": "a.txt" }));
+    let (mut host, w) = with_file();
+    host.ok(&w, "file.read", json!({ "path": "a.txt" }));
     host.ok(&agent("v"), "file.read", json!({ "path": "a.txt" }));
     host.syncs = false;
     host.submit(&agent("v"), first.0, first.1);
@@ -124,6 +107,13 @@ fn late(first: (&str, Value), verb: &str, args: Value, dies: bool) -> (Result<Va
     host.run();
     let text = host.files.contains_key("a.txt").then(|| host.text("a.txt"));
     (host.replies[&late].clone().map_err(|error| error.code), text)
+}
+
+#[test]
+fn a_write_that_comes_late_is_not_based_on_what_a_successor_saw() {
+    let (reply, text) = late(("file.edit", of_v()), "file.write", write("from the first view\n"), true);
+    assert_eq!(reply, Err(Code::Unread));
+    assert!(text.unwrap().contains("of v\n"));
 }
 
 #[test]
@@ -151,23 +141,13 @@ fn a_file_that_was_deleted_is_not_made_again_by_a_write_that_comes_late() {
 
 #[test]
 fn a_step_of_a_saga_knows_what_its_owner_knew_when_it_began() {
-    let mut host = Host::new();
-    host.put("a.txt", &twenty());
-    comes(&mut host, false);
-    host.ok(&agent("w"), "file.read", json!({ "path": "a.txt" }));
+    let (mut host, w) = with_file();
+    host.ok(&w, "file.read", json!({ "path": "a.txt" }));
     host.commands.insert("slow".to_owned(), Box::new(|_| exit(0, "")));
     let second = json!({ "call": "file.write", "args": write(&format!("{}mine\n", twenty())) });
     let steps = json!([{ "id": "one", "do": "slow" }, { "id": "two", "do": second }]);
     host.submit(&agent("w"), "saga.run", json!({ "name": "s", "steps": steps }));
-    let command = loop {
-        host.sync_to(host.log.len());
-        let (id, op) = host.start(0).unwrap();
-        if matches!(op, Op::Shell(_)) {
-            break id;
-        }
-        let outcome = host.carry_out(op);
-        host.finish(id, outcome);
-    };
+    let (command, _) = host.start_first(|op| matches!(op, Op::Shell(_)));
     host.ok(&agent("v"), "file.edit", of_v());
     comes(&mut host, false);
     host.ok(&agent("w"), "file.read", json!({ "path": "a.txt" }));
@@ -179,9 +159,7 @@ fn a_step_of_a_saga_knows_what_its_owner_knew_when_it_began() {
 #[test]
 fn an_edit_by_a_clients_own_tool_does_not_teach_it_the_whole_file() {
     for (comes_again, code) in [(false, Code::Conflict), (true, Code::Unread)] {
-        let (mut host, w) = (Host::new(), agent("w"));
-        host.put("a.txt", &twenty());
-        comes(&mut host, false);
+        let (mut host, w) = with_file();
         let before = |host: &mut Host, tool: &str, access: &str| {
             host.call(&w, "hook.before", json!({ "tool": tool, "access": access, "path": "a.txt" }))
         };
